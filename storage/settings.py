@@ -1,0 +1,57 @@
+"""Settings: where things are and how much of the machine may be used. The only reader of the environment.
+
+What changes pixels is not here (see flows/recipes.py): the same recipe makes the same samples under any settings.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from storage.artifacts import ArtifactStore
+
+
+class Settings(BaseSettings):
+    """Read from `DST_*` environment variables, then from `.env` in the working folder."""
+
+    model_config = SettingsConfigDict(env_prefix="DST_", env_file=".env", extra="ignore", frozen=True)
+
+    home: Path = Field(default=Path("dst-data"), description="Folder for everything that is made.")
+    catalog_url: str = Field(default="", description="SQLAlchemy URL of the catalog; empty: SQLite in the home folder.")
+    device: str = Field(default="auto", description="torch device of the generator: auto, cpu, cuda, cuda:1, mps.")
+    workers: int = Field(default=0, ge=0, description="Renderer processes; 0: one for each core.")
+    threads: int = Field(default=0, ge=0, description="torch threads; 0: one for each core.")
+    batch: int = Field(default=16, ge=1, description="Images the generator makes at once (part of byte-for-byte identity).")
+    mesh_timeout_s: float = Field(default=300.0, gt=0, description="Time limit for one CAD model in one process, seconds.")
+    max_faces: int = Field(default=2_000_000, gt=0, description="Meshes with more faces are refused at the door.")
+    prefect_api_url: str = Field(default="", description="A running Prefect server; empty: PREFECT_API_URL, else one started for the run.")
+
+    @property
+    def root(self) -> Path:
+        """The home folder, absolute."""
+        return self.home.expanduser().absolute()
+
+    @cached_property
+    def store(self) -> ArtifactStore:
+        return ArtifactStore(self.root / "artifacts")
+
+    @property
+    def catalog(self) -> str:
+        """The catalog's SQLAlchemy URL."""
+        return self.catalog_url or f"sqlite:///{self.root / 'catalog.sqlite'}"
+
+    @property
+    def cores(self) -> int:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    @property
+    def renderer_workers(self) -> int:
+        return self.workers or self.cores
+
+    @property
+    def torch_threads(self) -> int:
+        return self.threads or self.cores
