@@ -8,14 +8,19 @@ that the embedded generator has seen every phrase it is asked for.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from models.caption import vocabulary
+from models.caption.protocol import Caption, CaptionRefused, CaptionRequest
+from models.caption.spec import CaptionSpec
 
 OPENINGS: tuple[str, ...] = ("", "a photo of ", "a photograph of ", "a picture of ")
 """How a prompt may begin; the plain noun phrase is the most frequent."""
@@ -23,8 +28,18 @@ OPENINGS: tuple[str, ...] = ("", "a photo of ", "a photograph of ", "a picture o
 STEEP_DEG = 75.0
 """Above this elevation (or below its negative) left, right, front and back are all the same picture: no side is named."""
 
-PAIRED = frozenset("binoculars glasses goggles headphones jeans pliers scissors shorts sunglasses trousers tweezers".split())
+PAIRED = re.compile(r"\b(binoculars|glasses|goggles|headphones|jeans|pliers|scissors|shorts|sunglasses|trousers|tweezers)$")
 """Nouns that English counts in pairs."""
+
+
+COUNTED = re.compile(r"(?:\d+|two|three|four|five|six|eight|ten|twelve|many|several) .*s$")
+"""Keywords that are parts, not kinds: `two doors` is said as "with two doors"."""
+
+CLIP_TOKENS = 75
+"""What CLIP's text encoder takes, 77, less its start and end tokens."""
+
+MAX_WORDS = 60
+"""No prompt is longer, whatever the tokenizer says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +81,7 @@ def compose(words: Words | Mapping[str, Any], rng: np.random.Generator) -> str:
     scene = vocabulary.SCENES[words.scene] if words.scene else ""
     light = vocabulary.LIGHTS[words.light] if words.light else ""
     place = (", " if comma else " ").join(part for part in (scene, light) if part)
-    view = viewpoint(words.azimuth, words.elevation)
+    view = viewpoint(words.class_name, words.azimuth, words.elevation)
     head = opening + noun
     if order == 0 and view:
         parts = [head, view, place, *asides]
@@ -77,10 +92,10 @@ def compose(words: Words | Mapping[str, Any], rng: np.random.Generator) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def viewpoint(azimuth: float | None, elevation: float | None) -> str:
+def viewpoint(class_name: str, azimuth: float | None, elevation: float | None) -> str:
     """Return the phrase for where the camera stands, empty when nothing true and telling can be said."""
     steep = elevation is not None and abs(elevation) > STEEP_DEG
-    side = vocabulary.side(azimuth) if azimuth is not None and not steep else ""
+    side = vocabulary.side(azimuth) if azimuth is not None and not steep and vocabulary.has_sides(class_name) else ""
     height = vocabulary.height(elevation) if elevation is not None else ""
     if side and height:
         return f"{side}, {height}"
@@ -98,6 +113,8 @@ def noun_phrase(words: Words) -> tuple[str, list[str]]:
             continue
         if keyword.startswith(("with ", "without ", "of ", "for ", "in ")):
             after.append(keyword)
+        elif COUNTED.match(keyword):
+            after.append(f"with {keyword}")
         elif keyword.endswith(f" {words.class_name}") and name == words.class_name and not before:
             name = keyword
         elif not before and name == words.class_name and len(keyword.split()) <= 2:
@@ -110,7 +127,7 @@ def noun_phrase(words: Words) -> tuple[str, list[str]]:
     if words.material == "two-tone":
         surface.reverse()
     phrase = " ".join(part for part in (*surface, before, name, " and ".join(after)) if part)
-    if name.split()[-1] in PAIRED:
+    if PAIRED.search(name):
         return f"a pair of {phrase}", asides
     return f"{article(phrase)} {phrase}", asides
 
@@ -138,3 +155,136 @@ def _check(words: Words) -> None:
     for kind, word, words_of_kind in known:
         if word is not None and word not in words_of_kind:
             raise ValueError(f"no such {kind} {word!r}; known are: {', '.join(words_of_kind)}")
+
+
+class GrammarCaptioner:
+    """Draws a sample's words from the shared vocabulary and composes them; a pure function of the request and the spec.
+
+    `fits` tells whether a prompt is short enough for the generator's text encoder (bind the pipeline's own tokenizer). The
+    default counts CLIP's byte pairs from above, so it needs no tokenizer and never lets a prompt be cut off.
+    """
+
+    name = "grammar"
+
+    def __init__(self, spec: CaptionSpec | None = None, fits: Callable[[str], bool] | None = None) -> None:
+        self.spec = spec or CaptionSpec()
+        self.fits = fits or fits_clip
+
+    @property
+    def revision(self) -> str:
+        return str(self.spec.grammar)
+
+    def caption(self, request: CaptionRequest) -> Caption:
+        """Return the caption of one sample. Raises CaptionRefused when not even the class name alone fits."""
+        rng = request.sample.rng("caption")
+        words = self._draw(request, rng)
+        phrasing = int(rng.integers(2**63))
+        suffix = self.spec.suffix
+        while True:
+            prompt = compose(words, np.random.default_rng(phrasing)) + (f", {suffix}" if suffix else "")
+            if len(prompt.split()) <= MAX_WORDS and self.fits(prompt):
+                break
+            # Least telling first: keywords from the end, then the suffix, light, scene, surface, viewpoint.
+            if words.keywords:
+                words = dataclasses.replace(words, keywords=words.keywords[:-1])
+            elif suffix:
+                suffix = ""
+            elif words.light or words.scene:
+                words = dataclasses.replace(words, light=None, scene=words.scene if words.light else None)
+            elif words.material or words.colour:
+                words = dataclasses.replace(words, material=None, colour=words.colour if words.material else None)
+            elif words.azimuth is not None or words.elevation is not None:
+                words = dataclasses.replace(words, azimuth=None, elevation=None)
+            else:
+                raise CaptionRefused("caption_too_long", f"class name {words.class_name[:40]!r} alone is too long for a prompt")
+        return Caption(
+            prompt=prompt,
+            negative_prompt=self.spec.negative_prompt,
+            words={
+                "class_name": words.class_name,
+                "keywords": list(words.keywords),
+                "colour": words.colour,
+                "material": words.material,
+                "scene": words.scene,
+                "light": words.light,
+                "viewpoint": viewpoint(words.class_name, words.azimuth, words.elevation) or None,
+            },
+            captioner=self.name,
+            revision=self.revision,
+        )
+
+    def _draw(self, request: CaptionRequest, rng: np.random.Generator) -> Words:
+        """Draw what shall be said. All draws are made in any case, so that changing one share changes one kind of word."""
+        spec = self.spec
+        said = {kind: float(rng.random()) for kind in ("keyword", "colour", "material", "scene", "light", "viewpoint")}
+        choice = {kind: float(rng.random()) for kind in ("colour", "material", "scene", "light")}
+        order = rng.permutation(64)
+
+        def pick(kind: str, among: Sequence[str]) -> str | None:
+            if not among or said[kind] >= getattr(spec, f"{kind}_share"):
+                return None
+            return among[int(choice[kind] * len(among))]
+
+        keywords = clean_keywords(request.keywords)[: len(order)]
+        chosen = sorted(range(len(keywords)), key=lambda i: int(order[i]))[: spec.max_keywords]
+        material = pick("material", spec.materials)
+        colour = None if material == "wooden" else pick("colour", spec.colours)
+        if material == "painted" and not colour:
+            material = None  # "a painted car" says nothing, and the record holds only what is said
+        scene = pick("scene", spec.scenes)
+        lights = [light for light in spec.lights if scene is None or light in vocabulary.lights_of(scene)]
+        views = said["viewpoint"] < spec.viewpoint_share
+        return Words(
+            class_name=_plain(request.class_name) or request.class_name,
+            keywords=tuple(keywords[i] for i in sorted(chosen)) if said["keyword"] < spec.keyword_share else (),
+            colour=colour,
+            material=material,
+            scene=scene,
+            light=pick("light", lights),
+            azimuth=request.azimuth_deg if views else None,
+            elevation=request.elevation_deg if views else None,
+        )
+
+
+def clean_keywords(keywords: Sequence[str], longest: int = 40) -> list[str]:
+    """Return keywords fit for a sentence: split at commas, no control characters, brackets or repeats, at most `longest`."""
+    clean: list[str] = []
+    for keyword in keywords:
+        for part in re.split(r"[,;|]", keyword):
+            words = _plain(part)
+            while len(words) > longest and " " in words:
+                words = words.rsplit(" ", 1)[0]
+            words = words[:longest]
+            if words and words.casefold() not in [known.casefold() for known in clean]:
+                clean.append(words)
+    return clean
+
+
+def _plain(text: str) -> str:
+    """Return one line of letters, digits and the marks that words are made with."""
+    text = unicodedata.normalize("NFC", text).replace("_", " ")
+    text = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
+    text = re.sub(r"[^\w\s'’&+./°%-]", " ", text)
+    return re.sub(r"^(?:an?|the) (?=\S)", "", " ".join(text.split()), flags=re.IGNORECASE).strip(" '’&+./-")
+
+
+def fits_clip(prompt: str) -> bool:
+    """Return whether a prompt surely fits CLIP's 77 tokens."""
+    return tokens_at_most(prompt) <= CLIP_TOKENS
+
+
+def tokens_at_most(text: str) -> int:
+    """Return an upper bound of the CLIP tokens of `text`: our own words are counted, strangers may cost one token a byte."""
+    count = 0
+    for word in re.findall(r"\w+|[^\w\s]", text.lower()):
+        count += _own_words().get(word, max(1, len(word.encode())))
+    return count
+
+
+@functools.cache
+def _own_words() -> dict[str, int]:
+    """Return the CLIP tokens of each word the grammar itself may say (looked up once in CLIP's published merges)."""
+    views = [vocabulary.side(azimuth) for azimuth in range(0, 360, 45)] + [vocabulary.height(e) for e in (-80, 30, 80)]
+    phrases = [*vocabulary.COLOURS, *vocabulary.MATERIALS, *vocabulary.SCENES.values(), *vocabulary.LIGHTS.values()]
+    text = " ".join([*phrases, *views, *OPENINGS, "an pair with without and two three four"])
+    return {word: 2 if word in ("checkered", "marbled", "tiled") else 1 for word in re.findall(r"\w+", text)}

@@ -78,3 +78,14 @@ def height(elevation_deg: float) -> str:
     if elevation_deg > 25.0:
         return "from above"
     return ""
+
+
+ROUND: frozenset[str] = frozenset(
+    {"ball", "bottle", "bowl", "bucket", "candle", "can", "cylinder", "globe", "plate", "sphere", "vase"}
+)
+"""Nouns of things that look alike from all sides: captions name the camera's height only."""
+
+
+def has_sides(class_name: str) -> bool:
+    """Return whether left, right, front and back of a class can be told apart."""
+    return class_name.split()[-1:] != [] and class_name.split()[-1] not in ROUND
