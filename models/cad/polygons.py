@@ -1,0 +1,83 @@
+"""Polygons become triangles.
+
+Enters: points and polygons as corner indices, one after the other, with their sizes. Leaves: (M, 3) faces. Convex polygons become fans,
+concave ones lose their ears one by one, so that no triangle covers what the polygon leaves open.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.cad.source import Floats, Ints
+
+
+def triangulate(points: Floats, corners: Ints, sizes: Ints) -> Ints:
+    """Return the triangles of all polygons, (M, 3), in the polygons' order."""
+    if len(sizes) == 0:
+        return np.zeros((0, 3), dtype=np.int64)
+    if (sizes == 3).all():
+        return np.ascontiguousarray(corners.reshape(-1, 3))
+    starts = np.cumsum(sizes) - sizes
+    offsets = np.cumsum(sizes - 2) - (sizes - 2)
+    faces = np.empty((int((sizes - 2).sum()), 3), dtype=np.int64)
+    for size in np.unique(sizes):
+        chosen = np.flatnonzero(sizes == size)
+        polygons = corners[starts[chosen][:, None] + np.arange(size)]
+        fans = np.stack(
+            [np.stack([polygons[:, 0], polygons[:, i], polygons[:, i + 1]], axis=1) for i in range(1, size - 1)], axis=1
+        )
+        if size > 3:
+            for row in np.flatnonzero(_concave(points[polygons])):
+                fans[row] = polygons[row][_clip_ears(points[polygons[row]])]
+        faces[offsets[chosen][:, None] + np.arange(size - 2)] = fans
+    return faces
+
+
+def _normals(polygons: Floats) -> Floats:
+    """Newell's normals of (P, n, 3) polygons, right for concave and slightly bent ones."""
+    following = np.roll(polygons, -1, axis=1)
+    return np.cross(polygons, following).sum(axis=1)
+
+
+def _concave(polygons: Floats) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        centred = polygons - polygons.mean(axis=1, keepdims=True)
+        normals = _normals(centred)
+        edges = np.roll(centred, -1, axis=1) - centred
+        turns = (np.cross(np.roll(edges, 1, axis=1), edges) * normals[:, None]).sum(axis=-1)
+        scale = (normals**2).sum(axis=-1, keepdims=True)
+        return np.asarray((turns < -1e-6 * scale).any(axis=1))
+
+
+def _clip_ears(polygon: Floats) -> Ints:
+    """Return (n - 2, 3) corner numbers of one polygon."""
+    normal = _normals((polygon - polygon.mean(axis=0))[None])[0]
+    flat = np.delete(polygon, int(np.argmax(np.abs(normal))), axis=1)
+    x, y = flat[:, 0], flat[:, 1]
+    area = float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())
+    sign = 1.0 if area >= 0 else -1.0
+    left = list(range(len(polygon)))
+    ears: list[tuple[int, int, int]] = []
+
+    def turn(a: int, b: int, c: int) -> float:
+        return sign * float((x[b] - x[a]) * (y[c] - y[a]) - (y[b] - y[a]) * (x[c] - x[a]))
+
+    while len(left) > 3:
+        best = 1
+        for i in range(len(left)):
+            a, b, c = left[i - 1], left[i], left[(i + 1) % len(left)]
+            if turn(a, b, c) <= 0:
+                continue
+            inside = any(
+                turn(a, b, p) >= 0 and turn(b, c, p) >= 0 and turn(c, a, p) >= 0
+                for p in left
+                if p not in (a, b, c) and not any(np.array_equal(flat[p], flat[q]) for q in (a, b, c))
+            )
+            if not inside:
+                best = i
+                break
+        a, b, c = left[best - 1], left[best], left[(best + 1) % len(left)]
+        ears.append((a, b, c))
+        left.pop(best)
+    ears.append((left[0], left[1], left[2]))
+    return np.array(ears, dtype=np.int64)

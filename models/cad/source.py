@@ -1,0 +1,120 @@
+"""What a CAD file says, whatever its format: parts, materials, textures.
+
+Readers (obj, gltf, collada, soup) fill it, models.cad.canonical writes it out. Also here: BadModel, the one way a file is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class BadModel(ValueError):
+    """A CAD file that cannot become a CAD model: a short reason to count by, and one line that says what to do."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self) -> tuple[type[BadModel], tuple[str, str]]:
+        return BadModel, (self.reason, self.detail)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Texture:
+    """An image as a file's bytes, checked to decode."""
+
+    data: bytes
+    """PNG or JPEG."""
+    mime: str
+    """image/png or image/jpeg."""
+    wrap: tuple[int, int] = (10497, 10497)
+    """glTF's codes for s and t: 10497 repeat, 33071 clamp, 33648 mirrored repeat."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """Metallic-roughness, as in glTF; colours linear."""
+
+    name: str = ""
+    base_color: tuple[float, float, float, float] = (0.6, 0.6, 0.6, 1.0)
+    """Linear RGB and alpha; multiplies the texture."""
+    metallic: float = 0.0
+    """0 to 1."""
+    roughness: float = 0.6
+    """0 to 1."""
+    emissive: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Linear RGB."""
+    base_texture: Texture | None = None
+    """sRGB."""
+    metallic_roughness_texture: Texture | None = None
+    """Roughness in green, metallic in blue."""
+    normal_texture: Texture | None = None
+    """Tangent space, y up."""
+    normal_scale: float = 1.0
+    """Strength of the normal texture."""
+    emissive_texture: Texture | None = None
+    """sRGB."""
+    cutoff: float | None = None
+    """Texels with less alpha than this are holes; None: the surface is whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A triangle mesh with one material, in the source file's root frame."""
+
+    name: str
+    """As the file names it."""
+    points: Floats
+    """(N, 3)."""
+    faces: Ints
+    """(M, 3) indices into points."""
+    normals: Floats | None = None
+    """(N, 3), not necessarily of unit length; None: the file has none."""
+    uv: Floats | None = None
+    """(N, 2), v downwards as in glTF."""
+    colors: Floats | None = None
+    """(N, 4), linear."""
+    material: int | None = None
+    """Index into the model's materials; None: the file names none."""
+
+
+@dataclass(kw_only=True)
+class SourceModel:
+    """All that was read from one file."""
+
+    parts: list[Part] = field(default_factory=list)
+    materials: list[Material] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    """Facts a person should know, each `short_name: what`."""
+    declared_up: str | None = None
+    """The up axis the file itself declares (COLLADA), else None."""
+
+    def warn(self, name: str, what: str) -> None:
+        """Note a fact once."""
+        text = f"{name}: {clean(what, 200)}"
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+
+def clean(name: str, length: int = 80) -> str:
+    """Return a file's name for a thing as printable text of at most `length` characters."""
+    return "".join(c if c.isprintable() and not "\ud800" <= c <= "\udfff" else "?" for c in name[:length]).strip()
+
+
+def linear(srgb: Floats) -> Floats:
+    """Return linear values of sRGB ones in 0..1: colours of old formats are meant as they look on a screen."""
+    value = np.clip(srgb, 0.0, 1.0)
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def linear_rgb(color: Floats | list[float] | tuple[float, ...]) -> tuple[float, float, float]:
+    """Return one sRGB colour as three linear numbers, rounded so that they print the same everywhere."""
+    values = linear(np.asarray(color, dtype=np.float64)[:3])
+    return (round(float(values[0]), 6), round(float(values[1]), 6), round(float(values[2]), 6))

@@ -1,0 +1,54 @@
+"""The cad stage's spec: which way a source file's axes point.
+
+Enters: nothing. Leaves: CadSpec, and what a file format's convention says where nobody said anything. Imports nothing heavy, so
+that a command can plan with it. (3D-DST, section 3.1: CAD models are aligned to one canonical pose for each class.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STAGE = "cad"
+VERSION = 1
+
+AXES = ("+x", "-x", "+y", "-y", "+z", "-z")
+
+FORMATS = (".obj", ".glb", ".gltf", ".ply", ".stl", ".off", ".dae")
+"""Suffixes of the files that can be read."""
+
+_UP_OF_FORMAT = {".obj": "+y", ".glb": "+y", ".gltf": "+y", ".dae": "+y", ".ply": "+z", ".stl": "+z", ".off": "+z"}
+
+_FRONT_OF_UP = {"+y": "+z", "+z": "-y", "+x": "-y", "-y": "+z", "-z": "-y", "-x": "-y"}
+"""Front where only up is known: glTF's convention for y-up files, Blender's and most scanners' for z-up ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CadSpec:
+    """How a source file's axes become the canonical ones (front -y, up +z, longest side 1, centred)."""
+
+    up: str = "auto"
+    """The source axis that points up: +x -x +y -y +z -z, or auto for the format's convention."""
+    front: str = "auto"
+    """The source axis that the object's front faces, spelled likewise."""
+
+    def __post_init__(self) -> None:
+        for name, axis in (("up", self.up), ("front", self.front)):
+            if axis not in (*AXES, "auto"):
+                raise ValueError(f"{name} is {axis!r}; choose one of {', '.join(AXES)} or auto")
+        if "auto" not in (self.up, self.front) and self.up[1] == self.front[1]:
+            raise ValueError(f"up {self.up} and front {self.front} lie on one line; they have to be at right angles")
+
+
+def resolve_axes(spec: CadSpec, suffix: str, declared_up: str | None = None) -> tuple[str, str]:
+    """Return (up, front) with every `auto` replaced: by what the file declares (COLLADA's up_axis), else by its format.
+
+    Where only one of the two was given and the convention's other lies on the same line, the next sensible axis is taken.
+    """
+    convention = declared_up or _UP_OF_FORMAT[suffix]
+    up = spec.up
+    if up == "auto":
+        up = convention
+        if spec.front != "auto" and spec.front[1] == up[1]:
+            up = "+z" if up[1] == "y" else "+y"
+    front = spec.front if spec.front != "auto" else _FRONT_OF_UP[up]
+    return up, front
