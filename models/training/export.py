@@ -1,0 +1,73 @@
+"""Weights as a folder that plain diffusers loads, without this project's code.
+
+Enters: the networks. Leaves: a folder in diffusers' layout, half precision, safetensors, complete or not there at all.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from models.training import networks, text
+
+
+def save_pipeline(folder: Path, vae: Any, text_encoder: Any, tokenizer: Any, unet: Any, controlnet: Any, scheduler: Any) -> None:
+    """Write a StableDiffusionControlNetPipeline to `folder`, in half precision, replacing what is there at once."""
+    import torch
+    from diffusers import StableDiffusionControlNetPipeline
+
+    halves = {
+        name: copy.deepcopy(network).to(torch.float16, memory_format=torch.contiguous_format)
+        for name, network in (("vae", vae), ("text_encoder", text_encoder), ("unet", unet), ("controlnet", controlnet))
+    }
+    pipeline = StableDiffusionControlNetPipeline(
+        **halves,
+        tokenizer=tokenizer,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    try:
+        pipeline.save_pretrained(temporary, safe_serialization=True)
+        _write_clip_files(temporary / "tokenizer", tokenizer)
+        card = folder / "README.md"
+        if card.is_file():
+            shutil.copyfile(card, temporary / "README.md")
+        temporary.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def random_pipeline(folder: Path, spec: networks.NetworkSpec = networks.TINY, seed: int = 0) -> Path:
+    """Write a complete pipeline with random weights to `folder` and return it: the code path without the training.
+
+    Zero convolutions are given small random weights, so that the control changes the image.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        tokenizer = text.tokenizer(text.words(), spec.text_tokens)
+        unet = networks.unet(spec)
+        controlnet = networks.controlnet(unet, spec.control_channels)
+        for parameter in controlnet.parameters():
+            if not parameter.detach().any():
+                torch.nn.init.normal_(parameter.data, std=0.05)
+        encoder = networks.text_encoder(spec, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
+        vae = networks.autoencoder(spec)
+        save_pipeline(folder, vae, encoder, tokenizer, unet, controlnet, networks.scheduler())
+    return folder
+
+
+def _write_clip_files(folder: Path, tokenizer: Any) -> None:
+    """Add vocab.json and merges.txt beside tokenizer.json, for readers that know only CLIP's own two files."""
+    tokenizer.backend_tokenizer.model.save(str(folder))

@@ -1,0 +1,159 @@
+"""The embedded generator's networks: stock diffusers and transformers classes in small sizes.
+
+Enters: a NetworkSpec. Leaves: an autoencoder (AutoencoderTiny), a text encoder (CLIPTextModel), a UNet (UNet2DConditionModel), its
+ControlNet (ControlNetModel) and the noise scheduler (DDIM) that goes with them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkSpec:
+    """Sizes of the networks."""
+
+    resolution: int = 128
+    """Pictures are resolution x resolution pixels, latents an eighth of it."""
+    latent_channels: int = 16
+    """Channels of a latent."""
+    encoder_channels: int = 48
+    """Width of the linear encoder; 48 or more can hold every 4 x 4 patch without loss."""
+    decoder_channels: int = 64
+    """Width of the decoder."""
+    decoder_blocks: tuple[int, ...] = (3, 2, 1, 0)
+    """Residual blocks of the decoder at 1/8, 1/4, 1/2 and full resolution."""
+    unet_channels: tuple[int, ...] = (96, 128, 192)
+    """Width of the UNet at 1/8, 1/16, 1/32 of the picture's resolution."""
+    unet_attention: tuple[bool, ...] = (False, True, False)
+    """At which of these levels it attends to itself and to the text; the middle always does."""
+    unet_layers: int = 1
+    """Residual blocks on each level of the encoder (one more in the decoder)."""
+    head_width: int = 64
+    """Channels of an attention head."""
+    norm_groups: int = 16
+    """Groups of the UNet's normalisation."""
+    control_channels: tuple[int, ...] = (12, 24, 48, 96)
+    """Width of the small network that brings the edge map down to the latent grid."""
+    text_width: int = 192
+    """Width of the text encoder."""
+    text_layers: int = 3
+    """Layers of the text encoder."""
+    text_tokens: int = 48
+    """Tokens of a prompt, start and end included; longer prompts are cut."""
+
+    def __post_init__(self) -> None:
+        if self.resolution % 32:
+            raise ValueError(f"resolution {self.resolution} is not a multiple of 32")
+        if len(self.unet_channels) != len(self.unet_attention):
+            raise ValueError("unet_channels and unet_attention have one entry for each level")
+        if any(width % self.norm_groups for width in self.unet_channels):
+            raise ValueError(f"each of unet_channels {self.unet_channels} must be a multiple of norm_groups {self.norm_groups}")
+        if len(self.control_channels) != 4 or len(self.decoder_blocks) != 4:
+            raise ValueError("control_channels and decoder_blocks have four entries: the latents are an eighth of the picture")
+        if not 8 <= self.text_tokens <= 77:
+            raise ValueError(f"text_tokens {self.text_tokens} is not in 8..77")
+        if self.text_width % 32:
+            raise ValueError(f"text_width {self.text_width} is not a multiple of 32")
+
+
+TINY = NetworkSpec(
+    resolution=64,
+    latent_channels=4,
+    decoder_channels=16,
+    decoder_blocks=(1, 0, 0, 0),
+    unet_channels=(32, 64),
+    unet_attention=(False, True),
+    head_width=32,
+    norm_groups=8,
+    control_channels=(8, 8, 16, 16),
+    text_width=32,
+    text_layers=1,
+    text_tokens=32,
+)
+"""Networks that a test trains in seconds."""
+
+
+def autoencoder(spec: NetworkSpec) -> Any:
+    """Return an AutoencoderTiny whose encoder is linear (no blocks, no activation): see models.training.autoencoder."""
+    from diffusers import AutoencoderTiny
+
+    return AutoencoderTiny(
+        latent_channels=spec.latent_channels,
+        encoder_block_out_channels=(spec.encoder_channels,) * 4,
+        decoder_block_out_channels=(spec.decoder_channels,) * 4,
+        num_encoder_blocks=(0, 0, 0, 0),
+        num_decoder_blocks=spec.decoder_blocks,
+        scaling_factor=1.0,
+    )
+
+
+def text_encoder(spec: NetworkSpec, vocabulary: int, start: int, end: int) -> Any:
+    """Return a CLIPTextModel for a tokenizer of `vocabulary` tokens with the given start and end tokens."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=vocabulary,
+            hidden_size=spec.text_width,
+            intermediate_size=4 * spec.text_width,
+            projection_dim=spec.text_width,
+            num_hidden_layers=spec.text_layers,
+            num_attention_heads=spec.text_width // 32,
+            max_position_embeddings=spec.text_tokens,
+            bos_token_id=start,
+            eos_token_id=end,
+            pad_token_id=end,
+            attn_implementation="eager",
+        )
+    )
+
+
+def unet(spec: NetworkSpec) -> Any:
+    """Return the denoising UNet of the base model."""
+    from diffusers import UNet2DConditionModel
+
+    down = tuple("CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in spec.unet_attention)
+    up = tuple("CrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in reversed(spec.unet_attention))
+    return UNet2DConditionModel(
+        sample_size=spec.resolution // 8,
+        in_channels=spec.latent_channels,
+        out_channels=spec.latent_channels,
+        block_out_channels=spec.unet_channels,
+        down_block_types=down,
+        up_block_types=up,
+        layers_per_block=spec.unet_layers,
+        cross_attention_dim=spec.text_width,
+        attention_head_dim=tuple(max(1, width // spec.head_width) for width in spec.unet_channels),
+        norm_num_groups=spec.norm_groups,
+    )
+
+
+def controlnet(base: Any, channels: tuple[int, ...] = (12, 24, 48, 96)) -> Any:
+    """Return a ControlNet for `base`: a trainable copy of its encoder behind zero convolutions."""
+    from diffusers import ControlNetModel
+
+    return ControlNetModel.from_unet(base, conditioning_channels=3, conditioning_embedding_out_channels=channels)
+
+
+def scheduler() -> Any:
+    """Return the noise schedule of the embedded generator: v-prediction down to pure noise (zero terminal SNR)."""
+    from diffusers import DDIMScheduler
+
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+    )
+
+
+def parameters_of(network: Any) -> int:
+    """Return the number of a network's parameters."""
+    return sum(parameter.numel() for parameter in network.parameters())
