@@ -1,0 +1,267 @@
+"""The catalog: one index over everything that was made, and the only door to it.
+
+Enters: records from the artifact store, registrations of CAD models, runs and the cohorts they end with. Leaves: rows, and
+answers to plain SQL. Given the store, it also keeps there what no artifact says (see storage.catalog.journal), so that `rebuild`
+restores everything.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from storage.artifacts import Artifact, ArtifactStore, Record
+from storage.catalog import journal, tables, writing
+from storage.catalog.database import Database
+from storage.catalog.index import Row
+from storage.catalog.query import query
+from storage.catalog.schema import migrate
+from storage.keys import plain
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RUN_STATUSES = ("running", "complete", "invalid", "failed", "crashed")
+CAD_STATUSES = ("ok", "rejected", "removed")
+
+
+class Catalog:
+    """The catalog at a SQLAlchemy URL (SQLite file or Postgres). `store`: where its journal is kept; None keeps none."""
+
+    def __init__(self, url: str, store: ArtifactStore | None = None) -> None:
+        self.database = Database(url)
+        self.store = store
+
+    # -- schema --------------------------------------------------------------------------------------------------------
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a catalog at the URL."""
+        return self.database.exists
+
+    def migrate(self) -> bool:
+        """Make the catalog or bring it to the current schema; return whether there was anything to do."""
+        return migrate(self.database)
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def query(self, sql: str) -> pd.DataFrame:
+        """Return the rows of one reading SQL statement. Raises CatalogError, in one line, for everything else."""
+        return query(self.database, sql)
+
+    def rows(self, sql: str, **parameters: Any) -> list[Row]:
+        """Return the rows of our own SQL (`:name` parameters), as dicts."""
+        with self.database.reading() as connection:
+            return [dict(row) for row in connection.execute(sa.text(sql), parameters).mappings()]
+
+    # -- CAD models ----------------------------------------------------------------------------------------------------
+
+    def classes(self) -> list[str]:
+        """Return the names of all classes."""
+        with self.database.reading() as connection:
+            names = connection.execute(sa.select(tables.classes.c.class_name).order_by(tables.classes.c.class_name))
+            return [str(name) for name in names.scalars()]
+
+    def cad_models(self, class_name: str | None = None, status: str | None = "ok") -> list[Row]:
+        """Return the rows of CAD models (of one class, of one status; None: all), in order of class and cad_id."""
+        table = tables.cad_models
+        statement = sa.select(table).order_by(table.c.class_name, table.c.cad_id)
+        if class_name is not None:
+            statement = statement.where(table.c.class_name == class_name)
+        if status is not None:
+            statement = statement.where(table.c.status == status)
+        with self.database.reading() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def add_cad_model(
+        self,
+        *,
+        cad_id: str,
+        class_name: str,
+        source: str,
+        name: str | None = None,
+        keywords: Sequence[str] = (),
+        licence: str | None = None,
+        up: str = "auto",
+        front: str = "auto",
+        cad_key: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+        status: str = "ok",
+        reason: str | None = None,
+        detail: str | None = None,
+    ) -> Row:
+        """Register a CAD model for a class, or change what is known of it; return its row.
+
+        `facts`: values of its cad record (faces, vertices, extents, watertight, textured, ...).
+        """
+        if status not in CAD_STATUSES:
+            raise ValueError(f"a CAD model is {', '.join(CAD_STATUSES)}, not {status}")
+        facts = dict(facts or {})
+        row: Row = {
+            "class_name": class_name,
+            "cad_id": cad_id,
+            "name": name or Path(source).stem,
+            "source": source,
+            "keywords": list(keywords),
+            "keywords_text": ", ".join(keywords),
+            "licence": licence,
+            "up": up,
+            "front": front,
+            "cad_key": cad_key,
+            "spec_key": None,
+            "faces": facts.get("faces"),
+            "vertices": facts.get("vertices"),
+            "extents": plain(facts.get("extents")),
+            "watertight": writing.bit(facts.get("watertight")),
+            "textured": writing.bit(facts.get("textured")),
+            "facts": plain(facts),
+            "status": status,
+            "reason": reason,
+            "detail": detail,
+            "added_at": journal.now(),
+        }
+        with self.database.writing() as connection:
+            if cad_key is not None:
+                artifact = tables.artifacts.c
+                known = sa.select(artifact.spec_key).where(artifact.key == cad_key)
+                row["spec_key"] = connection.execute(known).scalar()
+            writing.ensure_class(connection, class_name)
+            writing.upsert(connection, tables.cad_models, [row])
+        if self.store is not None:
+            self.store.put(journal.registration(row))
+        return row
+
+    # -- artifacts -----------------------------------------------------------------------------------------------------
+
+    def index(self, items: Iterable[Record | Artifact]) -> int:
+        """Write the rows of records of any stage, in one transaction; return how many rows those are.
+
+        Rows are keyed by artifact key, so indexing again changes nothing. Verdicts on single images are read from the record's
+        values or, for an Artifact, from its verdicts.json.
+        """
+        with self.database.writing() as connection:
+            return writing.index(connection, items)
+
+    def rebuild(self, items: Iterable[Record | Artifact]) -> int:
+        """Restore the rows from all of the store's records, in one transaction; return how many were written.
+
+        What artifacts say replaces what was there. Registrations and runs are set back to what the journal says of them; those it
+        does not know (a run that is going on) stay. Readers see the old rows until the new ones are complete.
+        """
+        self.migrate()
+        with self.database.writing() as connection:
+            return writing.rebuild(connection, items)
+
+    # -- runs ----------------------------------------------------------------------------------------------------------
+
+    def start_run(
+        self,
+        *,
+        class_name: str,
+        recipe: str,
+        recipe_specs: Mapping[str, Any],
+        samples: int,
+        run_id: str | None = None,
+        flow_run_id: str | None = None,
+        flow_run_url: str | None = None,
+        runtime: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Note that a run has begun; return its run_id. Runs on this machine whose process is gone become `crashed`."""
+        row: Row = {
+            "run_id": run_id or uuid.uuid4().hex[:12],
+            "class_name": class_name,
+            "recipe": recipe,
+            "recipe_specs": plain(recipe_specs),
+            "samples": samples,
+            "status": "running",
+            "reason": None,
+            "flow_run_id": flow_run_id,
+            "flow_run_url": flow_run_url,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started_at": journal.now(),
+            "finished_at": None,
+            "seconds": None,
+            "counts": None,
+            "runtime": plain(runtime or {}),
+            "docs_path": None,
+        }
+        with self.database.writing() as connection:
+            writing.bury_the_dead(connection)
+            writing.ensure_class(connection, class_name)
+            writing.upsert(connection, tables.runs, [row])
+        return str(row["run_id"])
+
+    def finish_run(
+        self,
+        run_id: str,
+        *,
+        status: str,
+        reason: str | None = None,
+        seconds: Mapping[str, float] | None = None,
+        counts: Mapping[str, Any] | None = None,
+        docs_path: str | None = None,
+    ) -> Row:
+        """Note how a run ended: complete, invalid (with the reason), failed or crashed; return its row.
+
+        seconds: stage -> seconds. counts: what the run's summary says (made, failed by reason, kept, ...).
+        """
+        if status not in RUN_STATUSES:
+            raise ValueError(f"a run is {', '.join(RUN_STATUSES)}, not {status}")
+        table, member = tables.runs, tables.members
+        with self.database.writing() as connection:
+            connection.execute(
+                sa.update(table)
+                .where(table.c.run_id == run_id)
+                .values(
+                    status=status,
+                    reason=reason,
+                    seconds=plain(seconds),
+                    counts=plain(counts),
+                    docs_path=docs_path,
+                    finished_at=journal.now(),
+                )
+            )
+            row = _run_row(connection, run_id)
+            mine = sa.select(member).where(member.c.run_id == run_id, member.c.in_cohort == 1).order_by(member.c.sample_id)
+            members = [dict(found) for found in connection.execute(mine).mappings()]
+        if self.store is not None:
+            self.store.put(journal.run(row, members))
+        return row
+
+    def runs(self, class_name: str | None = None, limit: int | None = None) -> list[Row]:
+        """Return the rows of runs, the newest first."""
+        table = tables.runs
+        statement = sa.select(table).order_by(table.c.started_at.desc()).limit(limit)
+        if class_name is not None:
+            statement = statement.where(table.c.class_name == class_name)
+        with self.database.reading() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+    def run(self, run_id: str) -> Row:
+        """Return the row of one run. Raises ValueError."""
+        with self.database.reading() as connection:
+            return _run_row(connection, run_id)
+
+    def set_cohort(self, class_name: str, recipe: str, run_id: str, members: Iterable[Mapping[str, Any]]) -> int:
+        """Make `members` the cohort of a class under a recipe, all at once; return how many they are.
+
+        A member: sample_id, cad_id, view_index, draw_index, cad_key, render_key, edge_key, caption_key, image_key and verdict_key
+        (None where it did not get so far), status (`made` or `failed`) and, for failed, stage, reason and detail.
+        Samples that were members before and have an image stay, with in_cohort = 0.
+        """
+        with self.database.writing() as connection:
+            return writing.set_cohort(connection, class_name, recipe, run_id, members)
+
+
+def _run_row(connection: sa.Connection, run_id: str) -> Row:
+    found = connection.execute(sa.select(tables.runs).where(tables.runs.c.run_id == run_id)).mappings().one_or_none()
+    if found is None:
+        raise ValueError(f'no run "{run_id}" in the catalog; see: dst status')
+    return {str(name): value for name, value in found.items()}

@@ -1,0 +1,246 @@
+"""The catalog's database: connections, transactions, and the errors a person reads.
+
+Enters: a SQLAlchemy URL. Leaves: a writing transaction that holds the database's one write lock from its first statement on, and
+connections that can't write at all. SQLite (WAL) and Postgres behave the same here: one writer at a time, readers never wait.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from storage.catalog import tables
+
+WAIT_S = 60.0
+"""How long a writer waits for another one."""
+_WRITE_LOCK = 0x3D57
+"""Postgres: the advisory lock that makes writers queue as they do on SQLite."""
+
+
+class CatalogError(ValueError):
+    """Something about the catalog that a person can put right; one line."""
+
+
+class CatalogMissing(CatalogError):
+    """There is no catalog where one was expected."""
+
+
+class CatalogTooNew(CatalogError):
+    """The catalog was written by newer code."""
+
+
+class CatalogTooOld(CatalogError):
+    """The catalog has to be migrated before this code can use it."""
+
+
+class CatalogLocked(CatalogError):
+    """Another process has held the catalog for too long."""
+
+
+class Database:
+    """Connections to one catalog."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            self.url = sa.make_url(url)
+        except sa.exc.ArgumentError as error:
+            raise CatalogError(
+                f'"{url}" is no database URL; a catalog is sqlite:///folder/catalog.sqlite or postgresql://user@host/name'
+            ) from error
+        self.kind = self.url.get_backend_name()
+        if self.kind not in ("sqlite", "postgresql"):
+            raise CatalogError(f"a catalog lives in SQLite or Postgres, not in {self.kind}")
+        if self.kind == "postgresql":
+            self.url = self.url.set(drivername="postgresql+psycopg")
+        elif not self.url.database or self.url.database == ":memory:":
+            raise CatalogError("a catalog in memory is seen by nobody else; give a file: sqlite:///folder/catalog.sqlite")
+
+    def __str__(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+    # -- connections ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def writer(self) -> sa.Engine:
+        """The engine that may write."""
+        if self.kind == "postgresql":
+            return sa.create_engine(self.url, pool_pre_ping=True)
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        engine = sa.create_engine(self.url, poolclass=sa.pool.NullPool, connect_args={"timeout": WAIT_S})
+
+        @event.listens_for(engine, "connect")
+        def _connected(connection: sqlite3.Connection, _: object) -> None:
+            # pysqlite's own transaction control would start deferred transactions: those can't wait for the write lock.
+            connection.isolation_level = None
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA foreign_keys = ON")
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+        return engine
+
+    @cached_property
+    def reader(self) -> sa.Engine:
+        """The engine that can't write: SQLite files are opened read-only, Postgres transactions are read-only."""
+        if self.kind == "postgresql":
+            return sa.create_engine(
+                self.url, poolclass=sa.pool.NullPool, connect_args={"options": "-c default_transaction_read_only=on"}
+            )
+        engine = sa.create_engine("sqlite://", poolclass=sa.pool.NullPool, creator=self._open_read_only)
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: sa.Connection) -> None:
+            connection.exec_driver_sql("BEGIN")
+
+        return engine
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Hold the write lock for one transaction: everything in it becomes visible at once, or nothing does."""
+        try:
+            with self.writer.begin() as connection:
+                if self.kind == "postgresql":
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITE_LOCK)))
+                yield connection
+        except sa.exc.DBAPIError as error:
+            raise self._explained(error) from error
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Yield a connection that can't write, in one consistent snapshot. Raises CatalogMissing, CatalogTooNew or ..Old."""
+        self.require_schema()
+        try:
+            with self.reader.connect() as connection:
+                yield connection
+        except sa.exc.DBAPIError as error:
+            raise self._explained(error) from error
+
+    # -- schema --------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _file(self) -> Path:
+        return Path(str(self.url.database)).expanduser().absolute()
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a catalog: tables made by a migration."""
+        return self.schema is not None
+
+    @property
+    def schema(self) -> str | None:
+        """The newest migration the catalog has seen; None where there is no catalog."""
+        if self.kind == "sqlite" and not (self._file.is_file() and self._file.stat().st_size):
+            return None
+        try:
+            with self.reader.connect() as connection:
+                if not sa.inspect(connection).has_table("alembic_version"):
+                    return None
+                return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+        except sa.exc.DBAPIError as error:
+            raise self._explained(error) from error
+
+    def require_schema(self) -> None:
+        """Raise CatalogMissing, CatalogTooNew or CatalogTooOld unless the catalog is of this code's schema."""
+        schema = self.schema
+        if schema == tables.SCHEMA:
+            return
+        if schema is None:
+            raise CatalogMissing(f"there is no catalog at {self} yet; make one with: dst demo, or: dst cad add PATH --class NAME")
+        self.refuse_newer(schema)
+        raise CatalogTooOld(
+            f"the catalog at {self} is of the older schema {schema} (this code wants {tables.SCHEMA}); "
+            "any command that writes brings it up to date, for example: dst status"
+        )
+
+    def refuse_newer(self, schema: str | None) -> None:
+        """Raise CatalogTooNew for a schema this code has never heard of."""
+        if schema is not None and schema > tables.SCHEMA:
+            raise CatalogTooNew(
+                f"the catalog at {self} is of the newer schema {schema}, this code knows up to {tables.SCHEMA}; "
+                "update the code or set DST_CATALOG_URL to another catalog"
+            )
+
+    # -- reading without the power to write ----------------------------------------------------------------------------
+
+    def _open_read_only(self) -> sqlite3.Connection:
+        connection = self._open("mode=ro")
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+        except sqlite3.OperationalError:
+            connection.close()
+            # In a folder where nobody may write, WAL's index can't be made; with no log to read either, the file alone is all.
+            if os.access(self._file.parent, os.W_OK) or Path(f"{self._file}-wal").exists():
+                raise
+            connection = self._open("immutable=1")
+        connection.execute("PRAGMA query_only = ON")
+        connection.set_authorizer(_only_reading)
+        return connection
+
+    def _open(self, mode: str) -> sqlite3.Connection:
+        return sqlite3.connect(f"{self._file.as_uri()}?{mode}", uri=True, timeout=WAIT_S, isolation_level=None)
+
+    def _explained(self, error: sa.exc.DBAPIError) -> Exception:
+        text = first_line(error)
+        if "database is locked" in text or "database is busy" in text:
+            return CatalogLocked(
+                f"another process has been writing the catalog at {self} for over {WAIT_S:.0f} s; wait for it, or end it"
+            )
+        if "disk is full" in text:
+            return CatalogError(f"no space left for the catalog at {self}; free some and start again")
+        if "not a database" in text or "malformed" in text:
+            return CatalogError(
+                f"{self} is no catalog, or a damaged one ({text}); move it away and restore it with: dst catalog rebuild"
+            )
+        if "unable to open" in text:
+            return CatalogError(f"the catalog at {self} cannot be opened: {text}")
+        if self.kind == "postgresql" and isinstance(error, sa.exc.OperationalError):
+            return CatalogError(f"the catalog at {self} cannot be reached: {text}")
+        return error
+
+
+def first_line(error: sa.exc.DBAPIError) -> str:
+    """Return what the database itself said, on one line."""
+    lines = [line.strip() for line in str(error.orig).splitlines() if line.strip()]
+    return lines[0] if lines else type(error.orig).__name__
+
+
+_READING_PRAGMAS = {
+    "table_info",
+    "table_xinfo",
+    "table_list",
+    "index_list",
+    "index_info",
+    "foreign_key_list",
+    "database_list",
+    "read_uncommitted",
+}
+_FORBIDDEN_FUNCTIONS = re.compile(r"load_extension|writefile|edit|fts3_tokenizer", re.IGNORECASE)
+
+
+def _only_reading(action: int, first: str | None, second: str | None, database: str | None, trigger: str | None) -> Literal[0, 1]:
+    if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE):
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_FUNCTION:
+        return sqlite3.SQLITE_DENY if _FORBIDDEN_FUNCTIONS.fullmatch(second or "") else sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() in _READING_PRAGMAS:
+        return sqlite3.SQLITE_OK
+    if action == sqlite3.SQLITE_TRANSACTION and first in ("BEGIN", "ROLLBACK", "COMMIT"):
+        return sqlite3.SQLITE_OK
+    return sqlite3.SQLITE_DENY
+
+
+def plain_values(row: Any) -> dict[str, Any]:
+    """Return a row as a dict."""
+    return dict(row._mapping)

@@ -1,0 +1,113 @@
+"""Plain SQL over everything that was made, without the power to change it.
+
+Enters: one SQL statement from a person. Leaves: a pandas DataFrame. The connection can't write: a SQLite file is opened read-only
+with an authorizer that allows reading alone, a Postgres transaction is read-only and takes one prepared statement, so no trick of
+spelling gets through; the checks on the text only make the refusal readable.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from storage.catalog import tables, views
+from storage.catalog.database import CatalogError, Database, first_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class QueryError(CatalogError):
+    """A statement that is refused or does not run; one line that says why."""
+
+
+_READING = {"select", "with", "values", "explain"}
+_COMMENTS = re.compile(r"\A(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/|\()*", re.DOTALL)
+
+
+def query(database: Database, sql: str) -> pd.DataFrame:
+    """Return the rows of one reading statement. Raises QueryError, CatalogMissing, CatalogTooNew or CatalogTooOld."""
+    import pandas as pd
+
+    words = re.match(r"[a-z]+", _COMMENTS.sub("", sql).lower())
+    if not words:
+        raise QueryError('an empty query; for example: dst sql "SELECT class_name, count(*) FROM samples GROUP BY 1"')
+    if words[0] not in _READING:
+        if meant := difflib.get_close_matches(words[0], sorted(_READING), n=1):
+            raise QueryError(f'no query begins with "{words[0]}"; did you mean {meant[0].upper()}?')
+        raise QueryError(f"{words[0].upper()} is refused: dst sql only reads (SELECT ..., WITH ..., VALUES ..., EXPLAIN ...)")
+    with database.reading() as connection:
+        try:
+            names, rows = _fetch(database, connection, sql)
+        except sa.exc.DBAPIError as error:
+            raise QueryError(_explained(database, error)) from error
+    return pd.DataFrame([[_readable(value) for value in row] for row in rows], columns=names)
+
+
+def _fetch(database: Database, connection: sa.Connection, sql: str) -> tuple[list[str], list[Any]]:
+    # The driver's own cursor: a person's SQL may hold colons and per cents, which are nobody's parameters here.
+    if database.kind == "sqlite":
+        result = connection.exec_driver_sql(sql)
+        return list(result.keys()), list(result.fetchall())
+    driver: Any = connection.connection.driver_connection
+    try:
+        # Prepared, so that the server itself takes a single statement only.
+        cursor = driver.execute(sql, prepare=True)
+        return [column.name for column in cursor.description or ()], cursor.fetchall() if cursor.description else []
+    except driver_errors() as error:
+        raise sa.exc.DBAPIError(sql, None, error) from error
+
+
+def driver_errors() -> type[Exception]:
+    """Return the base of the Postgres driver's errors (imported late: SQLite users don't have to own it)."""
+    import psycopg
+
+    return psycopg.Error
+
+
+def _readable(value: Any) -> Any:
+    return float(value) if isinstance(value, Decimal) else value
+
+
+_WRITING = re.compile(r"not authorized|readonly database|read-only transaction|query_only|prohibited", re.IGNORECASE)
+_SEVERAL = re.compile(r"one statement at a time|multiple commands", re.IGNORECASE)
+_NO_TABLE = re.compile(
+    r'no such table: (?:main\.)?(\S+)|relation "([^"]+)" does not exist|missing FROM-clause entry for table "([^"]+)"'
+)
+_NO_COLUMN = re.compile(r'no such column: "?([^\s"]+)|column "?([^\s"]+)"? does not exist')
+
+
+def _explained(database: Database, error: sa.exc.DBAPIError) -> str:
+    text = first_line(error)
+    if _SEVERAL.search(text):
+        return "one statement at a time, please: the query holds several"
+    if _WRITING.search(text):
+        return f"refused: dst sql only reads, and this statement does something else ({text})"
+    if found := _NO_TABLE.search(text):
+        name = next(filter(None, found.groups()))
+        return f'no such table "{name}"{_meant(name, _tables())}; there are: {", ".join(_tables())}'
+    if found := _NO_COLUMN.search(text):
+        name = next(filter(None, found.groups()))
+        meant = _meant(name.rsplit(".", 1)[-1], _columns(database))
+        return f'no such column "{name}"{meant}; all of them: dst sql "SELECT * FROM samples LIMIT 1"'
+    return f"the query does not run: {text}"
+
+
+def _tables() -> list[str]:
+    return [*views.VIEWS, *sorted(set(tables.metadata.tables) - {"catalog_facts"})]
+
+
+def _columns(database: Database) -> list[str]:
+    with database.reading() as connection:
+        inspector = sa.inspect(connection)
+        shown = [column["name"] for name in views.VIEWS for column in inspector.get_columns(name)]
+    return list(dict.fromkeys([*shown, *(column.name for table in tables.metadata.tables.values() for column in table.columns)]))
+
+
+def _meant(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(close)}?" if close else ""

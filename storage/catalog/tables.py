@@ -1,0 +1,323 @@
+"""The catalog's tables, as SQLAlchemy Core sees them. How they come to exist is the migrations' business.
+
+Rows of artifacts (views, edges, captions, images, verdicts) are keyed by the artifact's key and repeat what its record says;
+`members` says which of them make up the samples of a cohort. Decisions are 0 or 1 in integer columns, so that `avg(kept)` is a
+share on every database. Times are UTC, ISO 8601 text. Nothing here is specific to SQLite or Postgres.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.sql.type_api import TypeEngine
+
+SCHEMA = "0001"
+"""The newest migration: what this code reads and writes."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _json() -> TypeEngine[Any]:
+    return JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+
+
+def _made() -> list[Column[Any]]:
+    """Columns that every row of an artifact has."""
+    return [
+        Column("spec_key", String(64)),
+        Column("status", String(16), nullable=False),
+        Column("reason", String(64)),
+        Column("detail", Text),
+        Column("created_at", String(32), nullable=False),
+    ]
+
+
+facts = Table(
+    "catalog_facts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""What the catalog says about itself (the digest of its views)."""
+
+classes = Table(
+    "classes",
+    metadata,
+    Column("class_name", String(200), primary_key=True),
+    Column("created_at", String(32), nullable=False),
+)
+
+cad_models = Table(
+    "cad_models",
+    metadata,
+    Column("class_name", String(200), ForeignKey("classes.class_name"), primary_key=True),
+    Column("cad_id", String(64), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("keywords", _json(), nullable=False),
+    Column("keywords_text", Text, nullable=False),
+    Column("licence", Text),
+    Column("up", String(8), nullable=False),
+    Column("front", String(8), nullable=False),
+    Column("cad_key", String(64)),
+    Column("spec_key", String(64)),
+    Column("faces", BigInteger),
+    Column("vertices", BigInteger),
+    Column("extents", _json()),
+    Column("watertight", SmallInteger),
+    Column("textured", SmallInteger),
+    Column("facts", _json()),
+    Column("status", String(16), nullable=False),
+    Column("reason", String(64)),
+    Column("detail", Text),
+    Column("added_at", String(32), nullable=False),
+    Index(None, "cad_id"),
+    Index(None, "cad_key"),
+)
+"""What people registered: status ok, rejected (with a reason) or removed."""
+
+specs = Table(
+    "specs",
+    metadata,
+    Column("spec_key", String(64), primary_key=True),
+    Column("stage", String(16), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("spec", _json(), nullable=False),
+)
+"""Each spec once; thousands of artifacts refer to it."""
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("stage", String(16), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("spec_key", String(64), nullable=False),
+    Column("inputs", _json(), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", String(64)),
+    Column("detail", Text),
+    Column("files", _json(), nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("runtime", _json(), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("created_at", String(32), nullable=False),
+)
+"""One row for each record in the store; `path` is the folder, relative to the store's root."""
+
+views = Table(
+    "views",
+    metadata,
+    Column("render_key", String(64), primary_key=True),
+    Column("cad_key", String(64)),
+    Column("class_name", String(200), nullable=False),
+    Column("cad_id", String(64), nullable=False),
+    Column("view_index", Integer, nullable=False),
+    Column("azimuth_deg", Float),
+    Column("elevation_deg", Float),
+    Column("inplane_deg", Float),
+    Column("distance", Float),
+    Column("requested_distance", Float),
+    Column("moved_back", SmallInteger),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("box_x0", Float),
+    Column("box_y0", Float),
+    Column("box_x1", Float),
+    Column("box_y1", Float),
+    Column("box3d", _json()),
+    Column("box3d_extents", _json()),
+    Column("intrinsics", _json()),
+    Column("rotation", _json()),
+    Column("translation", _json()),
+    Column("visible_fraction", Float),
+    Column("truncated_fraction", Float),
+    Column("depth_scale", Float),
+    Column("light", _json()),
+    *_made(),
+    Index(None, "class_name", "cad_id"),
+)
+"""Renders: one sampled pose of a CAD model each, with its whole annotation."""
+
+edges = Table(
+    "edges",
+    metadata,
+    Column("edge_key", String(64), primary_key=True),
+    Column("render_key", String(64)),
+    Column("edge_pixels", BigInteger),
+    Column("edge_density", Float),
+    *_made(),
+)
+
+captions = Table(
+    "captions",
+    metadata,
+    Column("caption_key", String(64), primary_key=True),
+    Column("class_name", String(200)),
+    Column("cad_id", String(64)),
+    Column("view_index", Integer),
+    Column("draw_index", Integer),
+    Column("prompt", Text),
+    Column("negative_prompt", Text),
+    Column("colour", Text),
+    Column("material", Text),
+    Column("scene", Text),
+    Column("light", Text),
+    Column("words", _json()),
+    Column("captioner", Text),
+    Column("captioner_revision", Text),
+    *_made(),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("image_key", String(64), primary_key=True),
+    Column("edge_key", String(64)),
+    Column("caption_key", String(64)),
+    Column("class_name", String(200), nullable=False),
+    Column("cad_id", String(64), nullable=False),
+    Column("view_index", Integer, nullable=False),
+    Column("draw_index", Integer, nullable=False),
+    Column("seed", BigInteger),
+    Column("attempt", Integer),
+    Column("model_id", Text),
+    Column("model_revision", Text),
+    Column("sha256", String(64)),
+    Column("values", _json()),
+    *_made(),
+    Index(None, "class_name", "cad_id"),
+    Index(None, "sha256"),
+)
+
+filters = Table(
+    "filters",
+    metadata,
+    Column("verdict_key", String(64), primary_key=True),
+    Column("class_name", String(200)),
+    Column("threshold", Float),
+    Column("rule", Text),
+    Column("folds", Text),
+    Column("kept_images", Integer),
+    Column("dropped_images", Integer),
+    Column("values", _json()),
+    *_made(),
+)
+"""One filter applied to one cohort; its verdicts on the images are in `verdicts`."""
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("verdict_key", String(64), primary_key=True),
+    Column("image_key", String(64), primary_key=True),
+    Column("score", Float),
+    Column("score_azimuth", Float),
+    Column("score_elevation", Float),
+    Column("score_inplane", Float),
+    Column("disagreement", Float),
+    Column("fold", Integer),
+    Column("kept", SmallInteger),
+    Column("threshold", Float),
+    Index(None, "image_key"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("class_name", String(200), ForeignKey("classes.class_name"), nullable=False),
+    Column("recipe", Text, nullable=False),
+    Column("recipe_specs", _json(), nullable=False),
+    Column("samples", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", Text),
+    Column("flow_run_id", Text),
+    Column("flow_run_url", Text),
+    Column("host", Text),
+    Column("pid", Integer),
+    Column("started_at", String(32), nullable=False),
+    Column("finished_at", String(32)),
+    Column("seconds", _json()),
+    Column("counts", _json()),
+    Column("runtime", _json()),
+    Column("docs_path", Text),
+    Index(None, "class_name"),
+)
+"""One class, one recipe, one flow run: status running, complete, invalid, failed or crashed."""
+
+members = Table(
+    "members",
+    metadata,
+    Column("class_name", String(200), primary_key=True),
+    Column("recipe", String(200), primary_key=True),
+    Column("sample_id", String(300), primary_key=True),
+    Column("member_key", String(64), primary_key=True),
+    Column("cad_id", String(64), nullable=False),
+    Column("view_index", Integer, nullable=False),
+    Column("draw_index", Integer, nullable=False),
+    Column("cad_key", String(64)),
+    Column("render_key", String(64)),
+    Column("edge_key", String(64)),
+    Column("caption_key", String(64)),
+    Column("image_key", String(64)),
+    Column("verdict_key", String(64)),
+    Column("status", String(16), nullable=False),
+    Column("stage", String(16)),
+    Column("reason", String(64)),
+    Column("detail", Text),
+    Column("run_id", String(64), ForeignKey("runs.run_id"), nullable=False),
+    Column("first_run_id", String(64), ForeignKey("runs.run_id"), nullable=False),
+    Column("in_cohort", SmallInteger, nullable=False),
+    Index(None, "run_id"),
+    Index(None, "sample_id"),
+    Index(None, "image_key"),
+)
+"""The samples of every cohort, past and present: one row for each sample and image, also where a stage failed."""
+
+file_checks = Table(
+    "file_checks",
+    metadata,
+    Column("run_id", String(64), ForeignKey("runs.run_id"), primary_key=True),
+    Column("key", String(64), primary_key=True),
+    Column("file", String(200), primary_key=True),
+    Column("stage", String(16), nullable=False),
+    Column("present", SmallInteger, nullable=False),
+    Column("digest_right", SmallInteger, nullable=False),
+    Column("problem", Text),
+)
+"""What was found on disk when a run was checked: one row for each file that its samples rest on."""
+
+coverage_checks = Table(
+    "coverage_checks",
+    metadata,
+    Column("run_id", String(64), ForeignKey("runs.run_id"), primary_key=True),
+    Column("spec_key", String(64), primary_key=True),
+    Column("quantity", String(32), primary_key=True),
+    Column("views", Integer, nullable=False),
+    Column("promise", Text, nullable=False),
+    Column("distance", Float, nullable=False),
+    Column("p_value", Float, nullable=False),
+    Column("outside", Integer, nullable=False),
+)
+"""How the poses of a run compare with the distribution that its viewpoint strategy promises."""
