@@ -111,7 +111,7 @@ class ArtifactStore:
             files={name: {"sha256": keys.digest(data), "bytes": len(data)} for name, data in sorted(files.items())},
             created_at=record.created_at or time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
-        folder = self._folder(record.stage, record.key)
+        folder = self.folder(record.stage, record.key)
         workspace = self.root / _UNFINISHED
         temporary: Path | None = None
         try:
@@ -144,7 +144,7 @@ class ArtifactStore:
 
     def set_aside(self, stage: str, key: str) -> None:
         """Move a damaged artifact (or a failed one that is to be tried again) out of the way; nothing is deleted."""
-        folder = self._folder(stage, key)
+        folder = self.folder(stage, key)
         bin_ = self.root / _DAMAGED
         bin_.mkdir(parents=True, exist_ok=True)
         try:
@@ -189,7 +189,7 @@ class ArtifactStore:
 
     def get(self, stage: str, key: str) -> Artifact:
         """Return the artifact by its record alone. Raises MissingArtifact or DamagedArtifact (unreadable record)."""
-        folder = self._folder(stage, key)
+        folder = self.folder(stage, key)
         try:
             fields = json.loads((folder / RECORD).read_bytes())
             record = Record(**fields)
@@ -262,7 +262,8 @@ class ArtifactStore:
         temporary.write_text(f"{time.time_ns():x}")
         temporary.replace(self.root / ".generation")
 
-    def _folder(self, stage: str, key: str) -> Path:
+    def folder(self, stage: str, key: str) -> Path:
+        """Return the folder an artifact lies in, there or not."""
         return self.root / stage / key[:2] / key
 
 

@@ -43,9 +43,10 @@ def to_png(picture: NDArray[np.generic], text: Mapping[str, str] | None = None) 
 
 def from_png(data: bytes) -> NDArray[np.generic]:
     """Return the array that `to_png` was given (RGB or RGBA order). Raises UnreadablePicture."""
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
-    if picture is None:
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    if decoded is None:
         raise UnreadablePicture("these bytes are not a PNG picture")
+    picture: NDArray[np.generic] = decoded
     if picture.ndim == 3:
         picture = cv2.cvtColor(picture, {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}[picture.shape[2]])
     return picture

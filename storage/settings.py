@@ -28,7 +28,9 @@ class Settings(BaseSettings):
     batch: int = Field(default=16, ge=1, description="Images the generator makes at once (part of byte-for-byte identity).")
     mesh_timeout_s: float = Field(default=300.0, gt=0, description="Time limit for one CAD model in one process, seconds.")
     max_faces: int = Field(default=2_000_000, gt=0, description="Meshes with more faces are refused at the door.")
-    prefect_api_url: str = Field(default="", description="A running Prefect server; empty: PREFECT_API_URL, else one started for the run.")
+    prefect_api_url: str = Field(
+        default="", description="A running Prefect server; empty: PREFECT_API_URL, else one started for the run."
+    )
 
     @property
     def root(self) -> Path:

@@ -1,0 +1,94 @@
+"""Questions to the catalog from a terminal: sql, status, show, report."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from storage.catalog.catalog import Catalog
+from storage.settings import Settings
+
+
+def ask(settings: Settings, query: str, format: str, out: Path | None) -> None:
+    """Print the answer to one read-only SQL statement. Raises ValueError with one clear line."""
+    frame = Catalog(settings.catalog, settings.store).query(query)
+    if format == "parquet":
+        if out is None:
+            raise ValueError("parquet is a file format: say where to write it with --out FILE.parquet")
+        frame.to_parquet(out, index=False)
+        return
+    if format == "table" and out is None:
+        _print_table(frame)
+        return
+    texts = {"csv": lambda: frame.to_csv(index=False), "json": lambda: frame.to_json(orient="records", indent=1) + "\n"}
+    text = texts.get(format, lambda: frame.to_string(index=False) + "\n")()
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        out.write_text(text)
+
+
+def status(settings: Settings) -> None:
+    """Print classes by what was made of them, and the last runs."""
+    catalog = Catalog(settings.catalog, settings.store)
+    classes = catalog.query(
+        """select c.class_name as "class", c.models as "CAD models", c.rejected, m.recipe, m.samples, m.made, m.failed, m.kept, m.dropped
+           from (select class_name, sum(case when status = 'ok' then 1 else 0 end) as models,
+                        sum(case when status = 'rejected' then 1 else 0 end) as rejected from cad_models group by class_name) c
+           left join (select class_name, recipe, count(*) as samples, sum(case when status = 'made' then 1 else 0 end) as made,
+                        sum(case when status = 'failed' then 1 else 0 end) as failed, sum(kept) as kept,
+                        sum(case when kept = 0 then 1 else 0 end) as dropped
+                      from samples where in_cohort = 1 group by class_name, recipe) m on m.class_name = c.class_name
+           order by 1, 4"""
+    )
+    runs = catalog.query(
+        'select run_id as run, class_name as "class", recipe, samples, status, reason, started_at as started, finished_at as finished '
+        "from runs order by started_at desc limit 8"
+    )
+    _print_table(classes, "classes")
+    _print_table(runs, "last runs")
+
+
+def show(settings: Settings, sample_id: str) -> None:
+    """Print everything the catalog knows of one sample, under every recipe it was made with."""
+    quoted = sample_id.replace("'", "''")
+    catalog = Catalog(settings.catalog, settings.store)
+    found = catalog.query(f"select * from samples where sample_id = '{quoted}' order by in_cohort desc")
+    if found.empty:
+        close = catalog.query(f"select distinct sample_id from samples where sample_id like '{quoted[:12]}%' order by 1 limit 3")
+        hint = f"; did you mean {', '.join(close['sample_id'])}?" if not close.empty else ""
+        raise ValueError(f'no sample "{sample_id}" in the catalog{hint} See: dst sql "select sample_id from samples"')
+    for row in json.loads(found.to_json(orient="records")):
+        table = Table("what", "value", title=sample_id, show_lines=False)
+        for name, value in row.items():
+            if value is not None:
+                table.add_row(name, _with_root(settings, name, value))
+        Console().print(table)
+
+
+def report(settings: Settings, run_id: str | None) -> None:
+    """Write the page of a run (the latest, or the one whose id starts so) and print its path."""
+    from tasks.report import write_report
+
+    runs = Catalog(settings.catalog, settings.store).query("select run_id from runs order by started_at desc")["run_id"]
+    matching = [run for run in runs if run.startswith(run_id or "")]
+    if not matching:
+        raise ValueError(f'no run "{run_id}"; see: dst status' if run_id else "nothing was run yet; try: dst demo")
+    print(write_report(settings, matching[0]))
+
+
+def _with_root(settings: Settings, name: str, value: Any) -> str:
+    return str(settings.store.root / value) if name in ("file", "render_file", "edge_file") else str(value)
+
+
+def _print_table(frame: Any, title: str | None = None) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    table = Table(*(str(name) for name in frame.columns), title=title)
+    for row in frame.astype(object).where(frame.notna(), None).itertuples(index=False):
+        table.add_row(*("" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
+    console.print(table)

@@ -1,0 +1,141 @@
+"""`dst`: a thin launcher over the flows. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cyclopts
+from cyclopts import Parameter
+
+from flows import cad
+from storage.settings import Settings
+
+app = cyclopts.App(
+    name="dst",
+    help="CAD models in; filtered, traceable images with exact 3D annotations out.",
+    version="0.1.0",
+)
+app.command(cad.app)
+
+
+@app.command
+def demo(
+    *,
+    samples: Annotated[int, Parameter(help="Samples of each of the three classes.")] = 32,
+    home: Annotated[Path | None, Parameter(help="Where to put everything; default: DST_HOME or ./dst-data.")] = None,
+) -> None:
+    """Do the main job on bundled CAD models with the embedded generator, then write a report.
+
+    Example: dst demo
+    """
+    from flows.demo import demo as run_demo
+
+    run_demo(_settings(home), samples)
+
+
+@app.command
+def run(
+    class_names: Annotated[list[str], Parameter(name="CLASS", help="One or more classes, as `dst cad list` shows them.")],
+    /,
+    *,
+    samples: Annotated[int, Parameter(help="Samples of each class, divided evenly over its CAD models.")] = 200,
+    recipe: Annotated[str, Parameter(help="What to make: embedded, paper-sd15, ...")] = "embedded",
+    overrides: Annotated[Path | None, Parameter(help="TOML file that changes fields of the recipe.")] = None,
+    preview: Annotated[bool, Parameter(help="Make only the first 8 samples.", negative="")] = False,
+    dry_run: Annotated[bool, Parameter(help="Print what would be made and stop.", negative="")] = False,
+) -> None:
+    """Make a class's images: render, edges, captions, images, verdicts, catalog, report. Only what is missing is made.
+
+    Example: dst run car --samples 24
+    """
+    from flows.launch import launch
+
+    launch(_settings(), class_names, 8 if preview else samples, recipe, overrides, dry_run=dry_run)
+
+
+@app.command
+def sql(
+    query: Annotated[str, Parameter(help="One SELECT statement.")],
+    /,
+    *,
+    format: Annotated[Literal["table", "csv", "json", "parquet"], Parameter(help="How to print it.")] = "table",
+    out: Annotated[Path | None, Parameter(help="Write to this file instead of the terminal.")] = None,
+) -> None:
+    """Ask the catalog a question. Read-only by construction.
+
+    Example: dst sql "select class_name, count(*), avg(kept) from samples group by 1"
+    """
+    from flows.ask import ask
+
+    ask(_settings(), query, format, out)
+
+
+@app.command
+def status() -> None:
+    """Show each class by stage, and the last runs.
+
+    Example: dst status
+    """
+    from flows.ask import status as show_status
+
+    show_status(_settings())
+
+
+@app.command
+def show(sample: Annotated[str, Parameter(help="A sample's name, as in the catalog's samples view.")], /) -> None:
+    """Print everything known about one sample: origin, pose, prompt, seed, models, verdict, files.
+
+    Example: dst show car-3fa9c1d27b10-0003-00
+    """
+    from flows.ask import show as show_sample
+
+    show_sample(_settings(), sample)
+
+
+@app.command
+def report(
+    run_id: Annotated[str | None, Parameter(help="A run's id, or the start of it; the latest run if left out.")] = None, /
+) -> None:
+    """Write a run's report page again and print where it is.
+
+    Example: dst report
+    """
+    from flows.ask import report as write_report
+
+    write_report(_settings(), run_id)
+
+
+@app.command
+def doctor() -> None:
+    """Check what is installed, reachable and working.
+
+    Example: dst doctor
+    """
+    from flows.doctor import doctor as examine
+
+    sys.exit(0 if examine(_settings()) else 1)
+
+
+def _settings(home: Path | None = None) -> Settings:
+    return Settings(home=home) if home else Settings()
+
+
+def main() -> None:
+    """Run a command; a person's mistake is one line on stderr and exit code 2, a bug is a traceback."""
+    from storage.artifacts import StoreFull
+
+    try:
+        app()
+    except (ValueError, StoreFull, FileNotFoundError) as error:
+        # pydantic's errors are ValueErrors of several lines; a person wants the first that says something.
+        print(f"dst: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("dst: stopped; start the same command again and it goes on where it was", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

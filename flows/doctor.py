@@ -1,0 +1,87 @@
+"""Doctor: what is installed, reachable and working on this machine."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+
+from rich.console import Console
+
+from storage.catalog.catalog import Catalog
+from storage.settings import Settings
+
+
+def doctor(settings: Settings) -> bool:
+    """Print one line a check; return whether all hold."""
+    console = Console()
+    checks: list[tuple[str, Callable[[Settings], str]]] = [
+        ("python", _python),
+        ("packages", _packages),
+        ("home folder", _home),
+        ("catalog", _catalog),
+        ("renderer", _renderer),
+        ("generator", _generator),
+        ("prefect", _prefect),
+    ]
+    sound = True
+    for name, check in checks:
+        try:
+            console.print(f"[green]ok[/green]    {name:<12} {check(settings)}", highlight=False)
+        except (ValueError, OSError, RuntimeError, ImportError) as error:
+            sound = False
+            console.print(f"[red]wrong[/red] {name:<12} {error}", highlight=False)
+    return sound
+
+
+def _python(settings: Settings) -> str:
+    if sys.version_info[:2] != (3, 11):
+        raise RuntimeError(f"Python {sys.version.split()[0]}: the renderer's wheel needs 3.11")
+    return sys.version.split()[0]
+
+
+def _packages(settings: Settings) -> str:
+    names = ("torch", "diffusers", "transformers", "prefect", "bpy", "blenderproc")
+    return "  ".join(f"{name} {importlib.metadata.version(name)}" for name in names)
+
+
+def _home(settings: Settings) -> str:
+    settings.root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.root).free / 2**30
+    if free < 1:
+        raise RuntimeError(f"{settings.root}: only {free:.1f} GiB free; a class of 2,500 samples at 512 px takes about 3 GiB")
+    return f"{settings.root}, {free:.0f} GiB free"
+
+
+def _catalog(settings: Settings) -> str:
+    catalog = Catalog(settings.catalog, settings.store)
+    if not catalog.exists:
+        return "none yet (made by the first `dst cad add` or `dst demo`)"
+    return f"{len(catalog.classes())} classes, {len(catalog.cad_models())} CAD models, {len(catalog.runs())} runs"
+
+
+def _renderer(settings: Settings) -> str:
+    # In a process of its own, as always: a missing system library shows as a failed import there.
+    tried = subprocess.run([sys.executable, "-c", "import bpy; print(bpy.app.version_string)"], capture_output=True, text=True)
+    lines = tried.stdout.strip().splitlines()
+    if not lines:
+        last = (tried.stderr.strip().splitlines() or ["no output"])[-1]
+        raise RuntimeError(f"Blender does not start: {last}; a missing library comes with: make install (as root)")
+    return f"Blender {lines[0]}"
+
+
+def _generator(settings: Settings) -> str:
+    from models.image.spec import ImageSpec, pinned
+
+    return f"embedded weights {pinned(ImageSpec()).revision[:19]}"
+
+
+def _prefect(settings: Settings) -> str:
+    if not settings.prefect_api_url:
+        return "no server named (DST_PREFECT_API_URL): one is started for each run"
+    import httpx
+
+    httpx.get(f"{settings.prefect_api_url}/health", timeout=10).raise_for_status()
+    return f"server at {settings.prefect_api_url} is healthy"

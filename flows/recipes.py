@@ -1,0 +1,96 @@
+"""Recipes: everything that determines what a run makes, by name.
+
+Enters: a name and, where wanted, a TOML file with overrides. Leaves: one complete, checked Recipe. A function a recipe; what is not
+said there is the spec's default, written down beside the code that obeys it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from models.caption.spec import CaptionSpec
+from models.edge import EdgeSpec
+from models.image.spec import ImageSpec
+from models.image.spec import paper_sd15 as paper_generator
+from models.render.spec import RenderSpec, ViewpointSpec
+from models.verdict.spec import VerdictSpec
+from tasks.recipe import Recipe
+
+
+class UnknownRecipe(ValueError):
+    """No recipe has this name, or an override names no field of it."""
+
+
+def embedded() -> Recipe:
+    """128x128 with the generator that comes with the project: no internet, no GPU."""
+    return Recipe(
+        name="embedded",
+        render=RenderSpec(resolution=128, viewpoint=ViewpointSpec.official(3), samples=8),
+        edge=EdgeSpec(source="canny"),
+        caption=CaptionSpec(),
+        image=ImageSpec(),
+        verdict=VerdictSpec(),
+    )
+
+
+def paper_sd15() -> Recipe:
+    """The paper's setting: Stable Diffusion 1.5 with ControlNet canny at 512x512 (3D-DST, appendix; wants a GPU and a hub)."""
+    return Recipe(
+        name="paper-sd15",
+        render=RenderSpec(resolution=512, viewpoint=ViewpointSpec.official(3)),
+        edge=EdgeSpec(source="canny"),
+        caption=CaptionSpec(),
+        image=paper_generator(),
+        verdict=VerdictSpec(),
+    )
+
+
+RECIPES = {"embedded": embedded, "paper-sd15": paper_sd15}
+
+
+def resolve(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Return the recipe called `name` with overrides applied (nested as its specs are). Raises UnknownRecipe."""
+    if name not in RECIPES:
+        raise UnknownRecipe(f'no such recipe "{name}"{_meant(name, RECIPES)}; there are: {", ".join(RECIPES)}')
+    recipe = RECIPES[name]()
+    changed = _replaced(recipe, overrides or {}, name)
+    # A changed recipe needs a name of its own: cohorts and rows are told apart by it.
+    return dataclasses.replace(changed, name=f"{name}+") if changed != recipe and changed.name == name else changed
+
+
+def read_overrides(path: Path | None) -> dict[str, Any]:
+    """Return the overrides in a TOML file (a table a spec, and `name` for what the changed recipe is called)."""
+    if path is None:
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise UnknownRecipe(f"no such file: {path}; --overrides takes a TOML file such as: [render] resolution = 256") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UnknownRecipe(f"{path} is not TOML: {error}") from error
+
+
+def _replaced(spec: Any, overrides: Mapping[str, Any], where: str) -> Any:
+    known = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    changes: dict[str, Any] = {}
+    for name, value in overrides.items():
+        if name not in known:
+            raise UnknownRecipe(f'recipe {where} has no field "{name}"{_meant(name, known)}; it has: {", ".join(known)}')
+        current = known[name]
+        if dataclasses.is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise UnknownRecipe(f"{where}.{name} is a table of fields, not {value!r}")
+            changes[name] = _replaced(current, value, f"{where}.{name}")
+        else:
+            changes[name] = tuple(value) if isinstance(value, list) else value
+    return dataclasses.replace(spec, **changes)
+
+
+def _meant(name: str, known: Mapping[str, Any]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f'; did you mean "{close[0]}"?' if close else ""

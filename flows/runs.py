@@ -1,0 +1,159 @@
+"""Runs: what is planned before anything heavy starts, and the row that says how it went."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from storage.catalog.catalog import Catalog
+from storage.keys import plain
+from storage.settings import Settings
+from tasks import cohort as planning
+from tasks.cohort import STAGES, CadModel, Cohort
+from tasks.recipe import Recipe
+from tasks.shard import ShardReport
+
+
+def cohort(settings: Settings, class_name: str, samples: int, recipe: Recipe) -> Cohort:
+    """Return the cohort of a registered class. Raises ValueError with a suggestion when there is no such class."""
+    catalog = Catalog(settings.catalog, settings.store)
+    rows = catalog.cad_models(class_name)
+    models = [
+        CadModel(cad_id=row["cad_id"], cad_key=row["cad_key"], keywords=tuple(row["keywords"]))
+        for row in rows
+        if row["status"] == "ok"
+    ]
+    return planning.plan(class_name, resolved(recipe), models, samples)
+
+
+def resolved(recipe: Recipe) -> Recipe:
+    """Return the recipe with the generator's revision pinned: for a folder, the digest of its weights."""
+    from models.image.spec import pinned
+
+    return dataclasses.replace(recipe, image=pinned(recipe.image))
+
+
+def pending(settings: Settings, cohort: Cohort) -> dict[str, int]:
+    """Return stage -> artifacts still to be made; damaged ones are set aside first. Empty when the cohort is complete."""
+    store = settings.store
+    planning.check(store, cohort)
+    missing = {stage: len({p.key(stage) for p in cohort.pending(store, stage)}) for stage in STAGES}
+    if any(missing.values()):
+        missing["verdict"] = 1
+    else:
+        made = cohort.made(store)
+        missing["verdict"] = int(bool(made) and store.sound("verdict", cohort.verdict_key(made)) is None)
+    return {stage: count for stage, count in missing.items() if count}
+
+
+def complete(settings: Settings, cohort: Cohort) -> str | None:
+    """Return the run that finished exactly this cohort, or None if there is still something to do."""
+    if pending(settings, cohort):
+        return None
+    catalog = Catalog(settings.catalog, settings.store)
+    made = {str(p.sample): p.image_key for p in cohort.made(settings.store)}
+    wanted = {str(p.sample): made.get(str(p.sample)) for p in cohort.samples}
+    return catalog.complete_run(cohort.class_name, cohort.recipe.name, plain(cohort.recipe), wanted)
+
+
+def lacks(cohort: Cohort, stage: str) -> bool:
+    """Say whether anything of a stage is not in the store (also where an earlier stage has failed: then it is cheap to look)."""
+    store = Settings().store
+    return any(not store.has(stage, planned.key(stage)) for planned in cohort.samples)
+
+
+def task_runs(cohort: Cohort) -> int:
+    """Return how many Prefect task runs this cohort takes: one a shard and stage, and verdict, catalog, check and report."""
+    return len(STAGES) * len(cohort.shards()) + 4
+
+
+@dataclass
+class Run:
+    """A run's row while it is open."""
+
+    catalog: Catalog
+    run_id: str
+    finished: bool = False
+
+    def finish(self, counts: Mapping[str, int], findings: Mapping[str, Any], stages: Sequence[ShardReport]) -> None:
+        """Mark the run complete, or invalid when expectations failed."""
+        from tasks.catalog import summarise
+
+        self.catalog.finish_run(
+            self.run_id,
+            status="complete" if findings["success"] else "invalid",
+            reason="; ".join(findings["failed"]) or None,
+            counts=dict(counts),
+            seconds=summarise(stages),
+            docs_path=findings["docs"] or None,
+        )
+        self.finished = True
+
+
+@contextmanager
+def recorded(cohort: Cohort, samples: int, flow_run_id: str | None) -> Iterator[Run]:
+    """Keep a row of the run: running, then complete or invalid, or failed with the error's name."""
+    settings = Settings()
+    catalog = Catalog(settings.catalog, settings.store)
+    run_id = flow_run_id or str(uuid4())
+    catalog.start_run(
+        run_id,
+        class_name=cohort.class_name,
+        recipe=cohort.recipe.name,
+        recipe_specs=plain(cohort.recipe),
+        samples=samples,
+        flow_run_id=flow_run_id,
+        flow_run_url=_url(flow_run_id),
+        runtime=_runtime(settings),
+    )
+    run = Run(catalog, run_id)
+    try:
+        yield run
+    except BaseException as error:
+        catalog.finish_run(run_id, status="failed", reason=f"{type(error).__name__}: {error}".splitlines()[0])
+        raise
+    assert run.finished, "a run that ends without an error says how it went"
+
+
+def _url(flow_run_id: str | None) -> str | None:
+    from prefect.settings import get_current_settings
+
+    base = get_current_settings().ui_url
+    return f"{base}/runs/flow-run/{flow_run_id}" if base and flow_run_id else None
+
+
+def _runtime(settings: Settings) -> dict[str, Any]:
+    packages = ("dst-platform", "torch", "diffusers", "transformers", "bpy", "blenderproc", "prefect", "numpy", "opencv-python")
+    return {
+        "code": _revision(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+        "renderer_workers": settings.renderer_workers,
+        "torch_threads": settings.torch_threads,
+        "batch": settings.batch,
+        "device": settings.device,
+    }
+
+
+def _revision() -> str | None:
+    """Return the commit this code is of, with `+` behind it when it was changed since; None outside a checkout."""
+    here = Path(__file__).resolve().parents[1]
+    try:
+        asked = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() or None

@@ -1,0 +1,76 @@
+"""What a terminal shows while a run works: bars where there is a screen, lines where there is none."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from tasks import progress
+
+_LINE_EVERY_S = 5.0
+
+
+@contextmanager
+def watched(quiet: bool = False) -> Iterator[None]:
+    """Show every stage's progress while the body runs."""
+    console = Console(stderr=True)
+    handler = RichHandler(
+        console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S", omit_repeated_times=False
+    )
+    log = logging.getLogger("dst")
+    log.handlers[:] = [handler]
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+    log.propagate = False
+    if not console.is_terminal:
+        progress.listen(_lines(log))
+        yield
+        return
+    with Progress(
+        SpinnerColumn(),
+        TextColumn("{task.fields[stage]:<8} {task.fields[class_name]:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[to_go]}"),
+        console=console,
+        transient=True,
+    ) as bars:
+        progress.listen(_bars(bars))
+        yield
+
+
+def _bars(bars: Progress) -> progress.Listener:
+    shown: dict[int, TaskID] = {}
+
+    def show(bar: progress.Bar) -> None:
+        if bar.finished:
+            if id(bar) in shown:
+                bars.remove_task(shown.pop(id(bar)))
+            return
+        to_go = f"{bar.seconds_to_go:.0f} s to go" if bar.seconds_to_go else ""
+        if id(bar) not in shown:
+            shown[id(bar)] = bars.add_task("", stage=bar.stage, class_name=bar.class_name, to_go=to_go, total=bar.total)
+        bars.update(shown[id(bar)], completed=bar.done, to_go=to_go)
+
+    return show
+
+
+def _lines(log: logging.Logger) -> progress.Listener:
+    last: dict[int, float] = {}
+
+    def show(bar: progress.Bar) -> None:
+        now = time.monotonic()
+        if bar.finished:
+            last.pop(id(bar), None)
+        elif now - last.setdefault(id(bar), now) > _LINE_EVERY_S:
+            last[id(bar)] = now
+            to_go = f"  {bar.seconds_to_go:.0f} s to go" if bar.seconds_to_go else ""
+            log.info("%-7s %s  %d of %d%s", bar.stage, bar.class_name, bar.done, bar.total, to_go)
+
+    return show

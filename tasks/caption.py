@@ -1,0 +1,70 @@
+"""The caption task: one prompt a sample.
+
+Enters: class, keywords and pose of each sample; no pixels (3D-DST section 3.2). Leaves: the prompt, its words, and who wrote it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from prefect import task
+from prefect.tasks import exponential_backoff
+
+from models.caption import spec as caption_spec
+from storage.artifacts import Record
+from storage.keys import plain
+from storage.settings import Settings
+from tasks.caching import ByArtifactKeys
+from tasks.cohort import Planned, Shard
+from tasks.faults import time_can_heal
+from tasks.recipe import Recipe
+from tasks.shard import Finished, ShardReport, fill
+
+
+@task(
+    name="caption",
+    task_run_name="caption {shard}",
+    retries=2,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_condition_fn=time_can_heal,
+    cache_policy=ByArtifactKeys(stage="caption"),
+    persist_result=True,
+)
+def caption(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
+    """Write the prompts of a shard."""
+    from models.caption.grammar import GrammarCaptioner
+    from models.caption.protocol import CaptionRefused, CaptionRequest
+    from models.render.viewpoint import sample_view
+
+    captioner = GrammarCaptioner(recipe.caption)
+
+    def make(missing: Sequence[Planned]) -> Iterable[Finished]:
+        for planned in missing:
+            view = sample_view(recipe.render.viewpoint, planned.sample.view)
+            common = {
+                "key": planned.caption_key,
+                "stage": caption_spec.STAGE,
+                "version": caption_spec.VERSION,
+                "spec": plain(recipe.caption),
+                "inputs": planned.caption_inputs(recipe),
+            }
+            request = CaptionRequest(
+                sample=planned.sample,
+                class_name=planned.sample.class_name,
+                keywords=planned.keywords,
+                azimuth_deg=view.azimuth_deg,
+                elevation_deg=view.elevation_deg,
+            )
+            try:
+                written = captioner.caption(request)
+            except CaptionRefused as refusal:
+                yield Record(**common, outcome="failed", reason=refusal.reason, detail=refusal.detail), {}
+                continue
+            values = plain(written)
+            values["captioner_revision"] = values.pop("revision")
+            text = json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False)
+            yield Record(**common, values=values), {"caption.json": text.encode()}
+
+    return fill("caption", shard, Settings().store, make)

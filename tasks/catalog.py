@@ -1,0 +1,140 @@
+"""The catalog task: rows for what was made, and the checks a run must pass.
+
+Enters: a cohort whose stages are done. Leaves: rows in the catalog (an index of the records, which can be rebuilt), the cohort's
+members, and a run that is complete only when its expectations hold.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, TypedDict
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.tasks import exponential_backoff
+
+from storage.artifacts import Artifact, ArtifactStore
+from storage.catalog.catalog import Catalog
+from storage.settings import Settings
+from tasks import progress
+from tasks.cohort import STAGES, Cohort
+from tasks.faults import time_can_heal
+from tasks.shard import ShardReport
+
+log = logging.getLogger("dst")
+
+
+class RunReport(TypedDict):
+    """What a run came to."""
+
+    run_id: str
+    class_name: str
+    status: str
+    """complete or invalid."""
+    failed_expectations: list[str]
+    counts: dict[str, int]
+    """asked, made, failed, kept, dropped."""
+    report: str
+    """Path of the page, relative to the home folder."""
+
+
+@task(
+    name="catalog",
+    task_run_name="catalog {cohort.class_name}",
+    retries=3,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_condition_fn=time_can_heal,
+    cache_policy=NO_CACHE,
+)
+def catalog(cohort: Cohort, run_id: str, *after: Any) -> dict[str, int]:
+    """Write the rows of everything the cohort consists of, and make it the class's present cohort. Returns counts."""
+    settings = Settings()
+    store = settings.store
+    rows = Catalog(settings.catalog, settings.store)
+    started = time.monotonic()
+    verdict_key = cohort.verdict_key(cohort.made(store))
+    with progress.stage("catalog", cohort.class_name, 1) as bar:
+        rows.index(_records(cohort, store, verdict_key))
+        members = list(_members(cohort, store, verdict_key if store.has("verdict", verdict_key) else None))
+        rows.set_cohort(cohort.class_name, cohort.recipe.name, run_id, members)
+        bar.advance()
+    counts = _counts(cohort, store, verdict_key, members)
+    _show_in_prefect(cohort, counts, members)
+    log.info("catalog %s  %d rows  %.1f s", cohort.class_name, len(members), time.monotonic() - started)
+    return counts
+
+
+@task(name="check", task_run_name="check {cohort.class_name}", cache_policy=NO_CACHE)
+def check(cohort: Cohort, run_id: str, counts: dict[str, int]) -> dict[str, Any]:
+    """Let Great Expectations decide whether the run is complete or invalid; returns its findings."""
+    from storage.expectations import check_run
+
+    settings = Settings()
+    with progress.stage("check", cohort.class_name, 1) as bar:
+        found = check_run(settings.catalog, run_id, settings.store)
+        bar.advance()
+    for name in found.failed:
+        log.warning("check   %s  %s", cohort.class_name, name)
+    return {"success": found.success, "failed": [str(name) for name in found.failed], "docs": str(found.docs_path or "")}
+
+
+def _records(cohort: Cohort, store: ArtifactStore, verdict_key: str) -> Iterator[Artifact]:
+    wanted = [(stage, key) for stage in STAGES for key in sorted({planned.key(stage) for planned in cohort.samples})]
+    for stage, key in [*wanted, ("verdict", verdict_key)]:
+        artifact = store.find(stage, key)
+        if artifact is not None:
+            yield artifact
+
+
+def _members(cohort: Cohort, store: ArtifactStore, verdict_key: str | None) -> Iterator[dict[str, Any]]:
+    for planned in cohort.samples:
+        failure = cohort.failure(store, planned)
+        image = store.find("image", planned.image_key)
+        made = image is not None and image.record.outcome == "made"
+        if not made and failure is None:
+            raise RuntimeError(f"{planned.sample} has neither an image nor a reason; start the run again")
+        yield {
+            "sample_id": str(planned.sample),
+            "cad_id": planned.sample.cad_id,
+            "view_index": planned.sample.view_index,
+            "draw_index": planned.sample.draw_index,
+            **{f"{stage}_key": planned.key(stage) for stage in STAGES if stage != "image"},
+            "image_key": planned.image_key if made else None,
+            "verdict_key": verdict_key if made else None,
+            "status": "made" if made else "failed",
+            "stage": failure[0] if failure else None,
+            "reason": failure[1].record.reason if failure else None,
+            "detail": failure[1].record.detail if failure else None,
+        }
+
+
+def _counts(cohort: Cohort, store: ArtifactStore, verdict_key: str, members: list[dict[str, Any]]) -> dict[str, int]:
+    made = sum(member["status"] == "made" for member in members)
+    verdicts = store.find("verdict", verdict_key)
+    kept = int(verdicts.record.values["kept"]) if verdicts is not None else 0
+    return {"asked": len(members), "made": made, "failed": len(members) - made, "kept": kept, "dropped": made - kept}
+
+
+def _show_in_prefect(cohort: Cohort, counts: dict[str, int], members: Iterable[dict[str, Any]]) -> None:
+    key = cohort.class_name.replace(" ", "-")
+    reasons = Counter((str(m["stage"]), str(m["reason"])) for m in members if m["status"] != "made")
+    table = [{"what": name, "samples": count} for name, count in counts.items()]
+    table += [{"what": f"failed at {stage}: {reason}", "samples": count} for (stage, reason), count in reasons.most_common()]
+    create_table_artifact(table, key=f"{key}-counts", description=f"{cohort.class_name}, recipe {cohort.recipe.name}")
+    create_markdown_artifact(
+        f"**{cohort.class_name}** ({cohort.recipe.name}): {counts['made']} of {counts['asked']} made, "
+        f"{counts['kept']} kept, {counts['dropped']} dropped, {counts['failed']} failed.",
+        key=f"{key}-summary",
+    )
+
+
+def summarise(stages: Iterable[ShardReport]) -> dict[str, float]:
+    """Return stage -> seconds over the shards of a run."""
+    seconds: Counter[str] = Counter()
+    for report in stages:
+        seconds[report["stage"]] += report["seconds"]  # type: ignore[assignment]
+    return {stage: round(value, 2) for stage, value in seconds.items()}

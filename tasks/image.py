@@ -1,0 +1,131 @@
+"""The image task: pictures painted under the control of edges and prompts.
+
+Enters: a shard of samples with edge map and caption. Leaves: one PNG a sample, which carries what identifies it (3D-DST section 3.3).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.tasks import exponential_backoff
+
+from models.image import spec as image_spec
+from storage.artifacts import ArtifactStore, Record
+from storage.images import from_png, to_png
+from storage.keys import plain
+from storage.settings import Settings
+from tasks.caching import ByArtifactKeys
+from tasks.cohort import Planned, Shard
+from tasks.faults import time_can_heal
+from tasks.recipe import Recipe
+from tasks.shard import Finished, ShardReport, fill
+
+if TYPE_CHECKING:
+    from models.image.pipeline import ControlNetGenerator, GeneratedImage
+
+_lock = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _generator(spec: image_spec.ImageSpec, device: str, threads: int, batch: int) -> ControlNetGenerator:
+    """Load a generator once a process; loading Stable Diffusion takes longer than a shard of edges."""
+    from models.image.pipeline import ControlNetGenerator
+
+    return ControlNetGenerator(spec, device=device, threads=threads, batch=batch)
+
+
+@task(
+    name="image",
+    task_run_name="image {shard}",
+    retries=2,
+    retry_delay_seconds=exponential_backoff(backoff_factor=5),
+    retry_condition_fn=time_can_heal,
+    cache_policy=ByArtifactKeys(stage="image"),
+    persist_result=True,
+)
+def image(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
+    """Paint the images of a shard."""
+    settings = Settings()
+    store = settings.store
+
+    def make(missing: Sequence[Planned]) -> Iterable[Finished]:
+        from models.image.pipeline import ImageRequest
+
+        # One model on one device: shards take turns, so that memory and byte-for-byte identity do not depend on how many run.
+        with _lock:
+            generator = _generator(recipe.image, settings.device, settings.torch_threads, settings.batch)
+            for start in range(0, len(missing), settings.batch):
+                began = time.monotonic()
+                batch = missing[start : start + settings.batch]
+                requests = [
+                    ImageRequest(
+                        sample=planned.sample,
+                        prompt=_caption(store, planned)["prompt"],
+                        negative_prompt=_caption(store, planned)["negative_prompt"],
+                        control=from_png(store.read(store.get("edge", planned.edge_key), "edge.png")),
+                    )
+                    for planned in batch
+                ]
+                painted = generator.generate(requests)
+                seconds = (time.monotonic() - began) / len(batch)
+                for planned, picture in zip(batch, painted):
+                    yield _finished(recipe, planned, store, picture, generator.runtime | {"seconds": round(seconds, 3)})
+
+    return fill("image", shard, store, make)
+
+
+def _caption(store: ArtifactStore, planned: Planned) -> dict[str, Any]:
+    return store.get("caption", planned.caption_key).record.values
+
+
+def _finished(
+    recipe: Recipe, planned: Planned, store: ArtifactStore, picture: GeneratedImage, runtime: dict[str, Any]
+) -> Finished:
+    record = Record(
+        key=planned.image_key,
+        stage=image_spec.STAGE,
+        version=image_spec.VERSION,
+        spec=plain(recipe.image),
+        inputs=planned.image_inputs(),
+        values={
+            "seed": picture.seed,
+            "attempt": picture.attempt,
+            "model_id": recipe.image.model,
+            "model_revision": recipe.image.revision,
+        },
+        runtime=runtime,
+    )
+    if picture.rgb is None:
+        detail = f"{planned.sample}: {picture.reason} in {picture.attempt + 1} attempts, last seed {picture.seed}"
+        failed = {**vars(record), "outcome": "failed", "reason": picture.reason, "detail": detail}
+        return Record(**failed), {}
+    mean, spread = float(picture.rgb.mean()), float(picture.rgb.std())
+    record.values.update(mean=round(mean, 4), std=round(spread, 4))
+    return record, {"image.png": to_png(picture.rgb, {"dst": _passport(recipe, planned, store, record)})}
+
+
+def _passport(recipe: Recipe, planned: Planned, store: ArtifactStore, record: Record) -> str:
+    """Return what identifies a picture, as JSON: never time, host, run or verdict, so that equal pictures are equal files."""
+    annotation = store.get("render", planned.render_key).record.values
+    passport = {
+        "sample": str(planned.sample),
+        **plain(planned.sample),
+        "annotation": annotation,
+        "caption": _caption(store, planned),
+        "keys": {stage: planned.key(stage) for stage in ("cad", "render", "edge", "caption", "image")},
+        "specs": {
+            "render": plain(recipe.render),
+            "edge": plain(recipe.edge),
+            "caption": plain(recipe.caption),
+            "image": record.spec,
+        },
+        "seed": record.values["seed"],
+        "attempt": record.values["attempt"],
+    }
+    return json.dumps(passport, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,129 @@
+"""The render task: views of CAD models through warm Blender workers.
+
+Enters: a shard of samples whose canonical GLBs are in the store. Leaves: for each view rgba, mask, depth, normal and the annotation
+(3D-DST section 3.1). A renderer that dies is replaced and the task retried; a model that kills it every time becomes a row.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from prefect import task
+from prefect.tasks import exponential_backoff
+
+from models.render import spec as render_spec
+from models.sample import ViewId
+from storage.artifacts import Record
+from storage.images import to_png
+from storage.keys import plain
+from storage.settings import Settings
+from tasks.caching import ByArtifactKeys
+from tasks.cohort import Planned, Shard
+from tasks.faults import time_can_heal
+from tasks.recipe import Recipe
+from tasks.shard import Finished, ShardReport, fill
+
+if TYPE_CHECKING:
+    from models.render.pool import RenderedView, RendererDied, RenderFailure, RenderPool
+
+log = logging.getLogger("dst")
+
+RETRIES = 3
+_lock = threading.Lock()
+_pool: RenderPool | None = None
+_deaths: Counter[str] = Counter()
+
+
+@task(
+    name="render",
+    task_run_name="render {shard}",
+    retries=RETRIES,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_condition_fn=time_can_heal,
+    cache_policy=ByArtifactKeys(stage="render"),
+    persist_result=True,
+)
+def render(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
+    """Render the views of a shard that are not in the store yet."""
+    settings = Settings()
+
+    def make(missing: Sequence[Planned]) -> Iterator[Finished]:
+        from models.render.pool import RendererDied, RenderJob
+
+        by_view = {planned.sample.view: planned for planned in missing}
+        models = {planned.cad_key: settings.store.get("cad", planned.cad_key) for planned in missing}
+        for artifact in models.values():
+            settings.store.verify(artifact)
+        jobs = [
+            RenderJob(
+                glb=artifact.path("model.glb"),
+                views=tuple(planned.sample.view for planned in by_view.values() if planned.cad_key == key),
+                spec=recipe.render,
+            )
+            for key, artifact in models.items()
+        ]
+        pool = renderer(settings)
+        try:
+            for outcome in pool.map(jobs):
+                yield _finished(recipe, by_view[outcome.view], outcome, pool)
+        except RendererDied as death:
+            yield from _given_up(recipe, by_view, death)
+            log.warning("render  %s  %s", shard, death)
+            raise
+
+    return fill("render", shard, settings.store, make)
+
+
+def renderer(settings: Settings) -> RenderPool:
+    """Return this process's warm renderer, started when first asked for and closed when the process ends."""
+    from models.render.pool import RenderPool
+
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = RenderPool(settings.renderer_workers, settings.mesh_timeout_s).__enter__()
+            atexit.register(_pool.__exit__, None, None, None)
+        return _pool
+
+
+def _record(recipe: Recipe, planned: Planned, **fields: Any) -> Record:
+    return Record(
+        key=planned.render_key,
+        stage=render_spec.STAGE,
+        version=render_spec.VERSION,
+        spec=plain(recipe.render),
+        inputs=planned.render_inputs(),
+        **fields,
+    )
+
+
+def _finished(recipe: Recipe, planned: Planned, outcome: RenderedView | RenderFailure, pool: RenderPool) -> Finished:
+    from models.render.annotation import depth_picture
+    from models.render.pool import RenderFailure
+
+    if isinstance(outcome, RenderFailure):
+        return _record(recipe, planned, outcome="failed", reason=outcome.reason, detail=outcome.detail), {}
+    files = {
+        "rgba.png": to_png(outcome.rgba),
+        "mask.png": to_png(outcome.mask),
+        "depth.png": to_png(depth_picture(outcome.depth)),
+        "normal.png": to_png(outcome.normal),
+        "annotation.json": json.dumps(outcome.annotation, indent=1, sort_keys=True).encode(),
+    }
+    runtime = pool.runtime | {"seconds": round(outcome.seconds, 3)}
+    return _record(recipe, planned, values=outcome.annotation, runtime=runtime), files
+
+
+def _given_up(recipe: Recipe, by_view: dict[ViewId, Planned], death: RendererDied) -> Iterator[Finished]:
+    """Yield rows for views whose CAD model has taken the renderer with it at every try; the others are worth another."""
+    for casualty in death.casualties:
+        _deaths[str(casualty.glb)] += 1
+        if _deaths[str(casualty.glb)] > RETRIES:
+            for view in casualty.views:
+                yield _record(recipe, by_view[view], outcome="failed", reason=casualty.reason, detail=casualty.detail), {}
