@@ -38,26 +38,19 @@ def parse(path: Path, max_faces: int) -> SourceModel:
     check_file(path)
     suffix = path.suffix.lower()
     try:
+        # One import for each format, so that only the one that is read is paid for.
         if suffix == ".obj":
-            from models.cad.obj import count_faces, read_obj
-
-            _refuse_above(count_faces(path, max_faces), max_faces, path)
-            model = read_obj(path, max_faces)
+            from models.cad.obj import count_faces, read_obj as read
         elif suffix in (".glb", ".gltf"):
-            from models.cad import gltf
-
-            _refuse_above(gltf.count_faces(path, max_faces), max_faces, path)
-            model = gltf.read_gltf(path, max_faces)
+            from models.cad.gltf import count_faces, read_gltf as read
         elif suffix == ".dae":
-            from models.cad import collada
-
-            _refuse_above(collada.count_faces(path, max_faces), max_faces, path)
-            model = collada.read_collada(path, max_faces)
+            from models.cad.collada import count_faces, read_collada as read
+        elif suffix == ".ply":
+            from models.cad.ply import count_faces, read_ply as read
         else:
-            from models.cad import soup
-
-            _refuse_above(soup.count_faces(path, max_faces), max_faces, path)
-            model = soup.read_soup(path, max_faces)
+            from models.cad.soup import count_faces, read_soup as read
+        _refuse_above(count_faces(path, max_faces), max_faces, path)
+        model = read(path, max_faces)
     except OSError as error:
         raise BadModel("unreadable", f"{path} cannot be read: {error.strerror or error}") from None
     _refuse_above(sum(len(part.faces) for part in model.parts), max_faces, path)

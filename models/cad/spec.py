@@ -18,7 +18,7 @@ FORMATS = (".obj", ".glb", ".gltf", ".ply", ".stl", ".off", ".dae")
 
 _UP_OF_FORMAT = {".obj": "+y", ".glb": "+y", ".gltf": "+y", ".dae": "+y", ".ply": "+z", ".stl": "+z", ".off": "+z"}
 
-_FRONT_OF_UP = {"+y": "+z", "+z": "-y", "+x": "-y", "-y": "+z", "-z": "-y", "-x": "-y"}
+_FRONT_OF_UP = {"+y": "+z", "+z": "-y", "+x": "+z", "-y": "+z", "-z": "-y", "-x": "+z"}
 """Front where only up is known: glTF's convention for y-up files, Blender's and most scanners' for z-up ones."""
 
 

@@ -1,0 +1,170 @@
+"""A sheet of six views, so that a person sees at a glance whether up and front are right.
+
+Enters: a canonical GLB. Leaves: a PNG with front, left, rear, right, top and a view from the front corner, a red arrow where the
+front is and a blue one where up is. Rays are cast with embree and shaded in numpy: no renderer, well under a second or two.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models.cad.canonical import GLTF_FROM_CANONICAL
+from models.cad.gltf import read_gltf
+from models.cad.source import Floats, Ints, SourceModel, Texture
+
+VIEWS = (
+    ("front (azimuth 0)", 0.0, 0.0),
+    ("its left (azimuth 90)", 90.0, 0.0),
+    ("rear (azimuth 180)", 180.0, 0.0),
+    ("its right (azimuth 270)", 270.0, 0.0),
+    ("top", 0.0, 90.0),
+    ("azimuth 35, elevation 25", 35.0, 25.0),
+)
+"""(label, azimuth in degrees, elevation in degrees)."""
+
+_HALF = 0.78
+"""Half the width of a view, in longest sides: a unit cube fits from any side but its corner."""
+_BACKGROUND = (236, 236, 232)
+
+
+def camera_axes(azimuth_deg: float, elevation_deg: float) -> tuple[Floats, Floats, Floats]:
+    """Return (right, up, towards the viewer) in the canonical frame."""
+    a, e = np.deg2rad(azimuth_deg), np.deg2rad(elevation_deg)
+    towards = np.array([np.cos(e) * np.sin(a), -np.cos(e) * np.cos(a), np.sin(e)])
+    right = np.array([np.cos(a), np.sin(a), 0.0])
+    return right, np.cross(towards, right), towards
+
+
+def sheet(glb: Path, title: str = "", size: int = 300) -> bytes:
+    """Return a PNG of 3 x 2 views of `size` pixels each."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    model = read_gltf(glb, 10**8)
+    caster = _Caster(model)
+    head = 26
+    page = Image.new("RGB", (3 * size + 4, 2 * size + 2 + head), (255, 255, 255))
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.load_default(13)
+    draw.text((8, 5), title, fill=(20, 20, 20), font=font)
+    for i, (label, azimuth, elevation) in enumerate(VIEWS):
+        x, y = (i % 3) * (size + 2), (i // 3) * (size + 2) + head
+        page.paste(Image.fromarray(caster.view(azimuth, elevation, size)), (x, y))
+        axes = camera_axes(azimuth, elevation)
+        _arrow(draw, axes, (x, y), size, np.array([0.0, 0.0, 1.0]), caster.high[2], (40, 90, 220), "up", font)
+        _arrow(draw, axes, (x, y), size, np.array([0.0, -1.0, 0.0]), -caster.low[1], (215, 30, 30), "front", font)
+        draw.text((x + 6, y + size - 20), label, fill=(60, 60, 60), font=font)
+    out = io.BytesIO()
+    page.save(out, "PNG")
+    return out.getvalue()
+
+
+def _arrow(
+    draw: Any, axes: tuple[Floats, ...], corner: tuple[int, int], size: int, direction: Floats, start: float, color: Any, word: str, font: Any
+) -> None:
+    right, up, towards = axes
+
+    def place(point: Floats) -> tuple[float, float]:
+        return (
+            corner[0] + size * (0.5 + float(point @ right) / (2 * _HALF)),
+            corner[1] + size * (0.5 - float(point @ up) / (2 * _HALF)),
+        )
+
+    tail, tip = place(direction * (start + 0.03)), place(direction * (start + 0.17))
+    length = float(np.hypot(tip[0] - tail[0], tip[1] - tail[1]))
+    if length < 3:
+        # It points at the viewer (a ring with a dot) or away (a cross), as in physics.
+        x, y = tip
+        draw.ellipse((x - 8, y - 8, x + 8, y + 8), outline=color, width=2)
+        if float(direction @ towards) > 0:
+            draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=color)
+        else:
+            draw.line((x - 5, y - 5, x + 5, y + 5), fill=color, width=2)
+            draw.line((x - 5, y + 5, x + 5, y - 5), fill=color, width=2)
+        return
+    dx, dy = (tip[0] - tail[0]) / length, (tip[1] - tail[1]) / length
+    draw.line((*tail, *tip), fill=color, width=3)
+    draw.polygon(
+        [(tip[0] + 9 * dx, tip[1] + 9 * dy), (tip[0] - 5 * dy, tip[1] + 5 * dx), (tip[0] + 5 * dy, tip[1] - 5 * dx)], fill=color
+    )
+    draw.text((tip[0] + 10, tip[1] - 8), word, fill=color, font=font)
+
+
+class _Caster:
+    """All triangles of a model in the canonical frame, with what their surface looks like."""
+
+    def __init__(self, model: SourceModel) -> None:
+        import trimesh
+
+        parts = model.parts
+        offsets = np.cumsum([0, *(len(part.points) for part in parts)])
+        self.points: Floats = np.concatenate([part.points for part in parts]) @ GLTF_FROM_CANONICAL
+        self.faces: Ints = np.concatenate([part.faces + offset for part, offset in zip(parts, offsets)])
+        self.part_of_face = np.repeat(np.arange(len(parts)), [len(part.faces) for part in parts])
+        self.low, self.high = self.points.min(axis=0), self.points.max(axis=0)
+        self.model = model
+        none = np.zeros((0, 2))
+        self.uv = np.concatenate([np.zeros((len(p.points), 2)) if p.uv is None else p.uv for p in parts] or [none])
+        self.normals = np.concatenate([np.zeros_like(p.points) if p.normals is None else p.normals for p in parts]) @ GLTF_FROM_CANONICAL
+        self.colors = np.concatenate([np.ones((len(p.points), 4)) if p.colors is None else p.colors for p in parts])
+        self._images: dict[int, Floats] = {}
+        mesh = trimesh.Trimesh(self.points, self.faces, process=False)
+        self._rays = trimesh.ray.ray_pyembree.RayMeshIntersector(mesh)
+
+    def view(self, azimuth: float, elevation: float, size: int) -> np.ndarray:
+        """Return a (size, size, 3) picture, parallel projection."""
+        right, up, towards = camera_axes(azimuth, elevation)
+        steps = ((np.arange(size) + 0.5) / size - 0.5) * 2 * _HALF
+        xs, ys = np.meshgrid(steps, -steps)
+        origins = xs.reshape(-1, 1) * right + ys.reshape(-1, 1) * up + 3.0 * towards
+        hit = self._rays.intersects_first(origins, np.repeat(-towards[None], len(origins), axis=0))
+        seen = np.flatnonzero(hit >= 0)
+        picture = np.tile(np.array(_BACKGROUND, dtype=np.uint8), (size * size, 1))
+        if len(seen):
+            picture[seen] = self._shade(hit[seen], origins[seen], -towards, 0.75 * towards + 0.35 * up + 0.25 * right)
+        return picture.reshape(size, size, 3)
+
+    def _shade(self, faces: Ints, origins: Floats, direction: Floats, light: Floats) -> np.ndarray:
+        corners = self.faces[faces]
+        a, b, c = (self.points[corners[:, i]] for i in range(3))
+        wound = np.cross(b - a, c - a)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            depth = ((a - origins) * wound).sum(axis=1) / (wound @ direction)
+            place = origins + depth[:, None] * direction
+            area = (wound**2).sum(axis=1)
+            u = (np.cross(c - b, place - b) * wound).sum(axis=1) / area
+            v = (np.cross(a - c, place - c) * wound).sum(axis=1) / area
+        weights = np.nan_to_num(np.stack([u, v, 1.0 - u - v], axis=1), nan=1 / 3, posinf=1 / 3, neginf=1 / 3)
+        normals = np.einsum("nk,nkd->nd", weights, self.normals[corners])
+        normals = np.where((normals == 0).all(axis=1, keepdims=True), wound, normals)
+        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        albedo = np.einsum("nk,nkd->nd", weights, self.colors[corners])[:, :3]
+        uv = np.einsum("nk,nkd->nd", weights, self.uv[corners])
+        for number in np.unique(self.part_of_face[faces]):
+            rows = self.part_of_face[faces] == number
+            index = self.model.parts[number].material
+            if index is None:
+                continue
+            material = self.model.materials[index]
+            albedo[rows] *= np.array(material.base_color[:3])
+            if material.base_texture is not None:
+                albedo[rows] *= self._sample(index, material.base_texture, uv[rows])
+        lit = 0.35 + 0.65 * np.abs(normals @ (light / np.linalg.norm(light)))
+        values = np.clip(albedo * lit[:, None] ** 2.2, 0.0, 1.0) ** (1 / 2.2)
+        return np.asarray(np.round(values * 255), dtype=np.uint8)
+
+    def _sample(self, index: int, texture: Texture, uv: Floats) -> Floats:
+        from PIL import Image
+
+        if index not in self._images:
+            image = Image.open(io.BytesIO(texture.data)).convert("RGB")
+            image.thumbnail((1024, 1024))
+            self._images[index] = (np.asarray(image, dtype=np.float64) / 255.0) ** 2.2
+        pixels = self._images[index]
+        height, width = pixels.shape[:2]
+        x = np.mod(np.floor(np.nan_to_num(uv[:, 0]) * width), width).astype(np.int64)
+        y = np.mod(np.floor(np.nan_to_num(uv[:, 1]) * height), height).astype(np.int64)
+        return np.asarray(pixels[y, x])
