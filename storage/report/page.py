@@ -1,0 +1,234 @@
+"""The page a person opens first: one run as one self-contained HTML file.
+
+Enters: a run in the catalog, its artifacts in the store. Leaves: an HTML file with every picture, style and script inside it; a
+content security policy in it forbids everything else, so it works offline, from a disk or an archive. Paper: figures 2 and 5.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from markupsafe import Markup
+
+from storage.report import plots
+from storage.report.content import SIDES, STATUSES, Annotation, RunReport
+
+if TYPE_CHECKING:
+    import jinja2
+
+    from storage.artifacts import ArtifactStore
+    from storage.catalog.catalog import Catalog
+
+TEMPLATES = Path(__file__).parent / "templates"
+_ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
+<path d="M16 3 28 9.5v13L16 29 4 22.5v-13z" fill="#1f5eff"/>
+<path d="M4 9.5 16 16v13M16 16 28 9.5" stroke="#fff" stroke-width="2" fill="none"/></svg>"""
+
+
+def render(report: RunReport, home: str = "") -> str:
+    """Return a run's page as HTML. `home` is a relative link to the index page, if there is one."""
+    spread = [(azimuth, status) for azimuth, _, status, _ in report.poses]
+    heights = [(elevation, status) for _, elevation, status, _ in report.poses]
+    reach = [distance for distance, _ in report.distances]
+    low, high = (min(reach), max(reach)) if reach else (0.0, 1.0)
+    low, high = (low, high) if high - low > 1e-6 else (low - 0.5, high + 0.5)
+    verdicts = [("", "all")] + [(status, status) for status in STATUSES if report.count(status)]
+    shown = {sample.sample_id for sample in report.samples}
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            r=report,
+            home=home,
+            docs=report.docs if urlsplit(report.docs).scheme in ("", "file", "http", "https") else "",
+            showcase=report.showcase(),
+            selected=len(shown) < report.total,
+            verdicts=verdicts,
+            sides=[side for side in SIDES if any(sample.side == side for sample in report.samples)],
+            statuses=STATUSES,
+            hemisphere=plots.hemisphere(report.poses),
+            azimuths=plots.histogram(
+                spread, title="azimuth: 0 front, 90 its left", low=0, high=360, bins=24, ticks=range(0, 361, 90), unit="°"
+            ),
+            elevations=plots.histogram(heights, title="elevation", low=-90, high=90, bins=24, ticks=range(-90, 91, 45), unit="°"),
+            distances=plots.histogram(
+                report.distances,
+                title="distance, longest side = 1",
+                low=low,
+                high=high,
+                bins=24,
+                ticks=plots.nice_ticks(low, high, 5),
+            ),
+            scores=plots.score_histogram(report.scores, report.threshold),
+            longest=max((row.seconds or 0.0 for row in report.stages), default=0.0),
+            specs=[(stage, {"text": _pretty(spec), "summary": _summary(spec)}) for stage, spec in report.specs.items()],
+            **_frame(),
+        )
+    )
+
+
+def render_index(reports: Iterable[tuple[str, RunReport]], title: str = "3D-DST") -> str:
+    """Return the page that links several runs' pages: pairs of (relative link, run)."""
+    entries = list(reports)
+    totals = {status: sum(report.count(status) for _, report in entries) for status in STATUSES}
+    return (
+        _environment()
+        .get_template("index.html")
+        .render(
+            entries=[(link, report, _strip(report)) for link, report in entries],
+            totals=totals,
+            made=sum(report.made for _, report in entries),
+            asked=sum(report.asked for _, report in entries),
+            models=sum(len(report.cad_models) for _, report in entries),
+            title=title,
+            **_frame(),
+        )
+    )
+
+
+def write(catalog: Catalog, store: ArtifactStore, run_id: str, out: Path, home: Path | None = None) -> Path:
+    """Write the page of a run to the file `out`; return `out`. `home`: the index page to link back to.
+
+    Raises ValueError for a run that the catalog does not know.
+    """
+    from storage.report.collect import collect
+
+    report = collect(catalog, store, run_id)
+    docs = _docs_link(report.docs, store, out)
+    return save(out, render(dataclasses.replace(report, docs=docs), relative_link(home, out) if home else ""))
+
+
+def write_index(catalog: Catalog, store: ArtifactStore, pages: Mapping[str, Path], out: Path) -> Path:
+    """Write the page that links several runs' pages (run_id -> path of its page) to the file `out`; return `out`."""
+    from storage.report.collect import collect
+
+    return save(
+        out,
+        render_index([(relative_link(page, out), collect(catalog, store, run_id, cards=36)) for run_id, page in pages.items()]),
+    )
+
+
+def save(out: Path, html: str) -> Path:
+    """Write a page; who reads the old one never sees half of the new one. Returns the path."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    temporary.write_text(html, encoding="utf-8")
+    temporary.replace(out)
+    return out
+
+
+def relative_link(target: Path, page: Path) -> str:
+    """Return the link from a page to a file, as a URL that stays right when both move together."""
+    return quote(os.path.relpath(target.absolute(), page.absolute().parent).replace(os.sep, "/"))
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time as a person says it: 0.4 s, 12 s, 3 min 05 s, 2 h 10 min."""
+    if seconds is None:
+        return "–"
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _docs_link(docs: str, store: ArtifactStore, page: Path) -> str:
+    """Return the link to the Data Docs, or nothing where they are not on this disk."""
+    path = Path(docs) if docs else None
+    if path is None:
+        return ""
+    found = next((place for place in (path, store.root.parent / path) if place.exists()), None)
+    return relative_link(found / "index.html" if found.is_dir() else found, page) if found else ""
+
+
+def _strip(report: RunReport) -> list[Any]:
+    """Return up to six kept samples from different sides and CAD models, the showcase first."""
+    first = report.showcase()
+    chosen = [first] if first else []
+    rest = [sample for sample in report.of("kept", "unjudged") if sample.image and sample is not first]
+    while rest and len(chosen) < 6:
+        sides = [sample.side for sample in chosen]
+        models = [sample.cad_id for sample in chosen]
+        best = min(
+            rest, key=lambda sample: (sides.count(sample.side) + models.count(sample.cad_id), sample.side in ("above", "below"))
+        )
+        rest.remove(best)
+        chosen.append(best)
+    return chosen
+
+
+def _dial(azimuth_deg: float) -> Markup:
+    """Return a compass: the object with its front down, the camera as a dot around it."""
+    return Markup(
+        '<svg class="dial" viewBox="-10 -10 20 20" aria-hidden="true"><circle r="8"/>'
+        '<path class="object" d="M-3-4h6v6l-3 3-3-3z"/>'
+        '<circle class="camera" r="2.6" cx="0" cy="8" transform="rotate({:.0f})"/></svg>'
+    ).format(-azimuth_deg)
+
+
+def _extrinsics(annotation: Annotation) -> list[list[float]]:
+    assert annotation.R is not None
+    assert annotation.t is not None
+    return [[*row, shift] for row, shift in zip(annotation.R, annotation.t, strict=True)]
+
+
+def _pretty(spec: Any) -> str:
+    return json.dumps(spec, indent=2, ensure_ascii=False, sort_keys=isinstance(spec, dict) and len(spec) > 30)
+
+
+def _summary(spec: Any) -> str:
+    """Return the first few plain settings of a spec on one line."""
+    if not isinstance(spec, Mapping):
+        return str(spec)
+    plain = [
+        f"{name} {value}" for name, value in spec.items() if isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    ]
+    text = ", ".join(item for item in plain if len(item) < 40)
+    return text if len(text) <= 60 else text[:57].rsplit(", ", 1)[0] + ", …"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        overlay=plots.overlay,
+        time_bar=plots.time_bar,
+        dial=_dial,
+        share_bar=plots.share_bar,
+        duration=duration,
+        extrinsics=_extrinsics,
+    )
+    return environment
+
+
+@cache
+def _frame() -> dict[str, Any]:
+    """Return what every page carries: style, script (the policy names its digest, so no other can run), icon."""
+    script = (TEMPLATES / "page.js").read_text()
+    return {
+        "style": Markup((TEMPLATES / "page.css").read_text()),
+        "script": Markup(script),
+        "script_digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "icon": "data:image/svg+xml;base64," + base64.b64encode(_ICON.encode()).decode(),
+    }

@@ -1,0 +1,233 @@
+"""Plots as inline SVG: they follow the page's colours in light and dark, and need no library.
+
+Enters: numbers of a run. Leaves: SVG markup whose colours are CSS classes (`kept`, `dropped`, `unjudged`, `failed`), every text
+escaped. Nothing here carries a style attribute or a script.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from markupsafe import Markup, escape
+
+from storage.report.content import STATUSES, Annotation, CadModel, Status
+
+_FRONT = ((0, 1), (1, 5), (5, 4), (4, 0))  # the edges of the face y = -: the object's front
+_REST = ((2, 3), (3, 7), (7, 6), (6, 2), (0, 2), (1, 3), (4, 6), (5, 7))
+
+
+def hemisphere(poses: Iterable[tuple[float, float, Status, str]]) -> Markup:
+    """Return the cameras' directions seen from above: azimuth around, the zenith in the middle, the nadir on the rim.
+
+    Lambert's equal-area projection, so that views that are even on the sphere are even in the plot. Azimuth 0 is at the
+    bottom, as the object's front faces -y.
+    """
+    size, centre, rim = 420, 210.0, 176.0
+
+    def place(azimuth: float, elevation: float) -> tuple[float, float]:
+        radius = rim * math.sqrt(max(0.0, (1 - math.sin(math.radians(elevation))) / 2))
+        return centre + radius * math.sin(math.radians(azimuth)), centre + radius * math.cos(math.radians(azimuth))
+
+    parts: list[Markup] = []
+    for elevation in (60.0, 30.0, 0.0, -30.0):
+        reach = place(90, elevation)[0] - centre
+        kind = "equator" if elevation == 0 else "grid"
+        parts.append(Markup('<circle cx="{0}" cy="{0}" r="{1:.1f}" class="{2}"/>').format(centre, reach, kind))
+        x, y = place(135, elevation)
+        parts.append(_text(x + 2, y - 2, f"{elevation:g}°", "tick"))
+    parts.append(Markup('<circle cx="{0}" cy="{0}" r="{1}" class="rim"/>').format(centre, rim))
+    for spoke in range(0, 360, 45):
+        x, y = place(spoke, -90)
+        parts.append(Markup('<line x1="{0}" y1="{0}" x2="{1:.1f}" y2="{2:.1f}" class="grid"/>').format(centre, x, y))
+    for side, name in ((0, "front"), (90, "its left"), (180, "rear"), (270, "its right")):
+        x, y = centre + (rim + 18) * math.sin(math.radians(side)), centre + (rim + 18) * math.cos(math.radians(side))
+        turn = Markup(' transform="rotate({} {:.1f} {:.1f})"').format({90: 90, 270: -90}.get(side, 0), x, y)
+        label = f"{name} {side}°"
+        parts.append(Markup('<text x="{:.1f}" y="{:.1f}" class="label middle"{}>{}</text>').format(x, y + 4, turn, label))
+    # Kept ones last, and so on top of grey ones; dropped above them, as there are few.
+    order = {"failed": 0, "unjudged": 1, "kept": 2, "dropped": 3}
+    for azimuth, elevation, status, sample_id in sorted(poses, key=lambda pose: order[pose[2]]):
+        x, y = place(azimuth, elevation)
+        parts.append(
+            Markup('<circle cx="{:.1f}" cy="{:.1f}" r="4.2" class="dot {}" data-sample="{}"><title>{}</title></circle>').format(
+                x, y, status, sample_id, f"{sample_id}\nazimuth {azimuth:.0f}°, elevation {elevation:.0f}°, {status}"
+            )
+        )
+    return _svg(size, size, parts, "Cameras' directions, azimuth around and elevation from the middle to the rim", "hemisphere")
+
+
+def histogram(
+    values: Sequence[tuple[float, Status]],
+    *,
+    title: str,
+    low: float,
+    high: float,
+    bins: int,
+    ticks: Sequence[float],
+    unit: str = "",
+    threshold: float | None = None,
+    width: int = 420,
+    height: int = 150,
+) -> Markup:
+    """Return a histogram stacked by status, with a line at the threshold; values outside go into the outer bins."""
+    counts: list[dict[str, int]] = [{} for _ in range(bins)]
+    for value, status in values:
+        place = min(max(int((value - low) / (high - low) * bins), 0), bins - 1)
+        counts[place][status] = counts[place].get(status, 0) + 1
+    top = max((sum(column.values()) for column in counts), default=0) or 1
+    left, right, ceiling, floor = 30.0, width - 10.0, 20.0, height - 24.0
+    step = (right - left) / bins
+    parts: list[Markup] = [_text(left, 12, title, "label")]
+    across = _across(low, high, left, right)
+    for share in (0.5, 1.0):
+        y = floor - (floor - ceiling) * share
+        parts.append(Markup('<line x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}" class="grid"/>').format(left, right, y, y))
+        if share == 1.0 or top % 2 == 0:
+            parts.append(_text(left - 5, y + 4, f"{top * share:g}", "tick end"))
+    edges = [low + i * (high - low) / bins for i in range(bins + 1)]
+    for i, column in enumerate(counts):
+        y = floor
+        for status in STATUSES:
+            if not column.get(status):
+                continue
+            bar = (floor - ceiling) * column[status] / top
+            y -= bar
+            parts.append(
+                Markup(
+                    '<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" class="bar {}"><title>{}</title></rect>'
+                ).format(
+                    left + i * step + 0.75,
+                    y,
+                    step - 1.5,
+                    bar,
+                    status,
+                    f"{edges[i]:.3g} to {edges[i + 1]:.3g}{unit}: {column[status]} {status}",
+                )
+            )
+    parts.append(Markup('<line x1="{}" x2="{}" y1="{}" y2="{}" class="axis"/>').format(left, right, floor, floor))
+    for tick in ticks:
+        parts.append(_text(across(tick), height - 8, f"{tick:g}{unit}", "tick middle"))
+    if threshold is not None and low <= threshold <= high:
+        x = across(threshold)
+        parts.append(
+            Markup('<line x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}" class="threshold"/>').format(x, ceiling - 4, floor)
+        )
+        side = "end" if threshold > (low + high) / 2 else ""
+        shift = -5 if side else 5
+        parts.append(_text(x + shift, ceiling + 6, f"threshold {threshold:.3g}", f"threshold-label {side}"))
+    return _svg(width, height, parts, title, "histogram")
+
+
+def score_histogram(scores: Sequence[tuple[float, Status]], threshold: float | None) -> Markup:
+    """Return the verdict's scores with their threshold, or an empty string without any finite score."""
+    finite = [(score, status) for score, status in scores if math.isfinite(score)]
+    if not finite:
+        return Markup("")
+    values = [score for score, _ in finite] + ([threshold] if threshold is not None else [])
+    low, high = min(values), max(values)
+    margin = (high - low) * 0.04 or 0.5
+    low, high = low - margin, high + margin
+    ticks = nice_ticks(low, high, 7)
+    return histogram(
+        finite,
+        title="Score of the consistency filter (high is suspect)",
+        low=low,
+        high=high,
+        bins=min(40, max(12, len(finite) // 2)),
+        ticks=ticks,
+        threshold=threshold,
+        width=860,
+        height=210,
+    )
+
+
+def time_bar(seconds: float, longest: float) -> Markup:
+    """Return one horizontal bar, as long as its share of the longest."""
+    length = 300 * seconds / longest if longest > 0 else 0.0
+    bar = Markup('<rect x="0" y="1" width="{:.1f}" height="10" rx="2" class="bar time"/>').format(max(length, 1.0))
+    return _svg(300, 12, [bar], f"{seconds:.1f} s", "time-bar")
+
+
+def share_bar(model: CadModel) -> Markup:
+    """Return a CAD model's kept, dropped and failed samples as one small bar."""
+    total = model.made + model.failed
+    if not total:
+        return Markup("")
+    parts, x = [], 0.0
+    for kind, count in (("kept", model.kept), ("dropped", model.made - model.kept), ("failed", model.failed)):
+        length = 120 * count / total
+        parts.append(Markup('<rect x="{:.1f}" y="0" width="{:.1f}" height="10" class="bar {}"/>').format(x, length, kind))
+        x += length
+    return _svg(120, 10, parts, f"{model.kept} kept of {model.made}", "share")
+
+
+def overlay(annotation: Annotation) -> Markup:
+    """Return the annotation drawn for a picture: the 2D box, the projected 3D box with its front marked, the axes.
+
+    Laid over a picture of any size, as the view box is the annotated picture's, whose pixel centres are integers.
+    """
+    parts: list[Markup] = []
+    if annotation.box is not None:
+        x0, y0, x1, y1 = annotation.box
+        parts.append(
+            Markup('<rect class="box2d" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"/>').format(
+                x0 - 0.5, y0 - 0.5, x1 - x0 + 1, y1 - y0 + 1
+            )
+        )
+    if annotation.box3d is not None and len(annotation.box3d) == 8:
+        corners = annotation.box3d
+        face = " ".join(f"{corners[i][0]:.1f},{corners[i][1]:.1f}" for i in (0, 1, 5, 4))
+        shape = [Markup('<polygon class="front" points="{}"/>').format(face)]
+        shape += [_line(corners[a], corners[b], "edge3d") for a, b in _REST]
+        shape += [_line(corners[a], corners[b], "edge3d fore") for a, b in _FRONT]
+        parts.append(Markup('<g class="box3d">{}</g>').format(Markup("").join(shape)))
+    project = _projection(annotation)
+    if project is not None:
+        origin = project((0.0, 0.0, 0.0))
+        ends = {"x": (0.35, 0.0, 0.0), "y": (0.0, 0.35, 0.0), "z": (0.0, 0.0, 0.35)}
+        lines = [_line(origin, project(end), f"axis-{name}") for name, end in ends.items()]
+        parts.append(Markup('<g class="axes">{}</g>').format(Markup("").join(lines)))
+    return Markup(
+        '<svg class="overlay" viewBox="-0.5 -0.5 {} {}" preserveAspectRatio="none" aria-hidden="true" focusable="false">{}</svg>'
+    ).format(annotation.width, annotation.height, Markup("").join(parts))
+
+
+def nice_ticks(low: float, high: float, about: int) -> list[float]:
+    """Return round numbers between low and high, about so many."""
+    raw = (high - low) / max(about, 1)
+    scale = 10 ** math.floor(math.log10(raw))
+    step = next(scale * factor for factor in (1, 2, 5, 10) if scale * factor >= raw)
+    first = math.ceil(low / step)
+    return [round(i * step, 10) for i in range(first, math.floor(high / step) + 1)]
+
+
+def _projection(annotation: Annotation) -> Callable[[tuple[float, float, float]], tuple[float, float]] | None:
+    K, R, t = annotation.K, annotation.R, annotation.t
+    if K is None or R is None or t is None:
+        return None
+
+    def project(point: tuple[float, float, float]) -> tuple[float, float]:
+        x, y, z = (sum(R[i][j] * point[j] for j in range(3)) + t[i] for i in range(3))
+        z = max(z, 1e-6)
+        return K[0][0] * x / z + K[0][1] * y / z + K[0][2], K[1][1] * y / z + K[1][2]
+
+    return project
+
+
+def _across(low: float, high: float, left: float, right: float) -> Callable[[float], float]:
+    return lambda value: left + (value - low) / (high - low) * (right - left)
+
+
+def _line(start: tuple[float, float], end: tuple[float, float], kind: str) -> Markup:
+    return Markup('<line class="{}" x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}"/>').format(kind, *start, *end)
+
+
+def _text(x: float, y: float, text: str, kind: str) -> Markup:
+    return Markup('<text x="{:.1f}" y="{:.1f}" class="{}">{}</text>').format(x, y, kind, text)
+
+
+def _svg(width: float, height: float, parts: Iterable[Markup], label: str, kind: str) -> Markup:
+    return Markup('<svg class="plot {}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        kind, width, height, escape(label), Markup("").join(parts)
+    )

@@ -1,0 +1,64 @@
+"""Pictures small enough to travel inside a page.
+
+Enters: arrays as the store holds them. Leaves: data URIs (WebP for photographs and renders, PNG of two greys for edges).
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.report.content import Thumbnail
+
+
+def photograph(picture: NDArray[np.uint8], size: int = 256, quality: int = 82) -> Thumbnail:
+    """Return an (H, W, 3) RGB or (H, W, 4) RGBA picture as WebP, its longer side at most `size`."""
+    return _encode(_shrink(picture, size), "WEBP", quality=quality, method=4, alpha_quality=90)
+
+
+def line_drawing(edges: NDArray[np.uint8], size: int = 256) -> Thumbnail:
+    """Return an (H, W) edge map of 0/255 as a palette PNG with four greys, its longer side at most `size`."""
+    from PIL import Image
+
+    # Thin lines fade when they are averaged down: brighten what is left of them.
+    small = _shrink(edges, size)
+    scale = max(edges.shape) / max(small.shape)
+    levels = np.clip(np.round(small.astype(np.float32) * min(scale, 2.0) / 85), 0, 3).astype(np.uint8)
+    picture = Image.fromarray(levels, "P")
+    picture.putpalette([level for grey in (0, 85, 170, 255) for level in (grey, grey, grey)])
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", optimize=True, bits=2)
+    return _thumbnail(buffer.getvalue(), "png", small.shape)
+
+
+def _shrink(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    height, width = picture.shape[:2]
+    scale = size / max(height, width)
+    if scale >= 1:
+        return picture
+    shape = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if picture.ndim < 3 or picture.shape[2] < 4:
+        return np.asarray(cv2.resize(picture, shape, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    # Straight alpha: averaging colours with those of transparent pixels would draw a dark rim.
+    alpha = picture[..., 3:].astype(np.float32) / 255
+    weighted = np.concatenate([picture[..., :3] * alpha, alpha], axis=2)
+    weighted = cv2.resize(weighted, shape, interpolation=cv2.INTER_AREA)
+    alpha = weighted[..., 3:]
+    colours = weighted[..., :3] / np.maximum(alpha, 1e-6)
+    return np.clip(np.concatenate([colours, alpha * 255], axis=2) + 0.5, 0, 255).astype(np.uint8)
+
+
+def _encode(picture: NDArray[np.uint8], kind: str, **options: int) -> Thumbnail:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, kind, **options)
+    return _thumbnail(buffer.getvalue(), kind.lower(), picture.shape)
+
+
+def _thumbnail(data: bytes, kind: str, shape: tuple[int, ...]) -> Thumbnail:
+    return Thumbnail(uri=f"data:image/{kind};base64,{base64.b64encode(data).decode()}", width=shape[1], height=shape[0])

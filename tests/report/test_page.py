@@ -1,0 +1,160 @@
+"""The page of a run, made from a made-up run: what it says, and that it is safe and self-contained."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from storage.report.content import RunReport, Sample
+from storage.report.page import duration, relative_link, render, render_index, save
+from tests.report.made_up import HOSTILE, run_report
+
+
+class Elements(HTMLParser):
+    """Collects elements and their attributes."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+    def of(self, tag: str, kind: str = "") -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.found if name == tag and (not kind or kind in (attrs.get("class") or "").split())]
+
+
+@pytest.fixture(scope="module")
+def html(made_up_run: RunReport) -> str:
+    return render(made_up_run)
+
+
+def test_every_sample_has_a_card_with_its_pictures_pose_seed_and_score(made_up_run: RunReport, html: str) -> None:
+    cards = Elements(html).of("article", "card")
+    assert {card["data-sample"] for card in cards} == {sample.sample_id for sample in made_up_run.samples}
+    for sample in made_up_run.samples:
+        assert sample.image is None or sample.image.uri in html
+        assert sample.render is not None
+        assert sample.render.uri in html
+        assert sample.caption in html
+        assert sample.seed is None or str(sample.seed) in html
+
+
+def test_counts_are_those_of_the_run(made_up_run: RunReport, html: str) -> None:
+    tiles = dict(re.findall(r"<dt>(\w+)</dt><dd>(\d+)</dd>", html))
+    assert tiles["asked"] == "24"
+    assert int(tiles["made"]) == int(tiles["kept"]) + int(tiles["dropped"]) == made_up_run.made
+    assert int(tiles["failed"]) == made_up_run.count("failed") > 0
+
+
+def test_dropped_and_failed_samples_have_sections_of_their_own(made_up_run: RunReport, html: str) -> None:
+    dropped = html.split('id="dropped"')[1].split("</section>")[0]
+    failed = html.split('id="failed"')[1].split("</section>")[0]
+    assert dropped.count("<article") == made_up_run.count("dropped") > 0
+    assert failed.count("<article") == made_up_run.count("failed")
+    assert "black image" in failed
+
+
+def test_the_page_refers_to_nothing_outside_itself(html: str) -> None:
+    elements = Elements(html)
+    assert all(image["src"].startswith("data:image/") for image in elements.of("img"))  # type: ignore[union-attr]
+    assert not [attrs for attrs in elements.of("script") if "src" in attrs]
+    assert [attrs["href"][:11] for attrs in elements.of("link")] == ["data:image/"]  # type: ignore[index]
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+def test_a_page_of_96_samples_is_under_6_megabytes() -> None:
+    assert len(render(run_report(96)).encode()) < 6e6
+
+
+def test_hostile_names_and_captions_stay_text() -> None:
+    hostile = dataclasses.replace(
+        run_report(12, hostile=True), class_name=HOSTILE, recipe=HOSTILE, status=HOSTILE, status_detail=HOSTILE, rule=HOSTILE,
+        specs={HOSTILE: {HOSTILE: HOSTILE}}, provenance=((HOSTILE, HOSTILE),), docs='javascript:alert(1)"',
+    )  # fmt: skip
+    hostile = dataclasses.replace(
+        hostile,
+        samples=tuple(
+            dataclasses.replace(s, sample_id=HOSTILE + s.sample_id, reason=HOSTILE, detail=HOSTILE, stage=HOSTILE)
+            for s in hostile.samples
+        ),
+        poses=tuple((a, e, status, HOSTILE) for a, e, status, _ in hostile.poses),
+        cad_models=tuple(
+            dataclasses.replace(m, source=HOSTILE, licence=HOSTILE, keywords=(HOSTILE,)) for m in hostile.cad_models
+        ),
+        stages=tuple(dataclasses.replace(s, stage=HOSTILE, reasons=((HOSTILE, 1),)) for s in hostile.stages),
+    )
+    for page in (render(hostile), render_index([(HOSTILE, hostile)])):
+        elements = Elements(page)
+        assert all((image.get("src") or "").startswith("data:image/") for image in elements.of("img"))
+        assert not [attrs for _, attrs in elements.found if any(name.startswith("on") for name in attrs)]
+        assert page.count("</script>") == 1
+        assert "javascript:" not in page
+
+
+def test_the_policy_in_the_page_allows_its_own_script_alone(html: str) -> None:
+    import base64
+    import hashlib
+
+    script = re.search(r"<script>(.*?)</script>", html, re.DOTALL)
+    assert script is not None
+    allowed = base64.b64encode(hashlib.sha256(script.group(1).encode()).digest()).decode()
+    assert f"script-src 'sha256-{allowed}'" in html
+    assert "default-src 'none'" in html
+
+
+def test_a_selection_says_that_it_is_one(made_up_run: RunReport) -> None:
+    big = dataclasses.replace(made_up_run, counts={"kept": 2300, "dropped": 180, "failed": 20})
+    assert "24 of 2500 samples" in render(big)
+    assert "samples are shown" not in render(made_up_run)
+
+
+def test_a_run_without_any_sample_still_has_a_page() -> None:
+    page = render(RunReport(run_id="r", class_name="car", asked=5, status="failed", status_detail="RendererDied: three times"))
+    assert "RendererDied: three times" in page
+    assert "No image was kept" in page
+
+
+def test_a_sample_without_pose_score_or_pictures_still_has_a_card() -> None:
+    bare = Sample(sample_id="car-1", cad_id="c" * 64, cad_name="x.obj", status="failed", stage="cad", reason="no_faces")
+    page = render(RunReport(run_id="r", class_name="car", samples=(bare,), counts={"failed": 1}))
+    assert "no faces" in page
+    assert "no render" in page
+
+
+def test_the_showcase_is_a_kept_sample_seen_from_three_quarters(made_up_run: RunReport) -> None:
+    shown = made_up_run.showcase()
+    assert shown is not None
+    assert shown.status == "kept"
+
+
+def test_the_index_links_every_page_and_adds_up_their_numbers(made_up_run: RunReport) -> None:
+    other = run_report(12, "coffee mug", 3, seed=1)
+    page = render_index([("car.html", made_up_run), ("coffee%20mug.html", other)])
+    assert {attrs["href"] for attrs in Elements(page).of("a")} == {"car.html", "coffee%20mug.html"}
+    assert f"{made_up_run.made + other.made} images" in page
+
+
+def test_links_between_pages_are_relative_and_quoted(tmp_path: Path) -> None:
+    assert relative_link(tmp_path / "docs" / "a b#1.html", tmp_path / "reports" / "x.html") == "../docs/a%20b%231.html"
+
+
+def test_saving_leaves_the_page_alone_in_its_folder(tmp_path: Path) -> None:
+    out = tmp_path / "reports" / "ärger.html"
+    save(out, "one")
+    assert save(out, "two").read_text() == "two"
+    assert list(out.parent.iterdir()) == [out]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(None, "–"), (0.04, "0.0 s"), (9.9, "9.9 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7800, "2 h 10 min")],
+)
+def test_times_read_as_a_person_says_them(seconds: float | None, said: str) -> None:
+    assert duration(seconds) == said
