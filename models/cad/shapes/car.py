@@ -179,24 +179,15 @@ class Body:
         """The closed body; `low` gives the dark inner block that shows in the wheel arches."""
         u = np.unique(
             np.concatenate(
-                [[0, 0.004, 0.014, 0.03, 0.05], np.linspace(0.08, 0.92, 24), 1 - np.array([0, 0.004, 0.014, 0.03, 0.05])]
+                [[0, 0.004, 0.014, 0.03, 0.05], np.linspace(0.08, 0.92, 15), 1 - np.array([0, 0.004, 0.014, 0.03, 0.05])]
             )
         )
         y = (u - 0.5) * self.length
         if low:
-            y = np.linspace(-0.46, 0.46, 5) * self.length
-            inner = 0.62 * self.half
-            return loft(
-                [
-                    [
-                        (-inner, v, self.sill + 0.02),
-                        (inner, v, self.sill + 0.02),
-                        (inner, v, self.belt - 0.25),
-                        (-inner, v, self.belt - 0.25),
-                    ]
-                    for v in y
-                ]
-            )
+            y = np.linspace(-0.45, 0.45, 7) * self.length
+            inner, z0 = 0.62 * self.half, self.sill + 0.02
+            high = np.minimum(self.belt - 0.25, self.upper(y) - 0.12)
+            return loft([[(-inner, v, z0), (inner, v, z0), (inner, v, z1), (-inner, v, z1)] for v, z1 in zip(y, high)])
         y = arch_stations(y, self.axles, self.arch)
         z0, z1 = self.lower(y), self.upper(y)
         shoulder = np.minimum(0.09, 0.35 * (z1 - z0))
@@ -441,7 +432,7 @@ def _face(parts: list[Part], rng: np.random.Generator, name: str, body: Body, ed
         parts.append(Part(name="headlight_rings", solid=ring.both_sides(), colour=CHROME, metallic=1.0, roughness=0.2))
     else:
         tall = between(rng, 0.14, 0.20)
-        lamp = box(between(rng, 0.36, 0.46), 0.34, tall, 0.05).turned("z", 17).moved(x, front + 0.165, z)
+        lamp = box(between(rng, 0.36, 0.46), 0.34, tall, 0.05).turned("z", 17).moved(x, front + 0.18, z)
     parts.append(Part(name="headlights", solid=lamp.both_sides(), colour=LAMP, roughness=0.1))
     grille_w, grille_h = 2 * x - between(rng, 0.42, 0.60), between(rng, 0.10, 0.22)
     parts.append(
@@ -475,7 +466,7 @@ def _tail(parts: list[Part], rng: np.random.Generator, name: str, body: Body, be
         lamp = (
             box(between(rng, 0.36, 0.50), 0.22, between(rng, 0.14, 0.19), 0.04)
             .turned("z", -12)
-            .moved(half * 0.66, rear - 0.095, belt - 0.19)
+            .moved(half * 0.66, rear - 0.105, belt - 0.19)
         )
     parts.append(Part(name="tail_lights", solid=lamp.both_sides(), colour=TAIL, roughness=0.15))
     parts.append(
@@ -488,7 +479,7 @@ def _tail(parts: list[Part], rng: np.random.Generator, name: str, body: Body, be
     bumper = box(1.55 * half, 0.16, 0.16, 0.05).moved(0, rear - 0.05, body.sill + 0.24)
     parts.append(Part(name="bumper_rear", solid=bumper, colour=TRIM if rng.random() < 0.6 else colour, roughness=0.7))
     if rng.random() < 0.6:
-        pipe = tube([(0.45 * half, rear - 0.3, body.sill + 0.08), (0.45 * half, rear + 0.01, body.sill + 0.08)], 0.035, 12)
+        pipe = tube([(0.45 * half, rear - 0.3, body.sill + 0.105), (0.45 * half, rear + 0.01, body.sill + 0.105)], 0.035, 12)
         parts.append(Part(name="exhaust", solid=pipe, colour=CHROME, metallic=1.0))
     if name == "pickup":
         y0, y1 = (STYLES[name].tail + 0.014 - 0.5) * body.length, rear - 0.02

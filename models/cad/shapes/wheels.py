@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.cad.shapes.part import CHROME, TYRE, Colour, Part
-from models.cad.shapes.solid import Points, Solid, bar, cylinder, join, revolve
+from models.cad.shapes.solid import Points, Solid, bar, cylinder, hoop, join, revolve
 
 
 def wheel(
@@ -13,9 +13,8 @@ def wheel(
 ) -> tuple[Part, Part]:
     """A tyre and its rim, standing on the ground; `x` is the middle of the tread and the outer face looks away from x = 0."""
     h, r = width / 2, dish * radius
-    tyre = revolve(
-        [(r, -h * 0.8), (0.90 * radius, -h), (radius, -0.72 * h), (radius, 0.72 * h), (0.90 * radius, h), (r, h * 0.85)], 26
-    )
+    tread = [(r, -0.8 * h), (0.90 * radius, -h), (radius, -0.72 * h), (radius, 0.72 * h), (0.90 * radius, h), (r, 0.85 * h)]
+    tyre = hoop(tread, 26)
     face = revolve([(1.01 * r, -0.7 * h), (1.01 * r, 0.80 * h), (0.90 * r, 0.80 * h), (0.86 * r, 0.35 * h)], 26)
     pieces = [face, cylinder(0.24 * r, 0.0, 0.72 * h, 12, top=0.18 * r)]
     for i in range(spokes):
