@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 CARDS = 144
 """Samples shown with their pictures; a larger run shows a stratified selection."""
-_HEADS = ("azimuth", "elevation", "in-plane rotation")
+_HEADS = ("azimuth", "elevation", "inplane")
 
 _ROWS = """
 SELECT s.*, CAST(s.seed AS TEXT) AS seed_text, v.box3d, v.intrinsics, v.rotation, v.translation
@@ -60,6 +60,9 @@ def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CA
         same = f"s.class_name = {_quoted(run['class_name'])} AND s.recipe = {_quoted(run['recipe'])} AND s.in_cohort = 1"
         rows = _query(catalog, same)
     states = [_status(row) for row in rows]
+    judged = _judged(store, {str(row["verdict_key"]) for row in rows if row["verdict_key"]})
+    for row in rows:
+        row.update(judged.get(str(row["image_key"]), {}))
     chosen = select(list(zip(rows, states, strict=True)), cards)
     samples = [_sample(store, rows[i], states[i], size) for i in chosen]
     finite = [(float(row["score"]), state) for row, state in zip(rows, states, strict=True) if _number(row["score"]) is not None]
@@ -134,12 +137,7 @@ def _status(row: Row) -> Status:
 
 
 def _sample(store: ArtifactStore, row: Row, status: Status, size: int) -> Sample:
-    heads = tuple(
-        value for value in map(_number, (row["score_azimuth"], row["score_elevation"], row["score_inplane"])) if value is not None
-    )
-    reason = str(row["reason"] or "")
-    if status == "dropped" and len(heads) == 3:
-        reason = f"{_HEADS[int(np.argmax(heads))]} not recognised"
+    heads = tuple(value for value in (_number(row.get(f"score_{head}")) for head in _HEADS) if value is not None)
     return Sample(
         sample_id=row["sample_id"],
         cad_id=row["cad_id"],
@@ -147,7 +145,7 @@ def _sample(store: ArtifactStore, row: Row, status: Status, size: int) -> Sample
         view_index=int(row["view_index"]),
         status=status,
         stage=row["stage"] or "",
-        reason=reason,
+        reason=row["reason"] or (row.get("drop_reason") or "" if status == "dropped" else ""),
         detail=row["detail"] or "",
         azimuth_deg=_number(row["azimuth_deg"]),
         elevation_deg=_number(row["elevation_deg"]),
@@ -158,6 +156,7 @@ def _sample(store: ArtifactStore, row: Row, status: Status, size: int) -> Sample
         attempt=None if row["attempt"] is None else int(row["attempt"]),
         score=_number(row["score"]),
         head_scores=heads,
+        edge_score=_number(row.get("edge_score")),
         disagreement=_number(row["disagreement"]),
         fold=None if row["fold"] is None else int(row["fold"]),
         annotation=_annotation(row),
@@ -165,6 +164,21 @@ def _sample(store: ArtifactStore, row: Row, status: Status, size: int) -> Sample
         edge=_picture(store, "edge", row["edge_key"], "edge.png", size),
         image=_picture(store, "image", row["image_key"], "image.png", size),
     )
+
+
+def _judged(store: ArtifactStore, verdict_keys: set[str]) -> dict[str, Row]:
+    """Return, by image key, what only the verdict's own file says: the reason for dropping, the edge score, the heads."""
+    found: dict[str, Row] = {}
+    for key in sorted(verdict_keys):
+        try:
+            artifact = store.get("verdict", key)
+            listed = json.loads(store.read(artifact, "verdicts.json")) if "verdicts.json" in artifact.record.files else []
+        except (MissingArtifact, DamagedArtifact):
+            continue
+        for verdict in listed:
+            heads = {f"score_{head}": verdict[f"{head}_score"] for head in _HEADS if f"{head}_score" in verdict}
+            found[verdict["image_key"]] = {"drop_reason": verdict.get("reason"), "edge_score": verdict.get("edge_score"), **heads}
+    return found
 
 
 def _annotation(row: Row) -> Annotation | None:
@@ -212,6 +226,7 @@ def _stages(rows: Sequence[Row], seconds: Mapping[str, float]) -> tuple[StageRow
         if row["status"] == "failed" and row["stage"] in made
     }
     reasons = reasons_of([(stage, str(reason)) for (stage, _), reason in failures.items()])
+    drops = Counter(str(row.get("drop_reason") or "above_threshold") for row in rows if row["kept"] == 0)
     times = {stage: _number(seconds.get(stage)) for stage in (*made, *(name for name in seconds if name not in made))}
     return tuple(
         StageRow(
@@ -219,6 +234,7 @@ def _stages(rows: Sequence[Row], seconds: Mapping[str, float]) -> tuple[StageRow
             made=len(made.get(stage, ())),
             failed=sum(count for _, count in reasons.get(stage, ())),
             reasons=reasons.get(stage, ()),
+            dropped=tuple(drops.most_common()) if stage == "verdict" else (),
             seconds=times[stage],
         )
         for stage in times

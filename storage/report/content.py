@@ -90,6 +90,8 @@ class Sample:
     """The verdict's score; high is suspect."""
     head_scores: tuple[float, ...] = ()
     """Score of each head: azimuth, elevation, in-plane rotation."""
+    edge_score: float | None = None
+    """Share of the control's lines that are found in the image, corrected for chance."""
     disagreement: float | None = None
     """How much the filter's networks disagree."""
     fold: int | None = None
@@ -146,7 +148,9 @@ class StageRow:
     failed: int = 0
     """Artifacts that cannot be made."""
     reasons: tuple[tuple[str, int], ...] = ()
-    """(reason, count), most frequent first."""
+    """(reason, count) of what failed, most frequent first."""
+    dropped: tuple[tuple[str, int], ...] = ()
+    """(reason, count) of what a filter dropped, most frequent first."""
     seconds: float | None = None
     """Time spent, summed over workers, where recorded."""
 

@@ -122,7 +122,7 @@ def run_report(samples: int = 24, class_name: str = "car", models: int = 4, host
                 view_index=i // models,
                 status=status,
                 stage="image" if failed else "",
-                reason="black_image" if failed else "pose_loss" if status == "dropped" else "",
+                reason="black_image" if failed else "pose_inconsistent" if status == "dropped" else "",
                 detail="mean 0.4 of 255 after 2 attempts" if failed else "",
                 azimuth_deg=azimuth,
                 elevation_deg=elevation,

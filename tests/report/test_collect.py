@@ -1,0 +1,172 @@
+"""What the page says is what the catalog and the store hold."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from storage.artifacts import ArtifactStore
+from storage.catalog.catalog import Catalog
+from storage.images import to_png
+from storage.report.collect import collect, select
+from storage.report.content import Status
+from storage.report.page import write, write_index
+from tests.catalog import records
+from tests.report.made_up import paint, scene
+
+
+def finished_run(catalog: Catalog, store: ArtifactStore, class_name: str = "car", models: int = 3, views: int = 4) -> str:
+    """Make a run with real pictures in the store and rows in the catalog; one sample fails at the image; return its run_id."""
+    histories = records.cohort(class_name, models, views)
+    histories[5] = records.history(class_name, 5 % models, 5 // models, fails_at="image")
+    made: list[Any] = []
+    for history in histories:
+        rng = history.sample.rng("picture")
+        values = history.records["render"].values
+        painted = paint(rng, values["azimuth_deg"], values["elevation_deg"], 1.9)
+        pictures = {
+            "render": {"rgba.png": to_png(painted["rgba"])},
+            "edge": {"edge.png": to_png(painted["edges"])},
+            "image": {"image.png": to_png(scene(rng, painted["rgba"]))},
+        }
+        for stage, record in history.records.items():
+            files = {} if record.outcome == "failed" else pictures.get(stage, {})
+            made.append(store.put(dataclasses.replace(record, files={}), files))
+    with_image = [history for history in histories if history.records["image"].outcome == "made"]
+    verdict = records.verdict(with_image, class_name)
+    listed = [
+        {**row, "edge_score": 0.5, "reason": None if row["kept"] else "pose_inconsistent"} for row in verdict.values["verdicts"]
+    ]
+    made.append(store.put(verdict, {"verdicts.json": json.dumps(listed).encode()}))
+    catalog.index(made)
+    for number in range(models):
+        catalog.add_cad_model(
+            cad_id=records.cad_id(number),
+            class_name=class_name,
+            source=f"/home/somebody/cad/{class_name}/model{number}.obj",
+            keywords=("fast",),
+            licence="CC0",
+            cad_key=histories[number].records["cad"].key,
+            facts=records.cad_values(),
+        )
+    run_id = catalog.start_run(
+        class_name=class_name,
+        recipe="embedded",
+        recipe_specs={"name": "embedded", **records.SPECS},
+        samples=len(histories),
+        runtime={"code": "abc123+", "machine": "x86_64", "packages": {"torch": "2.13.0"}},
+    )
+    members = [history.member(verdict.key if history in with_image else None) for history in histories]
+    catalog.set_cohort(class_name, "embedded", run_id, members)
+    catalog.finish_run(run_id, status="complete", seconds={"render": 3.0, "image": 8.5})
+    return run_id
+
+
+@pytest.fixture
+def catalog(store: ArtifactStore, tmp_path: Path) -> Catalog:
+    catalog = Catalog(f"sqlite:///{tmp_path / 'catalog.sqlite'}", store)
+    catalog.migrate()
+    return catalog
+
+
+def test_the_report_counts_what_the_catalog_counts(catalog: Catalog, store: ArtifactStore) -> None:
+    run_id = finished_run(catalog, store)
+    report = collect(catalog, store, run_id)
+    row = catalog.query("SELECT count(*) AS n, sum(kept) AS kept, sum(status = 'failed') AS failed FROM samples").iloc[0]
+    assert (report.total, report.count("kept"), report.count("failed")) == (row["n"], row["kept"], row["failed"])
+    assert report.asked == 12
+    assert report.made == 11
+    assert {stage.stage: stage.made for stage in report.stages} == {
+        "cad": 3, "render": 12, "edge": 12, "caption": 12, "image": 11, "verdict": 11,
+    }  # fmt: skip
+    image = next(stage for stage in report.stages if stage.stage == "image")
+    assert image.reasons == (("no_image", 1),)
+    assert image.seconds == 8.5
+
+
+def test_a_sample_carries_its_pictures_seed_and_annotation(catalog: Catalog, store: ArtifactStore) -> None:
+    report = collect(catalog, store, finished_run(catalog, store))
+    for sample in report.of("kept", "dropped"):
+        assert sample.render
+        assert sample.edge
+        assert sample.image
+        assert sample.annotation is not None
+        assert sample.annotation.K == ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+        assert sample.annotation.box == (10.0, 20.0, 100.0, 90.0)
+    seeds = {sample.sample_id: sample.seed for sample in report.of("kept", "dropped")}
+    exact = dict(catalog.query("SELECT sample_id, CAST(seed AS TEXT) AS seed FROM samples WHERE seed IS NOT NULL").to_numpy())
+    assert seeds == {name: int(seed) for name, seed in exact.items()}
+
+
+def test_dropped_samples_say_why_and_failed_ones_too(catalog: Catalog, store: ArtifactStore) -> None:
+    report = collect(catalog, store, finished_run(catalog, store))
+    assert {sample.reason for sample in report.of("dropped")} == {"pose_inconsistent"}
+    (failed,) = report.of("failed")
+    assert (failed.stage, failed.reason, failed.detail) == ("image", "no_image", "the image could not be made")
+    verdict = next(stage for stage in report.stages if stage.stage == "verdict")
+    assert verdict.dropped == (("pose_inconsistent", report.count("dropped")),)
+
+
+def test_cad_models_show_their_yield_and_no_folder_of_the_machine(catalog: Catalog, store: ArtifactStore) -> None:
+    report = collect(catalog, store, finished_run(catalog, store))
+    assert sum(model.kept for model in report.cad_models) == report.count("kept")
+    assert sum(model.made + model.failed for model in report.cad_models) == 12
+    assert all(model.faces == 120 and model.licence == "CC0" and model.thumbnail for model in report.cad_models)
+    assert not any("somebody" in model.source for model in report.cad_models)
+
+
+def test_a_damaged_picture_is_left_out_and_the_rest_is_shown(catalog: Catalog, store: ArtifactStore) -> None:
+    run_id = finished_run(catalog, store)
+    broken = store.root / str(catalog.query("SELECT file FROM samples WHERE kept = 1").iloc[0, 0])
+    broken.write_bytes(broken.read_bytes()[:-1] + b"x")
+    report = collect(catalog, store, run_id)
+    assert sum(sample.image is None for sample in report.of("kept")) == 1
+
+
+def test_a_run_whose_samples_a_later_run_took_over_still_has_its_page(catalog: Catalog, store: ArtifactStore) -> None:
+    first = finished_run(catalog, store)
+    second = finished_run(catalog, store)
+    assert first != second
+    assert collect(catalog, store, first).total == collect(catalog, store, second).total == 12
+
+
+def test_an_unknown_run_is_one_clear_line(catalog: Catalog, store: ArtifactStore) -> None:
+    with pytest.raises(ValueError, match="no run"):
+        collect(catalog, store, "o'run")
+
+
+def test_writing_a_page_and_an_index_links_them_both_ways(catalog: Catalog, store: ArtifactStore, tmp_path: Path) -> None:
+    runs = {finished_run(catalog, store, name): name for name in ("car", "o'clock über")}
+    folder, home = tmp_path / "reports", tmp_path / "index.html"
+    pages = {run_id: write(catalog, store, run_id, folder / f"{name}.html", home) for run_id, name in runs.items()}
+    index = write_index(catalog, store, pages, home).read_text()
+    assert 'href="reports/o%27clock%20%C3%BCber.html"' in index
+    assert all('href="../index.html"' in page.read_text() for page in pages.values())
+
+
+def test_a_big_run_shows_every_cad_model_every_side_and_every_verdict() -> None:
+    rng = np.random.default_rng(0)
+    statuses: list[Status] = ["kept", "dropped", "failed"]
+    rows: list[tuple[dict[str, Any], Status]] = [
+        (
+            {"azimuth_deg": rng.uniform(0, 360), "elevation_deg": rng.uniform(-80, 80), "cad_id": str(rng.integers(5))},
+            statuses[int(rng.choice(3, p=[0.9, 0.08, 0.02]))],
+        )
+        for _ in range(3000)
+    ]
+    chosen = select(rows, 144)
+    assert len(chosen) == len(set(chosen)) == 144
+    assert chosen == sorted(chosen)
+    states = [rows[i][1] for i in chosen]
+    assert states.count("dropped") == states.count("failed") == 48
+    assert {rows[i][0]["cad_id"] for i in chosen if rows[i][1] == "kept"} == set("01234")
+
+
+def test_a_small_run_is_shown_whole() -> None:
+    row = {"azimuth_deg": 1.0, "elevation_deg": 2.0, "cad_id": "a"}
+    assert select([(row, "kept")] * 10, 10) == list(range(10))
