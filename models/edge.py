@@ -38,9 +38,9 @@ class EdgeSpec:
     background: str = "black"
     """canny: what the render is laid over: black, grey or white."""
     outline: bool = True
-    """canny: count the object's coverage as a fourth channel, so that an outline survives on any background. False: as the paper."""
+    """canny: count the object's coverage as a fourth channel, so that the outline is always there. False: as the paper."""
     jump: float = 0.02
-    """geometry: a step in depth of more than this, in longest sides of the object and beyond the surface's own slope, is a line."""
+    """geometry: a step in depth of more than this, in longest sides and beyond the surface's own slope, is a line."""
     crease_deg: float = 22.0
     """geometry: normals that turn by more than this within two pixels, and faster than around them, make a line."""
     shortest: float = 0.02
@@ -90,7 +90,7 @@ def edges(
     else:
         if depth is None or normal is None or K is None:
             raise ValueError("edges from geometry need depth, normals and K; render with them or use source='canny'")
-        drawn = _geometry(mask > 0, depth.astype(np.float64), _unit(normal), spec)
+        drawn = _geometry(mask != 0, depth.astype(np.float64), _unit(normal), spec)
     if not drawn.any():
         raise EmptyEdges(f"no edges at all ({spec.source}): is the object in the picture, and lit?")
     return drawn
@@ -103,7 +103,7 @@ def facts(drawn: NDArray[np.uint8]) -> dict[str, float]:
 
 
 def _canny(rgba: NDArray[np.uint8], mask: NDArray[np.generic], spec: EdgeSpec) -> NDArray[np.uint8]:
-    """Canny over colour and, with `outline`, coverage: at each pixel the channel with the steepest gradient speaks, as in cv2's own."""
+    """Canny over colour and, with `outline`, coverage; at each pixel the steepest channel speaks, as in cv2's own."""
     import cv2
 
     alpha = rgba[..., 3:].astype(np.float32) / 255.0
@@ -111,7 +111,7 @@ def _canny(rgba: NDArray[np.uint8], mask: NDArray[np.generic], spec: EdgeSpec) -
     channels = [laid]
     if spec.outline:
         # Glass lets the background through but is there all the same: inside its mask it covers.
-        inside = cv2.erode((mask > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
+        inside = cv2.erode((mask != 0).astype(np.uint8), np.ones((3, 3), np.uint8))
         channels.append(np.maximum(alpha, inside[..., None]) * 255.0)
     picture = np.concatenate(channels, axis=2)
     if spec.blur:

@@ -33,11 +33,11 @@ def cast(
     elevation_deg: float = 25.0,
     distance: float = 1.8,
     size: int = 128,
-    colour: tuple[float, float, float] = (0.8, 0.8, 0.8),
+    colour: tuple[float, float, float] | NDArray[np.float64] = (0.8, 0.8, 0.8),
     smooth: bool = False,
     light: tuple[float, float, float] = (0.4, -0.5, 0.8),
 ) -> Cast:
-    """Return what a camera at this pose sees of `mesh` under one light and some ambient."""
+    """Return what a camera at this pose sees of `mesh` (one colour, or one for each face) under one light and some ambient."""
     a, e = np.radians([azimuth_deg, elevation_deg])
     centre = distance * np.array([np.cos(e) * np.sin(a), -np.cos(e) * np.cos(a), np.sin(e)])
     forward = -centre / np.linalg.norm(centre)
@@ -61,7 +61,7 @@ def cast(
     normals = np.where(((normals @ forward) > 0)[:, None], -normals, normals)
     shade = 0.35 + 0.65 * np.clip(normals @ (np.array(light) / np.linalg.norm(light)), 0, 1)
     rgba = np.zeros((size * size, 4), np.uint8)
-    rgba[where, :3] = np.clip(np.array(colour) * shade[:, None] * 255, 0, 255)
+    rgba[where, :3] = np.clip(np.broadcast_to(colour, (len(mesh.faces), 3))[faces] * shade[:, None] * 255, 0, 255)
     rgba[where, 3] = 255
     normal = np.zeros((size * size, 3), np.uint8)
     normal[where] = np.rint(normals @ R.T * 127.5 + 127.5)

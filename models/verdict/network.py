@@ -1,0 +1,127 @@
+"""The heavy judge: a ResNet with three heads, trained from scratch, as in the paper.
+
+Enters: training images with targets, images to judge. Leaves: (M, heads, bins) probabilities. Trained by a generator of its own;
+judged in eval mode without gradients, so that BatchNorm's statistics are fixed and no image depends on its batch mates.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.verdict.spec import VerdictSpec
+
+if TYPE_CHECKING:
+    import torch
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "resnet-small": {"embedding_size": 32, "hidden_sizes": [32, 64, 128, 192], "depths": [1, 1, 1, 1], "layer_type": "basic"},
+    "resnet-50": {
+        "embedding_size": 64,
+        "hidden_sizes": [256, 512, 1024, 2048],
+        "depths": [3, 4, 6, 3],
+        "layer_type": "bottleneck",
+    },
+}
+"""transformers' ResNetConfig for each backbone."""
+
+FLOOR = 0.003
+"""No bin is ever held for less likely, as in models.verdict.ridge."""
+
+
+def predict(
+    known: NDArray[np.uint8],
+    answers: NDArray[np.float64],
+    asked: NDArray[np.uint8],
+    rng: np.random.Generator,
+    spec: VerdictSpec,
+    backbone: str,
+) -> NDArray[np.float64]:
+    """Return (M, heads, bins) probabilities of images `asked` after training on `known` with `answers`."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    heads, bins = answers.shape[1:]
+    network = _network(backbone, heads * bins, torch.Generator().manual_seed(int(rng.integers(2**62)))).to(device)
+    steps = spec.epochs * max(1, len(known) // spec.batch)
+    optimiser = torch.optim.SGD(network.parameters(), lr=spec.learning_rate, momentum=0.9, weight_decay=1e-4, nesterov=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, spec.learning_rate, total_steps=steps, pct_start=0.15)
+    network.train()
+    for order in _batches(len(known), spec.batch, spec.epochs, rng):
+        pictures = _as_input(_shaken(known[order], rng), device)
+        wanted = torch.from_numpy(answers[order]).float().to(device)
+        logits = network(pictures).view(-1, heads, bins)
+        loss = -(wanted * torch.log_softmax(logits, dim=2)).sum(2).mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    network.eval()
+    said = []
+    with torch.no_grad():
+        for start in range(0, len(asked), spec.batch):
+            logits = network(_as_input(asked[start : start + spec.batch], device)).view(-1, heads, bins)
+            said.append(torch.softmax(logits, dim=2).double().cpu().numpy())
+    held = np.maximum(np.concatenate(said), FLOOR)
+    probabilities: NDArray[np.float64] = held / held.sum(axis=2, keepdims=True)
+    return probabilities
+
+
+def _network(backbone: str, outputs: int, generator: torch.Generator) -> torch.nn.Module:
+    """Return the network with weights drawn from `generator` alone: torch's global one is neither used nor seeded."""
+    import torch
+    from torch import nn
+    from transformers import ResNetConfig, ResNetModel
+
+    class Judge(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = ResNetModel(ResNetConfig(**SHAPES[backbone]))
+            self.answer = nn.Linear(SHAPES[backbone]["hidden_sizes"][-1], outputs)
+
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            answer: torch.Tensor = self.answer(self.body(pictures).pooler_output.flatten(1))
+            return answer
+
+    network = Judge()
+    with torch.no_grad():
+        for part in network.modules():
+            if isinstance(part, nn.Conv2d):
+                fan_out = part.out_channels * part.kernel_size[0] * part.kernel_size[1]
+                part.weight.normal_(0.0, (2.0 / fan_out) ** 0.5, generator=generator)
+            elif isinstance(part, nn.Linear):
+                part.weight.normal_(0.0, 0.01, generator=generator)
+                part.bias.zero_()
+    return network
+
+
+def _batches(count: int, batch: int, epochs: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """Return the images of each step; a last, smaller batch is left out of each epoch, another one each time."""
+    size = min(batch, count)
+    orders = [rng.permutation(count) for _ in range(epochs)]
+    return [order[start : start + size] for order in orders for start in range(0, count - size + 1, size)]
+
+
+def _shaken(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return images shifted, zoomed and lit a little differently. Nothing is mirrored: that would be another azimuth."""
+    import cv2
+
+    side = images.shape[1]
+    shaken = np.empty_like(images)
+    for i, image in enumerate(images):
+        zoom, gain, lift = rng.uniform(0.88, 1.15), rng.uniform(0.7, 1.3), rng.uniform(-25, 25)
+        shift = rng.uniform(-0.06, 0.06, 2) * side + (1 - zoom) * (side - 1) / 2
+        place = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
+        moved = cv2.warpAffine(image, place, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        tint = rng.uniform(0.85, 1.15, 3) * gain
+        shaken[i] = np.clip(moved * tint + lift, 0, 255)
+    return shaken
+
+
+def _as_input(images: NDArray[np.uint8], device: str) -> torch.Tensor:
+    import torch
+
+    channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return (torch.from_numpy(channels_first).to(device).float() - 127.5) / 64.0

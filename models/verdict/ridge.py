@@ -1,0 +1,60 @@
+"""The light judge: gradient histograms, and one kernel ridge regression for all heads.
+
+Enters: training images with targets, images to judge. Leaves: (M, heads, bins) probabilities. Closed form, so the same numbers
+each time; seconds for hundreds of images on one core, where a ResNet has too little to learn from.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+RIDGE = 0.03
+"""Weight of the ridge against a kernel of 1 on the diagonal."""
+FLOOR = 0.003
+"""No bin is ever held for less likely: one surprise weighs at most -log(0.003)."""
+ZOOMS = (1.0, 1.18, 0.88)
+"""Members look at the object a little nearer or farther, in turn, so that they err differently."""
+SHARE = 0.85
+"""Each member learns from its own random share of the training images."""
+
+
+def describe(images: NDArray[np.uint8], zoom: float) -> NDArray[np.float64]:
+    """Return (N, 1764) histograms of oriented gradients of 64 x 64 pixel versions, in square roots (Hellinger)."""
+    import cv2
+
+    hog = cv2.HOGDescriptor((64, 64), (16, 16), (8, 8), (8, 8), 9)
+    side = images.shape[1]
+    scale = 64.0 / side * zoom
+    place = np.array([[scale, 0, 31.5 - scale * (side - 1) / 2], [0, scale, 31.5 - scale * (side - 1) / 2]])
+    blur = 0.5 * (1 / scale - 1)
+    rows = []
+    for image in images:
+        small = cv2.GaussianBlur(image, (0, 0), blur) if blur > 0.2 else image
+        small = cv2.warpAffine(small, place, (64, 64), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        rows.append(np.sqrt(np.maximum(hog.compute(small).ravel(), 0.0)))
+    return np.asarray(rows, np.float64)
+
+
+def predict(
+    known: NDArray[np.float64], answers: NDArray[np.float64], asked: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return (M, heads, bins) probabilities of `asked` (M, D) after learning `answers` (N, heads, bins) of `known` (N, D)."""
+    chosen = np.sort(rng.permutation(len(known))[: max(2, round(SHARE * len(known)))])
+    known, answers = known[chosen], answers[chosen]
+    shape = answers.shape[1:]
+    flat = answers.reshape(len(known), -1)
+    mean = flat.mean(axis=0)
+    apart = _squared_distances(known, known)
+    width = float(np.median(apart[~np.eye(len(known), dtype=bool)])) or 1.0
+    weights = np.linalg.solve(np.exp(-apart / width) + RIDGE * np.eye(len(known)), flat - mean)
+    raw = np.exp(-_squared_distances(asked, known) / width) @ weights + mean
+    held = np.maximum(raw, FLOOR).reshape(-1, *shape)
+    said: NDArray[np.float64] = held / held.sum(axis=2, keepdims=True)
+    return said
+
+
+def _squared_distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    apart = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2.0 * a @ b.T
+    clipped: NDArray[np.float64] = np.maximum(apart, 0.0)
+    return clipped
