@@ -1,0 +1,257 @@
+"""One view of the training world, and its pictures.
+
+Enters: a WorldSpec and the place of a view in it. Leaves: the view's edge maps, mask and depth as the renderer would give them (one
+ray through each pixel's centre), and for each appearance a finished picture with the words and captions that are true of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.caption.grammar import compose
+from models.edge import EdgeSpec, EmptyEdges, edges
+from models.render.camera import intrinsics, place
+from models.render.light import Light, sample_light
+from models.render.spec import LightSpec, RenderSpec, ViewpointSpec
+from models.render.viewpoint import View, sample_view
+from models.sample import ViewId
+from models.world import geometry, shading
+from models.world.geometry import Floats
+from models.world.scene import Look, sample_look
+from models.world.spec import WorldSpec
+
+PHRASINGS = 3
+"""Captions of each picture."""
+
+EXTRAS = (
+    "glass", "window", "windscreen", "tyre", "tire", "wheel", "rim", "hub", "lamp", "light", "plate", "trim", "bumper", "grille", "underbody",
+    "chassis", "seams", "mouth", "nozzle", "drink", "gear_", "underrun", "mirror", "sign", "canopy_glass", "cockpit", "exhaust", "intake_mouths",
+)
+"""Parts with such a word in their name are never what a body's colour is said of."""
+BODY_SHARE = 0.6
+"""The least share of what is seen, extras aside, that wears the colour a caption speaks of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """A view of the world: which CAD model, seen from where."""
+
+    class_name: str
+    cad_seed: int
+    view_index: int
+
+    @property
+    def identity(self) -> ViewId:
+        """The view's identity, from which all its randomness flows."""
+        return ViewId(class_name=self.class_name, cad_id=f"parametric-{self.cad_seed}", view_index=self.view_index)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traced:
+    """A view after its rays are cast."""
+
+    placed: Placed
+    pose: View
+    keywords: tuple[str, ...]
+    passes: shading.Passes
+    mask: NDArray[np.uint8]
+    """(H, W) 0 or 255."""
+    depth: Floats
+    """(H, W) along the optical axis in longest sides, 0 = background."""
+    normal: Floats
+    """(H, W, 3) unit, camera axes."""
+    neutral: NDArray[np.uint8]
+    """(H, W, 4) RGBA in the CAD model's own colours under a plain light."""
+    edge_canny: NDArray[np.uint8]
+    """(H, W) 0 or 255."""
+    edge_geometry: NDArray[np.uint8]
+    """(H, W) 0 or 255."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One training pair less its edge maps, which belong to the view."""
+
+    rgb: NDArray[np.uint8]
+    """(H, W, 3) sRGB."""
+    look: Look
+    words: dict[str, Any]
+    """What models.caption.grammar.compose takes."""
+    captions: tuple[str, ...]
+    """Different phrasings of the words."""
+
+
+def render_spec(spec: WorldSpec) -> RenderSpec:
+    """Return the RenderSpec whose mask, depth, normals and lights this world imitates."""
+    return RenderSpec(resolution=spec.resolution, lens_mm=spec.lens_mm, sensor_mm=spec.sensor_mm)
+
+
+def viewpoint(spec: WorldSpec, identity: ViewId) -> ViewpointSpec:
+    """Return the strategy that a view is drawn by: the paper's 3 (from a little above) or, for `low_share`, 1 (around the horizon)."""
+    official = ViewpointSpec.official(1 if identity.rng("strategy").random() < spec.low_share else 3)
+    return dataclasses.replace(official, distance_range=(-0.5, spec.furthest - 1.5))
+
+
+@functools.lru_cache(maxsize=8)
+def _model(class_name: str, cad_seed: int) -> tuple[geometry.Solid, tuple[str, ...]]:
+    from models.cad import parametric
+
+    return geometry.solid(parametric.build(class_name, cad_seed)), tuple(parametric.keywords(class_name, cad_seed))
+
+
+def body_parts(solid: geometry.Solid, seen: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return (parts,) which parts wear the look's material: colour by colour, the most seen first, until BODY_SHARE is covered.
+
+    `seen` holds the part that each ray met. Windows, tyres, lights and the like keep their own colours.
+    """
+    extra = np.array([any(word in name.lower() for word in EXTRAS) for name in solid.names])
+    if extra.all():
+        extra[:] = False
+    counts = np.bincount(seen, minlength=len(solid.names)) * ~extra
+    _, group = np.unique(np.round(solid.colours, 3), axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    share = np.bincount(group, counts) / max(int(counts.sum()), 1)
+    order = np.argsort(-share, kind="stable")
+    needed = int(np.searchsorted(np.cumsum(share[order]), BODY_SHARE)) + 1
+    return np.asarray(np.isin(group, order[:needed]) & ~extra)
+
+
+def trace(spec: WorldSpec, placed: Placed) -> Traced | None:
+    """Return a view's passes and edge maps, or None where nothing can be drawn (an empty edge map)."""
+    identity, size = placed.identity, spec.resolution
+    solid, keywords = _model(placed.class_name, placed.cad_seed)
+    renderer = render_spec(spec)
+    wanted = sample_view(viewpoint(spec, identity), identity)
+    _, distance, _ = place(wanted, solid.vertices.astype(np.float64), renderer)
+    pose = View(azimuth_deg=wanted.azimuth_deg, elevation_deg=wanted.elevation_deg, inplane_deg=wanted.inplane_deg, distance=distance)
+    view = geometry.camera(pose.azimuth_deg, pose.elevation_deg, pose.inplane_deg, distance, spec.lens_mm / spec.sensor_mm)
+
+    fine = size * spec.supersampling
+    directions = geometry.rays(view, fine)
+    hits = geometry.cast(solid, view.centre, directions)
+    rows = np.flatnonzero(hits.hit)
+    openness = geometry.openness(solid.tracer, hits.position[rows], hits.normal[rows], shading.SPHERE, 0.6)
+    rng = identity.rng("ground")
+    bottom, height = float(solid.vertices[:, 2].min()), float(view.centre[2])
+    # A camera from below looks over a ground that lies below it.
+    lowered = height - float(rng.uniform(0.12, 0.6))
+    ground_z = min(bottom, lowered)
+    others = _distractors(spec, identity, pose, ground_z)
+    other_hits = None
+    if others is not None:
+        other_hits = geometry.cast(others, view.centre, directions)
+        both = other_hits.hit & hits.hit
+        if (other_hits.distance[both] < hits.distance[both]).any():
+            others = other_hits = None
+    passes = shading.Passes(
+        camera=view, size=fine, directions=directions, solid=solid, hits=hits, openness=openness, ground_z=ground_z,
+        ground_open=shading.ground_openness(solid, view.centre, directions, ground_z),
+        body=body_parts(solid, hits.part[rows]), others=others, other_hits=other_hits)
+
+    central = geometry.rays(view, size)
+    centre_hits = geometry.cast(solid, view.centre, central)
+    mask = (centre_hits.hit.reshape(size, size) * np.uint8(255)).astype(np.uint8)
+    depth = ((centre_hits.position - view.centre) @ view.rotation[2] * centre_hits.hit).reshape(size, size).astype(np.float32)
+    normal = (centre_hits.normal @ view.rotation.T).reshape(size, size, 3).astype(np.float32)
+    rgba = neutral(passes, sample_light(LightSpec(), identity, pose), size)
+    try:
+        canny = edges(rgba, mask, None, None, None, EdgeSpec(source="canny"))
+        drawn = edges(rgba, mask, depth, normal, intrinsics(renderer), EdgeSpec(source="geometry"))
+    except EmptyEdges:
+        return None
+    return Traced(
+        placed=placed, pose=pose, keywords=keywords, passes=passes, mask=mask, depth=depth, normal=normal, neutral=rgba,
+        edge_canny=canny, edge_geometry=drawn)
+
+
+def paint(traced: Traced, appearance_index: int, words: dict[str, str] | None = None) -> Picture:
+    """Return one appearance of a view; `words` (colour, material, scene, light) asks for a certain one."""
+    identity = traced.placed.identity
+    look = sample_look(identity.rng(f"look-{appearance_index}"), traced.pose.azimuth_deg, words)
+    rgb = shading.picture(traced.passes, look, traced.mask.shape[0])
+    said: dict[str, Any] = {
+        "class_name": traced.placed.class_name, "keywords": list(traced.keywords), "colour": look.colour, "material": look.material,
+        "scene": look.scene, "light": look.light, "azimuth": round(traced.pose.azimuth_deg, 2),
+        "elevation": round(traced.pose.elevation_deg, 2)}
+    captions = tuple(_caption(said, identity.rng(f"caption-{appearance_index}-{i}"), i) for i in range(PHRASINGS))
+    return Picture(rgb=rgb, look=look, words=said, captions=captions)
+
+
+def _caption(words: dict[str, Any], rng: np.random.Generator, phrasing: int) -> str:
+    """Phrasing 0 says everything; the others leave words out, as people do, so that short prompts are understood as well."""
+    said = dict(words)
+    said["keywords"] = [word for word in words["keywords"] if rng.random() < 0.5][:2]
+    if phrasing:
+        for name, share in (("material", 0.15), ("scene", 0.15), ("light", 0.2), ("colour", 0.08)):
+            if rng.random() < share:
+                said[name] = None
+        if rng.random() < 0.35:
+            said["azimuth"] = said["elevation"] = None
+    return compose(said, rng)
+
+
+def neutral(passes: shading.Passes, light: Light, side: int) -> NDArray[np.uint8]:
+    """Return (side, side, 4) RGBA, straight alpha, of the object in its own colours under one plain light, as the renderer shows it."""
+    hits, solid = passes.hits, passes.solid
+    rows = np.flatnonzero(hits.hit)
+    normals, points = hits.normal[rows], hits.position[rows]
+    irradiance = np.full(len(rows), light.ambient, np.float32) * passes.openness
+    for lamp in light.lamps:
+        a, e = np.radians([lamp.azimuth_deg, lamp.elevation_deg])
+        sun = np.array([np.cos(e) * np.sin(a), -np.cos(e) * np.cos(a), np.sin(e)], np.float32)
+        across = np.cross(sun, [0.0, 0.0, 1.0]).astype(np.float32)
+        spread = np.tan(np.radians(lamp.size / 2)) * across / (np.linalg.norm(across) + 1e-9)
+        seen = np.zeros(len(rows), np.float32)
+        for offset in (-0.6, 0.0, 0.6):
+            towards = sun + offset * spread
+            seen += ~geometry.blocked(solid.tracer, points + normals * 3e-3, towards / np.linalg.norm(towards))
+        irradiance += lamp.strength / np.pi * np.maximum(normals @ sun, 0.0) * seen / 3
+    linear = np.zeros((passes.size * passes.size, 4), np.float32)
+    linear[rows, :3] = solid.colours[hits.part[rows]] * irradiance[:, None]
+    linear[rows, 3] = 1.0
+    step = passes.size // side
+    mean = linear.reshape(side, step, side, step, 4).mean(axis=(1, 3))
+    colour = np.clip(mean[..., :3] / np.maximum(mean[..., 3:], 1e-6), 0.0, 1.0)
+    srgb = np.where(colour <= 0.0031308, 12.92 * colour, 1.055 * np.power(colour, 1 / 2.4) - 0.055)
+    return np.asarray(np.round(np.concatenate([srgb, mean[..., 3:]], axis=-1) * 255.0), np.uint8)
+
+
+def _distractors(spec: WorldSpec, identity: ViewId, pose: View, ground_z: float) -> geometry.Solid | None:
+    """Return a few boxes, balls and drums behind the object, or None for most views."""
+    import trimesh
+
+    rng = identity.rng("distractors")
+    if rng.random() >= spec.distractor_share:
+        return None
+    vertices, faces, part, colours = [], [], [], []
+    offset = 0
+    for index in range(int(rng.integers(1, 4))):
+        side = float(rng.uniform(0.18, 0.5))
+        kind = int(rng.integers(3))
+        if kind == 0:
+            mesh = trimesh.creation.box(extents=side * rng.uniform(0.6, 1.4, 3))
+        elif kind == 1:
+            mesh = trimesh.creation.icosphere(subdivisions=3, radius=side / 2)
+        else:
+            mesh = trimesh.creation.cylinder(radius=side / 2.5, height=side * float(rng.uniform(0.8, 2.0)), sections=32)
+        turn = np.radians(pose.azimuth_deg + 180.0 + float(rng.uniform(-75, 75)))
+        far = float(rng.uniform(0.9, 1.9))
+        points = np.asarray(mesh.vertices) + [far * np.sin(turn), -far * np.cos(turn), ground_z - mesh.bounds[0, 2]]
+        vertices.append(points)
+        faces.append(np.asarray(mesh.faces) + offset)
+        part.append(np.full(len(mesh.faces), index, np.int32))
+        colours.append(rng.uniform(0.02, 0.8, 3))
+        offset += len(points)
+    points, triangles = np.concatenate(vertices).astype(np.float32), np.concatenate(faces).astype(np.int32)
+    parts = np.concatenate(part)
+    return geometry.Solid(
+        vertices=points, faces=triangles, corner_normals=geometry.corner_normals(points, triangles, parts % 64), part=parts,
+        names=tuple(f"distractor_{i}" for i in range(len(colours))), colours=np.array(colours, np.float32),
+        metallic=np.zeros(len(colours), np.float32), roughness=np.full(len(colours), 0.6, np.float32),
+        tracer=geometry.tracer([(points, triangles)]))

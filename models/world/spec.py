@@ -1,0 +1,60 @@
+"""What the training world is made by: light to import, hashed into the key of each shard.
+
+The world replaces photographs for the embedded generator: section 3.2 of the paper starts from Stable Diffusion, which has seen
+the world; a generator that is trained here must be shown one first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STAGE = "world"
+VERSION = 1
+
+EVALUATION_SEED = 10_000
+"""First parametric CAD seed that is reserved: never trained on. 10000.. evaluate, 20000.. are the demo's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldSpec:
+    """One training world: everything that changes its pixels, words and poses."""
+
+    classes: tuple[str, ...] = ()
+    """Parametric classes, dealt round robin; empty means all of models.cad.parametric.TRAINED_CLASSES."""
+    seed: int = 0
+    """Another seed gives other CAD models, poses and appearances."""
+    resolution: int = 128
+    """Side of the pictures in pixels."""
+    supersampling: int = 2
+    """Rays along a side of each pixel of the appearance; edges, depth and mask always take one through the pixel's centre."""
+    views_per_shard: int = 64
+    """Views (CAD model and pose) of a shard."""
+    appearances: int = 4
+    """Pictures of each view: its geometry passes are made once and relit."""
+    cad_seeds: int = 1000
+    """CAD models a class: parametric seeds 0 .. cad_seeds - 1."""
+    lens_mm: float = 35.0
+    """Focal length."""
+    sensor_mm: float = 32.0
+    """Sensor width: with the lens the field of view, as in the official renders."""
+    furthest: float = 2.3
+    """The greatest distance, in longest sides; the official strategies go to 3.0, where a small picture shows little of the object."""
+    distractor_share: float = 0.15
+    """Share of the views with other objects in the background."""
+    low_share: float = 0.25
+    """Share of the views whose elevation is drawn around the horizon as widely as the paper's strategy 1, from below included."""
+
+    def __post_init__(self) -> None:
+        if self.resolution < 16 or self.supersampling < 1:
+            raise ValueError("a world needs a resolution of at least 16 pixels and a supersampling of at least 1")
+        if not 1 <= self.cad_seeds <= EVALUATION_SEED:
+            raise ValueError(f"cad_seeds is {self.cad_seeds}; seeds from {EVALUATION_SEED} on are kept for evaluation, take 1 to {EVALUATION_SEED}")
+        if self.views_per_shard < 1 or self.appearances < 1:
+            raise ValueError("a shard needs at least one view and one appearance of it")
+        if not (0.0 <= self.distractor_share <= 1.0 and 0.0 <= self.low_share <= 1.0):
+            raise ValueError("distractor_share and low_share are shares: each within [0, 1]")
+
+    @property
+    def pictures_per_shard(self) -> int:
+        """Pictures of one shard."""
+        return self.views_per_shard * self.appearances
