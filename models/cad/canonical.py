@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from models.cad.bad import BadModel
 from models.cad.glb import write_glb
-from models.cad.normals import contradicting, corner_normals, face_normals, unit, watertight, weld
+from models.cad.normals import contradicting, corner_normals, face_normals, plausible, unit, watertight, weld
 from models.cad.parse import parse
-from models.cad.source import BadModel, Floats, Ints, Material, Part, SourceModel, clean
+from models.cad.source import Floats, Ints, Material, Part, SourceModel, clean
 from models.cad.spec import CadSpec, resolve_axes
 
 GLTF_FROM_CANONICAL = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
@@ -39,7 +40,7 @@ class CanonicalModel:
 
 def axis_vector(axis: str) -> Floats:
     """Return the unit vector of an axis spelled +x ... -z."""
-    return np.eye(3)["xyz".index(axis[1])] * (1.0 if axis[0] == "+" else -1.0)
+    return np.asarray(np.eye(3)["xyz".index(axis[1])] * (1.0 if axis[0] == "+" else -1.0))
 
 
 def rotation(up: str, front: str) -> Floats:
@@ -151,11 +152,13 @@ def _shaded(part: Part, model: SourceModel) -> Part:
                 np.add.at(sums, part.faces[:, corner], wound)
             normals = np.where(missing[:, None], unit(sums), normals)
             normals[(normals == 0).all(axis=1)] = (0.0, 0.0, 1.0)
-            against = contradicting(part.points, part.faces, normals)
-            if against.any():
-                model.warn("faces_turned", f"{part.name}: {int(against.sum())} faces were wound against their normals")
-            faces = np.where(against[:, None], part.faces[:, ::-1], part.faces)
-            return replace(part, normals=normals, faces=faces)
+            if plausible(part.points, part.faces, normals):
+                against = contradicting(part.points, part.faces, normals)
+                if against.any():
+                    model.warn("faces_turned", f"{part.name}: {int(against.sum())} faces were wound against their normals")
+                faces = np.where(against[:, None], part.faces[:, ::-1], part.faces)
+                return replace(part, normals=normals, faces=faces)
+        model.warn("normals_dropped", f"{part.name}: its normals do not belong to its faces; computed anew")
     welded = weld(part.points)
     first = np.unique(welded, return_index=True)[1]
     smooth, groups = corner_normals(part.points[first], welded[part.faces])

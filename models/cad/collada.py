@@ -1,6 +1,7 @@
 """COLLADA (.dae), read by pycollada: geometry and materials, nothing that moves.
 
-Enters: a path. Leaves: a SourceModel in the scene's root frame, with the up axis that the file declares. Skins stand in their bind pose.
+Enters: a path. Leaves: a SourceModel in the scene's root frame, with the up axis that the file declares. Skins
+stand in their bind pose.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from models.cad.bad import BadModel
 from models.cad.polygons import triangulate
-from models.cad.source import BadModel, Floats, Ints, Material, Part, SourceModel, clean, linear, linear_rgb
+from models.cad.source import Floats, Ints, Material, Part, SourceModel, clean, linear, linear_rgb
 from models.cad.textures import TextureShelf
 
 _UP = {"X_UP": "+x", "Y_UP": "+y", "Z_UP": "+z"}
@@ -36,7 +38,9 @@ def read_collada(path: Path, max_faces: int) -> SourceModel:
     data = path.read_bytes()
     if b"<!DOCTYPE" in data or b"<!ENTITY" in data or data[:2] in (b"\xff\xfe", b"\xfe\xff") or data[:2] == b"PK":
         # Entities are how XML bombs are built, archives how others are; no exporter writes the former.
-        raise BadModel("malformed", f"{path.name} is not plain UTF-8 COLLADA (it has a DOCTYPE, or is an archive); export it again")
+        raise BadModel(
+            "malformed", f"{path.name} is not plain UTF-8 COLLADA (it has a DOCTYPE, or is an archive); export it again"
+        )
     model = SourceModel()
     try:
         # pycollada prints tracebacks of its own accord.
@@ -56,8 +60,8 @@ def read_collada(path: Path, max_faces: int) -> SourceModel:
             raise
         what = f"{type(error).__name__}: {clean(str(error), 120)}"
         raise BadModel("malformed", f"{path.name} is not valid COLLADA ({what}); export it again") from None
-    for error in document.errors:
-        model.warn("collada", clean(str(error), 160))
+    for ignored in document.errors:
+        model.warn("collada", clean(str(ignored), 160))
     return model
 
 
@@ -89,7 +93,9 @@ class _Reader:
         elif isinstance(node, scene.ControllerNode):
             controller = node.controller
             if hasattr(controller, "bind_shape_matrix"):
-                self.geometry(controller.geometry, node.materials, np.asarray(controller.bind_shape_matrix, dtype=np.float64), name)
+                self.geometry(
+                    controller.geometry, node.materials, np.asarray(controller.bind_shape_matrix, dtype=np.float64), name
+                )
             elif hasattr(controller, "source_geometry"):
                 self.geometry(controller.source_geometry, node.materials, above, name)
 
@@ -104,7 +110,9 @@ class _Reader:
                 continue
             self.faces += int((sizes - 2).sum())
             if self.faces > self.max_faces:
-                raise BadModel("too_many_faces", f"{self.path.name} has more than {self.max_faces} faces; simplify it or raise --max-faces")
+                raise BadModel(
+                    "too_many_faces", f"{self.path.name} has more than {self.max_faces} faces; simplify it or raise --max-faces"
+                )
             node = symbols.get(primitive.material)
             material = None if node is None or node.target is None else self.material(node.target)
             self.model.parts.append(self.part(primitive, sizes, matrix, name, material, node))
@@ -201,4 +209,3 @@ def _source(values: Any, indices: Any, columns: list[Ints], width: int) -> Float
         return None
     columns.append(flat)
     return table[:, :width]
-

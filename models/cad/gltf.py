@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.cad.bad import BadModel
 from models.cad.references import data_uri, gltf_document
-from models.cad.source import BadModel, Floats, Ints, Material, Part, SourceModel, Texture, clean
+from models.cad.source import Floats, Ints, Material, Part, SourceModel, Texture, clean
 from models.cad.textures import TextureShelf
 
 _COMPONENTS: dict[int, Any] = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
@@ -258,7 +259,8 @@ class _Document:
         if count == 0:
             return np.zeros((0, width), dtype=kind)
         rows = np.lib.stride_tricks.as_strided(np.frombuffer(data, np.uint8, offset=start), (count, size), (stride, 1))
-        return np.ascontiguousarray(rows).view(np.dtype(kind).newbyteorder("<")).reshape(count, width)
+        values: NDArray[Any] = np.ascontiguousarray(rows).view(np.dtype(kind).newbyteorder("<")).reshape(count, width)
+        return values
 
     def _buffer(self, index: Any) -> bytes:
         if index not in self._buffers:

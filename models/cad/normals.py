@@ -1,8 +1,8 @@
 """Vertex normals, and faces that agree with them.
 
-Enters: welded triangles. Leaves: a normal for each corner, smooth across gentle edges and broken at sharp ones; or, where the file
-has normals, faces turned so that winding and normals point to the same side. Nothing is removed: both sides are drawn anyway, but a
-face whose normals contradict its winding would be shaded black.
+Enters: welded triangles. Leaves: a normal for each corner, smooth across gentle edges and broken at sharp ones; or, where the
+file has normals, which faces are wound against them. Nothing is removed: both sides are drawn anyway, but a face whose normals
+contradict its winding would be shaded black.
 """
 
 from __future__ import annotations
@@ -39,11 +39,22 @@ def contradicting(points: Floats, faces: Ints, normals: Floats) -> NDArray[np.bo
     return np.asarray((wound * normals[faces].sum(axis=1)).sum(axis=1) < 0)
 
 
+def plausible(points: Floats, faces: Ints, normals: Floats) -> bool:
+    """Say whether vertex normals have to do with the faces: smooth shading bends them, it does not lay them into the surface.
+
+    Some exporters write one normal for every corner, or the numbers of another table.
+    """
+    wound = face_normals(points, faces)
+    area = np.linalg.norm(wound, axis=1)
+    along = np.abs((unit(wound)[:, None] * normals[faces]).sum(axis=-1)).min(axis=1)
+    return bool(area[along < 0.15].sum() <= 0.2 * area.sum())
+
+
 def edge_pairs(faces: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:
     """Return (edges' first corner, neighbours' first corner, wound alike) for every two faces that share an edge.
 
-    A corner is 3 * face + number; its edge leads to the next corner of the face. Where more than two faces meet in an edge each is
-    paired with the next.
+    A corner is 3 * face + number; its edge leads to the next corner of the face. Where more than two faces meet in an edge,
+    each is paired with the next.
     """
     start = faces.reshape(-1)
     end = np.roll(faces, -1, axis=1).reshape(-1)
@@ -76,10 +87,9 @@ def corner_normals(points: Floats, faces: Ints, crease_deg: float = CREASE_DEG) 
     first, second, alike = edge_pairs(faces)
     gentle = alike & ((direction[first // 3] * direction[second // 3]).sum(axis=1) > np.cos(np.deg2rad(crease_deg)))
     first, second = first[gentle], second[gentle]
-    following = lambda corner: corner // 3 * 3 + (corner % 3 + 1) % 3  # noqa: E731
     # The two faces run along the edge in opposite directions: one's start is the other's end.
-    a = np.concatenate([first, following(first)])
-    b = np.concatenate([following(second), second])
+    a = np.concatenate([first, _next(first)])
+    b = np.concatenate([_next(second), second])
     count = faces.size
     groups = connected_components(coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(count, count)), directed=False)[1]
     sums = np.zeros((int(groups.max()) + 1 if count else 0, 3))
@@ -91,6 +101,11 @@ def corner_normals(points: Floats, faces: Ints, crease_deg: float = CREASE_DEG) 
     normals[flat] = np.repeat(direction, 3, axis=0)[flat]
     normals[(normals == 0).all(axis=1)] = (0.0, 0.0, 1.0)
     return normals, groups.astype(np.int64)
+
+
+def _next(corners: Ints) -> Ints:
+    """Return the corner that follows in the same face."""
+    return corners // 3 * 3 + (corners % 3 + 1) % 3
 
 
 def _angles(points: Floats, faces: Ints) -> Floats:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from models.cad.bad import BadModel
 from models.cad.polygons import triangulate
 from models.cad.references import MTL_MAPS, mtl_libraries, mtl_map_name, text_of
-from models.cad.source import BadModel, Floats, Material, Part, SourceModel, clean, linear, linear_rgb
+from models.cad.source import Floats, Material, Part, SourceModel, clean, linear, linear_rgb
 from models.cad.textures import TextureShelf
 
 Corner = tuple[int, int, int]

@@ -1,14 +1,15 @@
 """The door: any CAD file in, a SourceModel out, or BadModel with a reason.
 
-Faces are counted before anything is built, from headers or by scanning, so that a file that claims ten million of them costs nothing.
+Faces are counted before anything is built, from headers or by scanning: a file that claims ten million of them costs nothing.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from models.cad.bad import BadModel
 from models.cad.references import referenced_files
-from models.cad.source import BadModel, SourceModel
+from models.cad.source import SourceModel
 from models.cad.spec import FORMATS
 
 __all__ = ["BadModel", "check_file", "parse", "referenced_files"]
@@ -40,15 +41,20 @@ def parse(path: Path, max_faces: int) -> SourceModel:
     try:
         # One import for each format, so that only the one that is read is paid for.
         if suffix == ".obj":
-            from models.cad.obj import count_faces, read_obj as read
+            from models.cad.obj import count_faces
+            from models.cad.obj import read_obj as read
         elif suffix in (".glb", ".gltf"):
-            from models.cad.gltf import count_faces, read_gltf as read
+            from models.cad.gltf import count_faces
+            from models.cad.gltf import read_gltf as read
         elif suffix == ".dae":
-            from models.cad.collada import count_faces, read_collada as read
+            from models.cad.collada import count_faces
+            from models.cad.collada import read_collada as read
         elif suffix == ".ply":
-            from models.cad.ply import count_faces, read_ply as read
+            from models.cad.ply import count_faces
+            from models.cad.ply import read_ply as read
         else:
-            from models.cad.soup import count_faces, read_soup as read
+            from models.cad.soup import count_faces
+            from models.cad.soup import read_soup as read
         _refuse_above(count_faces(path, max_faces), max_faces, path)
         model = read(path, max_faces)
     except OSError as error:

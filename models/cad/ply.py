@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.cad.bad import BadModel
 from models.cad.polygons import triangulate
 from models.cad.references import text_of
-from models.cad.source import BadModel, Floats, Ints, Material, Part, SourceModel, clean, linear
+from models.cad.source import Floats, Ints, Material, Part, SourceModel, clean, linear
 from models.cad.textures import TextureShelf
 
 _TYPES = {
@@ -97,7 +98,9 @@ def _header(path: Path) -> _Header:
                     raise ValueError
                 elements.append(_Element(words[1], count, []))
             elif words[:1] == ["property"]:
-                kind = (words[4], _TYPES[words[3]], _TYPES[words[2]]) if words[1] == "list" else (words[2], _TYPES[words[1]], None)
+                kind = (
+                    (words[4], _TYPES[words[3]], _TYPES[words[2]]) if words[1] == "list" else (words[2], _TYPES[words[1]], None)
+                )
                 elements[-1].properties.append(kind)
     except (KeyError, IndexError, ValueError):
         raise BadModel("malformed", f"{path.name} has a damaged PLY header; export it again") from None
@@ -185,7 +188,9 @@ def _binary_element(element: _Element, order: str, data: bytes, at: int) -> tupl
 
 def _binary_rows(element: _Element, order: str, data: bytes, at: int) -> tuple[Table, int]:
     plain: dict[str, list[float]] = {kind[0]: [] for kind in element.properties if kind[2] is None}
-    lists: dict[str, tuple[list[NDArray[Any]], list[int]]] = {kind[0]: ([], []) for kind in element.properties if kind[2] is not None}
+    lists: dict[str, tuple[list[NDArray[Any]], list[int]]] = {
+        kind[0]: ([], []) for kind in element.properties if kind[2] is not None
+    }
     for _ in range(element.count):
         for name, kind, length_type in element.properties:
             if length_type is None:
@@ -224,7 +229,14 @@ def _part(tables: dict[str, Table], path: Path) -> Part:
     colors = None
     if rgb is not None and np.isfinite(rgb).all():
         colors = np.concatenate([linear(rgb / 255.0 if rgb.max(initial=0) > 1 else rgb), np.ones((len(rgb), 1))], axis=1)
-    uv = next((c for c in (_columns(vertex, *names) for names in (("s", "t"), ("u", "v"), ("texture_u", "texture_v"))) if c is not None), None)
+    uv = next(
+        (
+            c
+            for c in (_columns(vertex, *names) for names in (("s", "t"), ("u", "v"), ("texture_u", "texture_v")))
+            if c is not None
+        ),
+        None,
+    )
     texcoord = face.get("texcoord")
     if texcoord is not None and (texcoord[1] == listed[1] * 2).all():
         # Coordinates at the corners of faces: vertices are taken apart where they differ.

@@ -1,7 +1,7 @@
 """Polygons become triangles.
 
-Enters: points and polygons as corner indices, one after the other, with their sizes. Leaves: (M, 3) faces. Convex polygons become fans,
-concave ones lose their ears one by one, so that no triangle covers what the polygon leaves open.
+Enters: points and polygons as corner indices, one after the other, with their sizes. Leaves: (M, 3) faces. Convex polygons
+become fans, concave ones lose their ears one by one, so that no triangle covers what the polygon leaves open.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def triangulate(points: Floats, corners: Ints, sizes: Ints) -> Ints:
 def _normals(polygons: Floats) -> Floats:
     """Newell's normals of (P, n, 3) polygons, right for concave and slightly bent ones."""
     following = np.roll(polygons, -1, axis=1)
-    return np.cross(polygons, following).sum(axis=1)
+    return np.asarray(np.cross(polygons, following).sum(axis=1))
 
 
 def _concave(polygons: Floats) -> np.ndarray:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, unquote_to_bytes
 
-from models.cad.source import BadModel
+from models.cad.bad import BadModel
 
 _MESH_FOLDERS = {"models", "meshes", "mesh", "source"}
 _TEXTURE_FOLDERS = ("", "images", "textures", "texture", "tex", "maps", "materials/textures", "materials")

@@ -63,7 +63,15 @@ def sheet(glb: Path, title: str = "", size: int = 300) -> bytes:
 
 
 def _arrow(
-    draw: Any, axes: tuple[Floats, ...], corner: tuple[int, int], size: int, direction: Floats, start: float, color: Any, word: str, font: Any
+    draw: Any,
+    axes: tuple[Floats, ...],
+    corner: tuple[int, int],
+    size: int,
+    direction: Floats,
+    start: float,
+    color: Any,
+    word: str,
+    font: Any,
 ) -> None:
     right, up, towards = axes
 
@@ -108,7 +116,9 @@ class _Caster:
         self.model = model
         none = np.zeros((0, 2))
         self.uv = np.concatenate([np.zeros((len(p.points), 2)) if p.uv is None else p.uv for p in parts] or [none])
-        self.normals = np.concatenate([np.zeros_like(p.points) if p.normals is None else p.normals for p in parts]) @ GLTF_FROM_CANONICAL
+        self.normals = (
+            np.concatenate([np.zeros_like(p.points) if p.normals is None else p.normals for p in parts]) @ GLTF_FROM_CANONICAL
+        )
         self.colors = np.concatenate([np.ones((len(p.points), 4)) if p.colors is None else p.colors for p in parts])
         self._images: dict[int, Floats] = {}
         mesh = trimesh.Trimesh(self.points, self.faces, process=False)

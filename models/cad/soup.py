@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from models.cad.bad import BadModel
 from models.cad.polygons import triangulate
-from models.cad.source import BadModel, Floats, Part, SourceModel, clean, linear
+from models.cad.source import Floats, Part, SourceModel, clean, linear
 
 _STL = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
@@ -63,7 +64,7 @@ def _stl_is_binary(path: Path) -> bool:
         head = file.read(84)
     if len(head) == 84 and size == 84 + 50 * struct.unpack("<I", head[80:])[0]:
         return True
-    return not head.lstrip()[:5].lower() == b"solid"
+    return head.lstrip()[:5].lower() != b"solid"
 
 
 def _stl_binary(path: Path) -> Floats:
@@ -128,7 +129,9 @@ def _read_off(path: Path) -> Part:
             rgb = np.array([row[start : start + 3] for row in table])
             rgb = rgb / 255.0 if rgb.max() > 1 else rgb
             colors = np.concatenate([linear(rgb), np.ones((len(rgb), 1))], axis=1)
-        polygons = [[int(word) for word in row[1 : int(row[0]) + 1]] for row in rows[skipped + vertices : skipped + vertices + faces]]
+        polygons = [
+            [int(word) for word in row[1 : int(row[0]) + 1]] for row in rows[skipped + vertices : skipped + vertices + faces]
+        ]
     except ValueError:
         raise BadModel("malformed", f"{path.name} is not valid OFF: words where numbers belong; export it again") from None
     polygons = [polygon for polygon in polygons if len(polygon) >= 3]

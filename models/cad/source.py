@@ -1,6 +1,6 @@
 """What a CAD file says, whatever its format: parts, materials, textures.
 
-Readers (obj, gltf, collada, soup) fill it, models.cad.canonical writes it out. Also here: BadModel, the one way a file is refused.
+Readers (obj, gltf, collada, soup) fill it, models.cad.canonical writes it out.
 """
 
 from __future__ import annotations
@@ -12,18 +12,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-
-class BadModel(ValueError):
-    """A CAD file that cannot become a CAD model: a short reason to count by, and one line that says what to do."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-    def __reduce__(self) -> tuple[type[BadModel], tuple[str, str]]:
-        return BadModel, (self.reason, self.detail)
 
 
 @dataclass(frozen=True, kw_only=True)

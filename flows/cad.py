@@ -1,0 +1,235 @@
+"""`dst cad add | list | show | align`: CAD models in and out of the catalog."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import cyclopts
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from storage.cad.folder import FoundModel
+    from storage.catalog.catalog import Catalog
+    from storage.settings import Settings
+    from tasks.intake import Registration
+
+app = cyclopts.App(name="cad", help="Add CAD models, look at them, correct which way they face.")
+
+Axis = Literal["auto", "+x", "-x", "+y", "-y", "+z", "-z"]
+
+
+@app.command
+def add(
+    path: Annotated[Path, Parameter(help="A file (obj, glb, gltf, ply, stl, off, dae), or a folder of them.")],
+    /,
+    *,
+    class_name: Annotated[
+        str | None, Parameter(name="--class", help="The class; for a folder, default: its subfolders' names.")
+    ] = None,
+    keywords: Annotated[str | None, Parameter(help='Words for the captions, such as "hatchback, city car".')] = None,
+    up: Annotated[Axis, Parameter(help="Axis of the file that points up; auto: sidecar, else the format's convention.")] = "auto",
+    front: Annotated[Axis, Parameter(help="Axis of the file that the front faces; auto likewise.")] = "auto",
+    licence: Annotated[str | None, Parameter(help='Such as "CC BY 4.0".')] = None,
+    max_faces: Annotated[int | None, Parameter(help="Refuse meshes with more faces; default 2 million.")] = None,
+) -> None:
+    """Add CAD models: each becomes one canonical GLB in the store and a row in the catalog.
+
+    A file `<model>.dst.toml` beside a model, or `dst.toml` in a folder, may say up, front, keywords, licence (and class).
+    An axis that begins with a minus is written --front=-y.
+
+    Example: dst cad add my_models/hatchback.obj --class car --keywords "hatchback, city car" --up +z --front=-y
+    """
+    from models.cad.bad import BadModel
+    from storage.cad.folder import scan
+    from tasks.intake import register
+
+    settings = _settings(max_faces)
+    found = scan(path)
+    counts: dict[str, int] = {}
+    for model in found:
+        name = _class_of(model, class_name)
+        words = [*(keywords.split(",") if keywords is not None else model.keywords)]
+        axes = (up, front) if (up, front) != ("auto", "auto") else (model.up, model.front)
+        try:
+            made = register(
+                settings,
+                model.path,
+                name,
+                keywords=words or None,
+                up=axes[0],
+                front=axes[1],
+                licence=licence if licence is not None else model.licence,
+                name=model.name,
+            )
+        except BadModel as error:
+            if len(found) == 1:
+                raise
+            counts["refused"] = counts.get("refused", 0) + 1
+            print(f"refused   {model.path}: {error.detail}")
+            continue
+        counts[made.status] = counts.get(made.status, 0) + 1
+        _report(made)
+    if len(found) > 1:
+        print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+    if set(counts) <= {"rejected", "refused"}:
+        sys.exit(1)
+
+
+@app.command(name="list")
+def list_(class_name: Annotated[str | None, Parameter(name="CLASS", help="Only this class.")] = None, /) -> None:
+    """List the registered CAD models, the rejected ones with their reason.
+
+    Example: dst cad list car
+    """
+    catalog = _catalog(_settings())
+    rows = catalog.cad_models(class_name, status=None)
+    if not rows:
+        where = f' in class "{class_name}"' if class_name else ""
+        print(f'no CAD models{where} yet; add some: dst cad add PATH --class "{class_name or "NAME"}"')
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("class", "cad_id", "name", "faces", "facts", "up", "front", "keywords", box=None, header_style="bold")
+    for row in rows:
+        facts = row["facts"] or {}
+        said = ", ".join(word for word in ("textured", "watertight") if facts.get(word))
+        warned = f"{len(facts['warnings'])} warnings" if facts.get("warnings") else ""
+        table.add_row(
+            row["class_name"],
+            row["cad_id"][:12],
+            row["name"],
+            str(row["faces"] or ""),
+            ", ".join(filter(None, (said, warned))) if row["status"] == "ok" else f"{row['status']}: {row['reason']}",
+            facts.get("up", row["up"]),
+            facts.get("front", row["front"]),
+            row["keywords_text"],
+        )
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+@app.command
+def show(
+    model: Annotated[str, Parameter(help="A cad_id or the start of it, or a name, as `dst cad list` shows them.")],
+    /,
+    *,
+    out: Annotated[Path | None, Parameter(help="Where to write the sheet; default: in the home folder.")] = None,
+) -> None:
+    """Print what is known about a CAD model and write a sheet of six views, with arrows where up and front are.
+
+    Example: dst cad show 3fa9c1d2
+    """
+    settings = _settings()
+    row = _find(_catalog(settings), model)
+    facts = dict(row["facts"] or {})
+    for name in ("class_name", "name", "cad_id", "source", "keywords_text", "licence", "status", "reason", "detail", "cad_key"):
+        if row[name]:
+            print(f"{name.removesuffix('_text'):<22}{row[name]}")
+    for name in ("up", "front", "faces", "vertices", "parts", "extents", "watertight", "textured"):
+        if name in facts:
+            print(f"{name:<22}{facts[name]}")
+    for matrix_row in facts.get("canonical_from_source", []):
+        print(f"{'canonical_from_source':<22}{'  '.join(f'{value:11.6f}' for value in matrix_row)}")
+    for warning in facts.get("warnings", []):
+        print(f"{'warning':<22}{warning}")
+    if row["status"] == "ok":
+        print(f"{'sheet':<22}{_sheet(settings, row, out)}")
+
+
+@app.command
+def align(
+    model: Annotated[str, Parameter(help="A cad_id or the start of it, or a name, as `dst cad list` shows them.")],
+    /,
+    *,
+    up: Annotated[Axis, Parameter(help="Axis of the source file that points up.")] = "auto",
+    front: Annotated[Axis, Parameter(help="Axis of the source file that the front faces, such as --front=-y.")] = "auto",
+) -> None:
+    """Correct which way a CAD model faces. It gets a new canonical GLB; what was made from the old one stays, with its history.
+
+    Example: dst cad align 3fa9c1d2 --up +z --front=-y
+    """
+    from tasks.intake import align as realign
+
+    settings = _settings()
+    catalog = _catalog(settings)
+    row = _find(catalog, model)
+    facts = row["facts"] or {}
+    if (up, front) == ("auto", "auto"):
+        raise ValueError(f"say which way it faces; now up is {facts.get('up')} and front {facts.get('front')}, as in: --front=-y")
+    # What is not given stays as it is, where the two can go together.
+    up = up if up != "auto" else _kept(facts.get("up"), front)
+    front = front if front != "auto" else _kept(facts.get("front"), up)
+    _report(realign(settings, row["class_name"], row["cad_id"], up, front))
+    row = _find(catalog, row["cad_id"], row["class_name"])
+    if row["status"] == "ok":
+        print(f"          {_sheet(settings, row, None)}")
+
+
+def _kept(axis: Any, other: str) -> Any:
+    return axis if axis and axis[1] != other[1] else "auto"
+
+
+def _class_of(model: FoundModel, given: str | None) -> str:
+    from storage.cad.names import BadClassName, check_class_name
+
+    name = given or model.class_name
+    if name is None:
+        raise ValueError(f'which class is {model.path}? say it: dst cad add "{model.path}" --class NAME')
+    try:
+        return check_class_name(name)
+    except BadClassName as error:
+        if given:
+            raise
+        raise BadClassName(
+            f"{model.path.parent}: {error}; rename the folder, or say --class, or class = in its dst.toml"
+        ) from None
+
+
+def _report(made: Registration) -> None:
+    said = f" ({made.reason}: {made.detail})" if made.status == "rejected" else f" ({made.detail})" if made.detail else ""
+    print(f"{made.status:<9} {made.class_name}/{made.name}  {made.cad_id[:12]}{said}")
+    for warning in made.warnings:
+        print(f"          {warning}")
+
+
+def _sheet(settings: Settings, row: dict[str, Any], out: Path | None) -> Path:
+    from models.cad.sheet import sheet
+    from tasks.intake import MODEL
+
+    artifact = settings.store.get("cad", row["cad_key"])
+    settings.store.read(artifact, MODEL)
+    facts = row["facts"]
+    title = f"{row['class_name']}: {row['name']}   {row['cad_id'][:12]}   up {facts['up']} front {facts['front']} of the file"
+    target = out or settings.root / "sheets" / f"{row['class_name'].replace(' ', '_')}-{row['cad_id'][:12]}.png"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(sheet(artifact.path(MODEL), title))
+    return target
+
+
+def _find(catalog: Catalog, text: str, class_name: str | None = None) -> dict[str, Any]:
+    rows = catalog.cad_models(class_name, status=None)
+    found = [row for row in rows if row["cad_id"].startswith(text)] if len(text) >= 4 else []
+    found = found or [row for row in rows if text in (row["name"], f"{row['class_name']}/{row['name']}")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ValueError(
+            f'"{text}" are {len(found)} CAD models; say more of the cad_id: {", ".join(r["cad_id"][:12] for r in found)}'
+        )
+    raise ValueError(f'no CAD model "{text}" in the catalog; see: dst cad list')
+
+
+def _catalog(settings: Settings) -> Catalog:
+    from storage.catalog.catalog import Catalog
+
+    catalog = Catalog(settings.catalog, settings.store)
+    catalog.migrate()
+    return catalog
+
+
+def _settings(max_faces: int | None = None) -> Settings:
+    from storage.settings import Settings
+
+    return Settings() if max_faces is None else Settings(max_faces=max_faces)

@@ -1,0 +1,63 @@
+"""The cad task: every CAD model of a shard as a canonical GLB.
+
+Enters: a shard of samples of registered CAD models. Leaves: their canonical GLBs in the store (3D-DST section 3.1). They were made when
+the models were registered; one that is missing or damaged is made again from its source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from prefect import task
+from prefect.tasks import exponential_backoff
+
+from models.cad.spec import STAGE, VERSION, CadSpec
+from storage.artifacts import Record
+from storage.catalog.catalog import Catalog
+from storage.keys import plain
+from storage.settings import Settings
+from tasks import intake
+from tasks.caching import ByArtifactKeys
+from tasks.cohort import Planned, Shard
+from tasks.faults import time_can_heal
+from tasks.recipe import Recipe
+from tasks.shard import Finished, ShardReport, fill
+
+
+@task(
+    name="cad",
+    task_run_name="cad {shard}",
+    retries=2,
+    retry_delay_seconds=exponential_backoff(backoff_factor=2),
+    retry_condition_fn=time_can_heal,
+    cache_policy=ByArtifactKeys(stage="cad"),
+    persist_result=True,
+)
+def cad(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
+    """See to it that every CAD model of the shard has its canonical GLB."""
+    settings = Settings()
+
+    def make(missing: Sequence[Planned]) -> Iterator[Finished]:
+        rows = {row["cad_id"]: row for row in Catalog(settings.catalog, settings.store).cad_models(shard.class_name, status=None)}
+        for planned in missing:
+            row = rows[planned.sample.cad_id]
+            spec = CadSpec(up=row["up"], front=row["front"])
+            try:
+                source = intake.source_of(row)
+            except ValueError as error:
+                gone = Record(
+                    key=planned.cad_key,
+                    stage=STAGE,
+                    version=VERSION,
+                    spec=plain(spec),
+                    inputs={"cad_id": planned.sample.cad_id},
+                    outcome="failed",
+                    reason="missing_file",
+                    detail=str(error),
+                )
+                yield gone, {}
+                continue
+            yield intake.make(settings, source, planned.sample.cad_id, spec)
+
+    return fill("cad", shard, settings.store, make)

@@ -1,0 +1,231 @@
+"""Taking CAD models in: what `dst cad add`, `dst cad align`, the demo and the cad task share.
+
+Enters: a file somebody named, with what is said about it. Leaves: a cad artifact (a canonical GLB, or the reason why there is
+none) and a row of the catalog. Knows no Prefect. (3D-DST, section 3.1.)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from models.cad.bad import BadModel
+from models.cad.intake import PASSING, canonicalise_isolated
+from models.cad.references import referenced_files
+from models.cad.spec import STAGE, VERSION, CadSpec
+from storage.artifacts import Artifact, ArtifactStore, Record
+from storage.cad.digest import cad_id as digest_of
+from storage.cad.layouts import name_of
+from storage.cad.names import check_class_name
+from storage.cad.sidecar import keywords_of
+from storage.catalog.catalog import Catalog
+from storage.keys import artifact_key, plain
+from storage.settings import Settings
+
+MODEL = "model.glb"
+
+_OF_THE_TASK = ("source_gone", "not_registered", "other_version")
+
+_AT_THE_DOOR = ("missing_file", "not_a_file", "unknown_format", "blend_refused", "unreadable", "empty_file")
+"""Refused before there is anything to keep a row of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What became of a CAD model that was handed in."""
+
+    cad_id: str
+    """sha256 of the source and of what it refers to."""
+    class_name: str
+    """Its class."""
+    name: str
+    """What people call it."""
+    status: Literal["added", "known", "changed", "rejected"]
+    """known: the same bytes were there already, said to be the same. changed: what is said about them has changed."""
+    reason: str | None = None
+    """For rejected: a short name that reports count by."""
+    detail: str | None = None
+    """One line for a person."""
+    cad_key: str | None = None
+    """Key of the cad artifact."""
+    warnings: tuple[str, ...] = ()
+    """What a person should know about an accepted one."""
+
+
+def register(
+    settings: Settings,
+    path: Path | str,
+    class_name: str,
+    keywords: Sequence[str] | None = None,
+    up: str = "auto",
+    front: str = "auto",
+    licence: str | None = None,
+    name: str | None = None,
+) -> Registration:
+    """Take the CAD model at `path` into a class: canonicalise it in a worker, write artifact and row.
+
+    The same bytes again are `known`; other keywords, licence or axes said about them are `changed`. Axes that nobody gives keep
+    what an earlier registration or `dst cad align` said. Raises BadModel for what is no CAD file at all, ValueError for a class
+    name or axes that make no sense; a CAD file that cannot be used is `rejected`, with a row.
+    """
+    class_name = check_class_name(class_name)
+    words = None if keywords is None else keywords_of(tuple(keywords), "--keywords")
+    spec = CadSpec(up=up, front=front)
+    path = Path(os.path.abspath(Path(path).expanduser()))
+    source = os.fsencode(path).decode("utf-8", errors="replace")
+    _check_door(path)
+    cad_id = _identify(path)
+    catalog = Catalog(settings.catalog, settings.store)
+    catalog.migrate()
+    before = _row(catalog, class_name, cad_id)
+    if before is not None and (up, front) == ("auto", "auto"):
+        spec = CadSpec(up=before["up"], front=before["front"])
+    artifact = canonical(settings, path, cad_id, spec, again=True)
+    record = artifact.record
+    made = record.outcome == "made"
+    row = catalog_row(class_name, cad_id, spec, record) | {
+        "source": source,
+        "name": name or name_of(path),
+        "keywords": words or (),
+        "licence": licence,
+    }
+    if before is not None:
+        same = before["status"] == row["status"] and before["cad_key"] == row["cad_key"]
+        row |= {"source": before["source"] if Path(before["source"]).exists() else source, "name": before["name"]}
+        row["keywords"] = before["keywords"] if words is None else words
+        row["licence"] = before["licence"] if licence is None else licence
+        said = list(row["keywords"]) == list(before["keywords"]) and row["licence"] == before["licence"]
+        if same and said and row["source"] == before["source"] and made:
+            where = "" if before["source"] == source else f", from {before['source']}"
+            return Registration(
+                cad_id=cad_id,
+                class_name=class_name,
+                name=str(before["name"]),
+                status="known",
+                detail=f'the same bytes are in class "{class_name}" already{where}',
+                cad_key=record.key,
+            )
+    catalog.index([artifact])
+    catalog.add_cad_model(**row)
+    status: Literal["added", "changed", "rejected"] = "rejected" if not made else ("added" if before is None else "changed")
+    return Registration(
+        cad_id=cad_id,
+        class_name=class_name,
+        name=str(row["name"]),
+        status=status,
+        reason=record.reason,
+        detail=record.detail,
+        cad_key=record.key,
+        warnings=tuple(record.values.get("warnings", ())),
+    )
+
+
+def align(settings: Settings, class_name: str, cad_id: str, up: str, front: str) -> Registration:
+    """Give a registered CAD model other axes: a new canonical artifact; the old one, and what was made from it, stay.
+
+    Raises ValueError if it is not registered or its source has gone or changed.
+    """
+    spec = CadSpec(up=up, front=front)
+    catalog = Catalog(settings.catalog, settings.store)
+    row = _row(catalog, class_name, cad_id)
+    if row is None:
+        raise ValueError(f'no CAD model {cad_id[:12]} in class "{class_name}"; see: dst cad list')
+    path = source_of(row)
+    artifact = canonical(settings, path, cad_id, spec, again=True)
+    catalog.index([artifact])
+    kept = {name: row[name] for name in ("source", "name", "keywords", "licence")}
+    catalog.add_cad_model(**(catalog_row(class_name, cad_id, spec, artifact.record) | kept))
+    return Registration(
+        cad_id=cad_id,
+        class_name=class_name,
+        name=str(row["name"]),
+        status="changed" if artifact.record.outcome == "made" else "rejected",
+        reason=artifact.record.reason,
+        detail=artifact.record.detail,
+        cad_key=artifact.key,
+        warnings=tuple(artifact.record.values.get("warnings", ())),
+    )
+
+
+def canonical(settings: Settings, path: Path, cad_id: str, spec: CadSpec, again: bool = False) -> Artifact:
+    """Return the cad artifact of a source file, made if it is not in the store (or damaged there).
+
+    again: try once more what failed for a reason that another time or machine may not have.
+    """
+    store: ArtifactStore = settings.store
+    key = cad_key(cad_id, spec)
+    there = store.sound(STAGE, key)
+    if there is not None and again and there.record.reason in (*PASSING, *_OF_THE_TASK):
+        store.set_aside(STAGE, key)
+        there = None
+    return there if there is not None else store.put(*make(settings, path, cad_id, spec))
+
+
+def make(settings: Settings, path: Path, cad_id: str, spec: CadSpec) -> tuple[Record, dict[str, bytes]]:
+    """Return the record and the files of the cad artifact of a source file: made, or failed with a reason."""
+    record = Record(key=cad_key(cad_id, spec), stage=STAGE, version=VERSION, spec=plain(spec), inputs={"cad_id": cad_id})
+    started = time.monotonic()
+    try:
+        model = canonicalise_isolated(path, spec, settings.max_faces, settings.mesh_timeout_s)
+    except BadModel as error:
+        return replace(record, outcome="failed", reason=error.reason, detail=error.detail), {}
+    runtime = {"seconds": round(time.monotonic() - started, 3), "source": os.fsencode(path).decode("utf-8", errors="replace")}
+    return replace(record, values=plain(model.facts), runtime=runtime), {MODEL: model.glb}
+
+
+def cad_key(cad_id: str, spec: CadSpec) -> str:
+    """Return the key of the cad artifact."""
+    return artifact_key(STAGE, VERSION, spec, {"cad_id": cad_id})
+
+
+def source_of(row: dict[str, Any]) -> Path:
+    """Return a registered CAD model's source file. Raises ValueError if it has gone or holds other bytes by now."""
+    path = Path(row["source"])
+    again = f'add it again: dst cad add PATH --class "{row["class_name"]}"'
+    if not path.is_file():
+        raise ValueError(f"the source of CAD model {row['cad_id'][:12]} has gone from {path}; put it back, or {again}")
+    if _identify(path) != row["cad_id"]:
+        raise ValueError(f"{path} or a file it refers to has changed since CAD model {row['cad_id'][:12]} was added; {again}")
+    return path
+
+
+def catalog_row(class_name: str, cad_id: str, spec: CadSpec, record: Record) -> dict[str, Any]:
+    """Return what the catalog is told about a CAD model, as far as its artifact says it."""
+    made = record.outcome == "made"
+    return {
+        "class_name": class_name,
+        "cad_id": cad_id,
+        "up": spec.up,
+        "front": spec.front,
+        "cad_key": record.key,
+        "facts": record.values,
+        "status": "ok" if made else "rejected",
+        "reason": record.reason,
+        "detail": record.detail,
+    }
+
+
+def _check_door(path: Path) -> None:
+    from models.cad.parse import check_file
+
+    check_file(path)
+
+
+def _identify(path: Path) -> str:
+    try:
+        referenced = referenced_files(path)
+    except BadModel as error:
+        if error.reason in _AT_THE_DOOR:
+            raise
+        # Too damaged to say what it refers to: its own bytes are its name, and the worker will say what is wrong.
+        referenced = []
+    return digest_of(path, referenced)
+
+
+def _row(catalog: Catalog, class_name: str, cad_id: str) -> dict[str, Any] | None:
+    rows = catalog.cad_models(class_name, status=None)
+    return next((row for row in rows if row["cad_id"] == cad_id and row["status"] != "removed"), None)
