@@ -232,6 +232,23 @@ class RunReport:
 
         return min(complete, key=unsuited)
 
+    def varied(self, count: int) -> list[Sample]:
+        """Return up to `count` kept samples with an image, from different sides and CAD models, the showcase first."""
+        rest = [sample for sample in self.of("kept", "unjudged") if sample.image]
+        first = self.showcase() or next(iter(rest), None)
+        chosen = [first] if first and count else []
+        rest = [sample for sample in rest if sample is not first]
+
+        def familiar(sample: Sample) -> tuple[int, bool]:
+            known = sum((sample.side == one.side) + (sample.cad_id == one.cad_id) for one in chosen)
+            return known, sample.side in ("above", "below")
+
+        while rest and len(chosen) < count:
+            best = min(rest, key=familiar)
+            rest.remove(best)
+            chosen.append(best)
+        return chosen
+
 
 def side_of(azimuth_deg: float | None, elevation_deg: float | None) -> str:
     """Return which side of the object a camera sees: above or below beyond 55 degrees, else the nearest quarter."""

@@ -84,7 +84,7 @@ def render_index(reports: Iterable[tuple[str, RunReport]], title: str = "3D-DST"
         _environment()
         .get_template("index.html")
         .render(
-            entries=[(link, report, _strip(report)) for link, report in entries],
+            entries=[(link, report, report.varied(6)) for link, report in entries],
             totals=totals,
             made=sum(report.made for _, report in entries),
             asked=sum(report.asked for _, report in entries),
@@ -152,22 +152,6 @@ def _docs_link(docs: str, store: ArtifactStore, page: Path) -> str:
         return ""
     found = next((place for place in (path, store.root.parent / path) if place.exists()), None)
     return relative_link(found / "index.html" if found.is_dir() else found, page) if found else ""
-
-
-def _strip(report: RunReport) -> list[Any]:
-    """Return up to six kept samples from different sides and CAD models, the showcase first."""
-    first = report.showcase()
-    chosen = [first] if first else []
-    rest = [sample for sample in report.of("kept", "unjudged") if sample.image and sample is not first]
-    while rest and len(chosen) < 6:
-        sides = [sample.side for sample in chosen]
-        models = [sample.cad_id for sample in chosen]
-        best = min(
-            rest, key=lambda sample: (sides.count(sample.side) + models.count(sample.cad_id), sample.side in ("above", "below"))
-        )
-        rest.remove(best)
-        chosen.append(best)
-    return chosen
 
 
 def _dial(azimuth_deg: float) -> Markup:

@@ -1,0 +1,165 @@
+"""Picture strips as PNG: render, edge, image and verdict side by side, for the README, Prefect's artifacts and `--preview`.
+
+Enters: a run in the catalog, its artifacts in the store. Leaves: one PNG with a few of its samples, from several CAD models and
+sides.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from storage.images import to_png
+from storage.report.content import Annotation, RunReport, Sample, Status, Thumbnail
+
+if TYPE_CHECKING:
+    from storage.artifacts import ArtifactStore
+    from storage.catalog.catalog import Catalog
+
+Pixels = NDArray[np.uint8]
+
+_PAPER, _STAGE, _INK, _SOFT = (255, 255, 255), (228, 232, 238), (20, 24, 31), (106, 116, 130)
+_COLOURS: dict[Status, tuple[int, int, int]] = {
+    "kept": (18, 133, 95), "dropped": (217, 72, 15), "failed": (180, 35, 58), "unjudged": (107, 118, 134),
+}  # fmt: skip
+_BOX = (25, 195, 255)
+_EDGES = ((0, 1), (1, 3), (3, 2), (2, 0), (4, 5), (5, 7), (7, 6), (6, 4), (0, 4), (1, 5), (2, 6), (3, 7))
+_FRONT = ((0, 1), (1, 5), (5, 4), (4, 0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetStyle:
+    """How a sheet looks."""
+
+    tile: int = 192
+    """Side of a picture in pixels."""
+    columns: int = 2
+    """Samples beside each other; each is three pictures wide."""
+    text: bool = True
+    """Whether verdict, pose and score stand below."""
+    boxes: bool = False
+    """Whether the projected 3D box is drawn over render and image."""
+
+    def __post_init__(self) -> None:
+        if self.tile < 16 or self.columns < 1:
+            raise ValueError(f"a sheet needs tiles of at least 16 px and a column, not {self.tile} px and {self.columns} columns")
+
+
+def write_sheet(
+    catalog: Catalog, store: ArtifactStore, run_id: str, out: Path, samples: int = 8, style: SheetStyle | None = None
+) -> Path:
+    """Write the PNG sheet of a run to the file `out`; return `out`.
+
+    Raises ValueError for an unknown run or one without pictures.
+    """
+    from storage.report.collect import collect
+
+    style = style or SheetStyle()
+    report = collect(catalog, store, run_id, size=style.tile * 2)
+    png = to_png(sheet(choose(report, samples), style))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}")
+    temporary.write_bytes(png)
+    temporary.replace(out)
+    return out
+
+
+def choose(report: RunReport, samples: int) -> list[Sample]:
+    """Return so many samples with pictures: kept ones from different sides and CAD models, and one dropped if there is one."""
+    dropped = [sample for sample in report.of("dropped") if sample.image][: samples > 2]
+    chosen = report.varied(samples - len(dropped)) + dropped
+    return chosen or [sample for sample in report.samples if sample.render][:samples]
+
+
+def sheet(samples: Sequence[Sample], style: SheetStyle | None = None) -> Pixels:
+    """Return the sheet as an (H, W, 3) RGB picture. Raises ValueError without a sample."""
+    style = style or SheetStyle()
+    if not samples:
+        raise ValueError("there is no picture to show yet: the run has made none")
+    strips = [_strip(sample, style) for sample in samples]
+    height, width = strips[0].shape[:2]
+    gap, margin = max(8, style.tile // 12), max(8, style.tile // 12)
+    columns = min(style.columns, len(strips))
+    rows = -(-len(strips) // columns)
+    page = np.full((rows * (height + gap) - gap + 2 * margin, columns * (width + gap) - gap + 2 * margin, 3), 255, np.uint8)
+    for i, strip in enumerate(strips):
+        top, left = margin + (i // columns) * (height + gap), margin + (i % columns) * (width + gap)
+        page[top : top + height, left : left + width] = strip
+    return page
+
+
+def data_uri(picture: Pixels) -> str:
+    """Return a picture as a PNG data URI, for Markdown in the Prefect UI."""
+    return f"data:image/png;base64,{base64.b64encode(to_png(picture)).decode()}"
+
+
+def _strip(sample: Sample, style: SheetStyle) -> Pixels:
+    side, seam = style.tile, 2
+    line = max(18, side // 9) if style.text else 0
+    strip = np.full((side + line, 3 * side + 2 * seam, 3), 255, np.uint8)
+    pictures = ((sample.render, style.boxes), (sample.edge, False), (sample.image, style.boxes))
+    for i, (thumbnail, boxed) in enumerate(pictures):
+        tile = _tile(thumbnail, side)
+        if boxed and sample.annotation is not None and thumbnail is not None:
+            _draw_box(tile, sample.annotation)
+        strip[:side, i * (side + seam) : i * (side + seam) + side] = tile
+    if style.text:
+        strip[side:] = _words(sample, strip.shape[1], line)
+    return strip
+
+
+def _tile(thumbnail: Thumbnail | None, side: int) -> Pixels:
+    if thumbnail is None:
+        return np.full((side, side, 3), _STAGE, np.uint8)
+    data = np.frombuffer(base64.b64decode(thumbnail.uri.split(",", 1)[1]), np.uint8)
+    picture: NDArray[Any] = np.asarray(cv2.imdecode(data, cv2.IMREAD_UNCHANGED))
+    if picture.ndim == 2:
+        picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
+    elif picture.shape[2] == 4:
+        alpha = picture[..., 3:].astype(np.float32) / 255
+        picture = (picture[..., 2::-1] * alpha + np.array(_STAGE, np.float32) * (1 - alpha)).astype(np.uint8)
+    else:
+        picture = picture[..., ::-1]
+    how = cv2.INTER_AREA if picture.shape[0] >= side else cv2.INTER_CUBIC
+    return np.ascontiguousarray(cv2.resize(np.ascontiguousarray(picture), (side, side), interpolation=how), dtype=np.uint8)
+
+
+def _draw_box(tile: Pixels, annotation: Annotation) -> None:
+    if annotation.box3d is None or len(annotation.box3d) != 8:
+        return
+    scale = tile.shape[1] / annotation.width
+    points = [(int(((x + 0.5) * scale - 0.5) * 16), int(((y + 0.5) * scale - 0.5) * 16)) for x, y in annotation.box3d]
+    front = tile.copy()
+    cv2.fillPoly(front, [np.array([points[i] for i in (0, 1, 5, 4)], np.int32)], _BOX, lineType=cv2.LINE_AA, shift=4)
+    cv2.addWeighted(front, 0.22, tile, 0.78, 0, dst=tile)
+    for a, b in _EDGES:
+        thick = 2 if (a, b) in _FRONT or (b, a) in _FRONT else 1
+        cv2.line(tile, points[a], points[b], _BOX, thick, lineType=cv2.LINE_AA, shift=4)
+
+
+def _words(sample: Sample, width: int, height: int) -> Pixels:
+    from PIL import Image, ImageDraw, ImageFont
+
+    picture = Image.new("RGB", (width, height), _PAPER)
+    draw = ImageDraw.Draw(picture)
+    size = height * 0.62
+    font = ImageFont.load_default(size)
+    verdict = sample.reason.replace("_", " ") if sample.status == "failed" and sample.reason else sample.status
+    middle = height * 0.56
+    draw.text((1, middle), verdict, fill=_COLOURS[sample.status], font=font, anchor="lm")
+    at = draw.textlength(verdict, font=font) + size * 0.8
+    facts = []
+    if sample.azimuth_deg is not None and sample.elevation_deg is not None:
+        facts.append(f"azimuth {sample.azimuth_deg:.0f}°  elevation {sample.elevation_deg:.0f}°")
+    if sample.score is not None:
+        facts.append(f"score {sample.score:.2f}")
+    draw.text((at, middle), "   ".join(facts), fill=_SOFT, font=font, anchor="lm")
+    return np.asarray(picture, dtype=np.uint8)
