@@ -51,6 +51,11 @@ class Annotation:
     truncated_fraction: float | None = None
     """Share that is outside."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether the projected 3D box lies inside the picture."""
+        return all(0 <= x <= self.width - 1 and 0 <= y <= self.height - 1 for x, y in self.box3d or ())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
@@ -228,7 +233,7 @@ class RunReport:
             penalty = abs(azimuth - 45) / 45 + abs((sample.elevation_deg or 0.0) - 18) / 25
             if limit is not None and sample.score is not None and sample.score > limit:
                 penalty += 1
-            return penalty
+            return penalty + (0 if sample.annotation is None or sample.annotation.whole else 2)
 
         return min(complete, key=unsuited)
 
@@ -239,9 +244,10 @@ class RunReport:
         chosen = [first] if first and count else []
         rest = [sample for sample in rest if sample is not first]
 
-        def familiar(sample: Sample) -> tuple[int, bool]:
+        def familiar(sample: Sample) -> tuple[int, bool, bool]:
             known = sum((sample.side == one.side) + (sample.cad_id == one.cad_id) for one in chosen)
-            return known, sample.side in ("above", "below")
+            cropped = sample.annotation is not None and not sample.annotation.whole
+            return known, sample.side in ("above", "below"), cropped
 
         while rest and len(chosen) < count:
             best = min(rest, key=familiar)

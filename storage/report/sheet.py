@@ -141,7 +141,7 @@ def _draw_box(tile: Pixels, annotation: Annotation) -> None:
     cv2.fillPoly(front, [np.array([points[i] for i in (0, 1, 5, 4)], np.int32)], _BOX, lineType=cv2.LINE_AA, shift=4)
     cv2.addWeighted(front, 0.22, tile, 0.78, 0, dst=tile)
     for a, b in _EDGES:
-        thick = 2 if (a, b) in _FRONT or (b, a) in _FRONT else 1
+        thick = 2 if tile.shape[0] >= 256 and ((a, b) in _FRONT or (b, a) in _FRONT) else 1
         cv2.line(tile, points[a], points[b], _BOX, thick, lineType=cv2.LINE_AA, shift=4)
 
 
