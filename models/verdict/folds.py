@@ -18,12 +18,12 @@ def deal(cad_ids: Sequence[str], poses: NDArray[np.float64], folds: int) -> tupl
     distinct poses, sorted, are dealt round, so that images of one view stay together.
     """
     if len(set(cad_ids)) > 1:
-        names: list[object] = sorted(set(cad_ids))
-        of_image: list[object] = list(cad_ids)
+        names: Sequence[object] = sorted(set(cad_ids))
+        of_image: Sequence[object] = list(cad_ids)
         by = "cad"
     else:
-        of_image = [tuple(pose) for pose in np.round(poses, 6).tolist()]
-        names = sorted(set(of_image))  # type: ignore[type-var]
+        rounded = [tuple(pose) for pose in np.round(poses, 6).tolist()]
+        names, of_image = sorted(set(rounded)), rounded
         by = "view"
     count = max(1, min(folds, len(names)))
     place = {name: index % count for index, name in enumerate(names)}

@@ -75,7 +75,7 @@ def _network(backbone: str, outputs: int, generator: torch.Generator) -> torch.n
     from torch import nn
     from transformers import ResNetConfig, ResNetModel
 
-    class Judge(nn.Module):
+    class Judge(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.body = ResNetModel(ResNetConfig(**SHAPES[backbone]))

@@ -17,6 +17,8 @@ ZOOMS = (1.0, 1.18, 0.88)
 """Members look at the object a little nearer or farther, in turn, so that they err differently."""
 SHARE = 0.85
 """Each member learns from its own random share of the training images."""
+MOST = 3000
+"""No member learns from more: the solve grows with the cube."""
 
 
 def describe(images: NDArray[np.uint8], zoom: float) -> NDArray[np.float64]:
@@ -32,7 +34,7 @@ def describe(images: NDArray[np.uint8], zoom: float) -> NDArray[np.float64]:
     for image in images:
         small = cv2.GaussianBlur(image, (0, 0), blur) if blur > 0.2 else image
         small = cv2.warpAffine(small, place, (64, 64), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        rows.append(np.sqrt(np.maximum(hog.compute(small).ravel(), 0.0)))
+        rows.append(np.sqrt(np.maximum(np.ravel(hog.compute(small)), 0.0)))
     return np.asarray(rows, np.float64)
 
 
@@ -40,7 +42,7 @@ def predict(
     known: NDArray[np.float64], answers: NDArray[np.float64], asked: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Return (M, heads, bins) probabilities of `asked` (M, D) after learning `answers` (N, heads, bins) of `known` (N, D)."""
-    chosen = np.sort(rng.permutation(len(known))[: max(2, round(SHARE * len(known)))])
+    chosen = np.sort(rng.permutation(len(known))[: min(MOST, max(2, round(SHARE * len(known))))])
     known, answers = known[chosen], answers[chosen]
     shape = answers.shape[1:]
     flat = answers.reshape(len(known), -1)

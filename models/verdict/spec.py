@@ -25,9 +25,9 @@ class VerdictSpec:
     """
 
     backbone: str = "auto"
-    """`hog`: gradient histograms with kernel ridge heads, for sets up to some thousand images and no GPU. `resnet-small`: a small
-    ResNet trained from scratch. `resnet-50`: the paper's. `auto`: hog up to `hog_limit` images, resnet-small beyond."""
-    hog_limit: int = 3000
+    """`hog`: gradient histograms with kernel ridge heads, seconds on one core. `resnet-small`: a small ResNet trained from scratch;
+    wants thousands of images and a GPU. `resnet-50`: the paper's. `auto`: hog up to `hog_limit` images, resnet-small beyond."""
+    hog_limit: int = 20000
     """auto: more images than this are judged by resnet-small."""
     folds: int = 5
     """At most so many folds; fewer when there are fewer CAD models (the paper: 5)."""
@@ -53,8 +53,8 @@ class VerdictSpec:
     seed: int = 0
     """Of the members' own generators; nothing global is seeded."""
     rule: str = "robust_z"
-    """`robust_z`: drop scores above `threshold`, in robust standard deviations of the fold. `quantile`: keep the best share, which
-    is `threshold`."""
+    """`robust_z`: drop scores above `threshold`, in robust standard deviations of the fold. `quantile`: keep the best share,
+    which is `threshold`."""
     threshold: float = 3.0
     """robust_z: 3 drops about one good image in twenty. quantile: 0.8 keeps the best four fifths."""
     min_edge_score: float | None = 0.25

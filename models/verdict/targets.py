@@ -30,7 +30,8 @@ def targets(poses: NDArray[np.float64], bins: int, blur_deg: float) -> NDArray[n
         # Elevation spans half a turn, so its bins are half as wide and so is its blur.
         width = max(blur_deg if ROUND[head] else blur_deg / 2, 0.5 * 360.0 / bins * (1.0 if ROUND[head] else 0.5))
         made[:, head] = np.exp(-0.5 * (away / width) ** 2)
-    return made / made.sum(axis=2, keepdims=True)
+    made /= made.sum(axis=2, keepdims=True)
+    return made
 
 
 def varying(poses: NDArray[np.float64], bins: int) -> NDArray[np.bool_]:
