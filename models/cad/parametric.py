@@ -1,10 +1,11 @@
 """The bundled CAD models: shapes of ten classes, each a pure function of (class, seed).
 
-Enters: a class name and a seed. Leaves: a model of named, coloured, watertight parts, as a trimesh scene in the canonical frame (front -y,
-up +z, left +x) or as the bytes of a canonical y-up GLB. They serve the demo, the tests and the training of the embedded generator.
+Enters: a class name and a seed. Leaves: a model of named, coloured, watertight parts, as a trimesh scene in the canonical frame
+(front -y, up +z, left +x) or as the bytes of a canonical y-up GLB. They serve the demo, the tests and the embedded generator's
+training.
 
-Front and rear: vehicles, aircraft and boats have their nose at -y; a chair's backrest is at +y; a teapot's spout at -y; a cup's handle at
-its own right (-x); a desk lamp reaches forward; tables look the same from front and rear, their long side along x.
+Front and rear: vehicles, aircraft and boats have their nose at -y; a chair's backrest is at +y; a teapot's spout at -y; a cup's
+handle at its own right (-x); a desk lamp reaches forward; tables look the same from front and rear, their long side along x.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ SYMMETRY: dict[str, float] = {"table": 180.0}
 
 
 def symmetry(class_name: str) -> float | None:
-    """Return the smallest turn about z, in degrees, that a class's shapes do not show; 0 when no turn shows, None when each does."""
+    """Return the smallest turn about z, in degrees, that a class's shapes do not show; 0 when none shows, None when each does."""
     _maker(class_name)
     return SYMMETRY.get(class_name)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.cad.shapes.part import CHROME, GLASS, PLATE, TRIM, TYRE, Colour, Model, Part, between, paint, pick
-from models.cad.shapes.solid import Points, Solid, bar, box, cylinder, ellipsoid, join, loft, revolve, shell, tube
+from models.cad.shapes.part import CHROME, GLASS, PLATE, TRIM, TYRE, Assembly, Model, between, paint, pick
+from models.cad.shapes.solid import Points, Solid, bar, box, cylinder, ellipsoid, join, loft, revolve, shell
 
 
 def foil(chord: float, thick: float, count: int = 9) -> Points:
@@ -102,11 +102,9 @@ def airplane(rng: np.random.Generator) -> Model:
     """An airplane."""
     style = pick(rng, "airliner", "airliner", "business jet", "light aircraft", "turboprop", "biplane", "fighter jet")
     colour, second = paint(rng), paint(rng)
-    parts: list[Part] = []
+    made = Assembly()
+    add = made.add
     words = [style]
-
-    def add(name: str, solid: Solid, tone: Colour, metallic: float = 0.0, roughness: float = 0.35) -> None:
-        parts.append(Part(name=name, solid=solid, colour=tone, metallic=metallic, roughness=roughness))
 
     big = style in ("airliner", "turboprop", "business jet")
     length = 10.0
@@ -139,7 +137,10 @@ def airplane(rng: np.random.Generator) -> Model:
     y, r = (u - 0.5) * length, slim * shape
     fuselage = hull(y, r, z)
     add("fuselage", fuselage, colour)
-    at = lambda f: (f - 0.5) * length  # noqa: E731 - a fraction of the length as y
+
+    def at(fraction: float) -> float:
+        return (fraction - 0.5) * length
+
     span = {
         "airliner": between(rng, 4.3, 5.2),
         "business jet": between(rng, 3.9, 4.6),
@@ -381,4 +382,4 @@ def airplane(rng: np.random.Generator) -> Model:
         post = bar((0, at(nose_f), nose_z + small), (0, at(nose_f) - 0.05, float(np.interp(at(nose_f), y, z))), 0.055, sections=8)
         add("wheels", join(*[p.both_sides() for p in pieces], *nose), TYRE, roughness=0.9)
         add("gear_legs", join(*[p.both_sides() for p in legs], post), CHROME, 0.6)
-    return Model(parts=tuple(parts), keywords=tuple(words))
+    return Model(parts=tuple(made.parts), keywords=tuple(words))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
-from models.cad.shapes.part import CHROME, GLASS, LAMP, PLATE, TAIL, TRIM, Colour, Model, Part, between, paint, pick
+from models.cad.shapes.part import CHROME, GLASS, LAMP, PLATE, TAIL, TRIM, Assembly, Model, between, paint, pick
 from models.cad.shapes.solid import Points, Solid, box, cylinder, ellipsoid, join, loft, rectangle, shell, slab, tube
 from models.cad.shapes.wheels import arch_height, arch_stations, wheel
+from models.caption.vocabulary import COLOURS
 
 
 def shell_body(y: Points, half: Points, z0: Points, z1: Points, radius: float, tumble: float = 0.0) -> Solid:
-    """A long body: at each station y its half width, lower and upper edge; round upper edges, walls drawn in by `tumble` at the top."""
+    """A long body: at each station its half width, lower and upper edge; upper edges round, walls drawn in by `tumble`."""
     a = np.radians([0, 22, 45, 68, 90])
     r = np.minimum(radius, 0.45 * (z1 - z0))
     xs, zs = [np.zeros(len(y)), 0.985 * half, half], [z0, z0, z0 + 0.04]
@@ -48,8 +51,6 @@ def bus(rng: np.random.Generator) -> Model:
     style = pick(rng, "city bus", "city bus", "coach", "double-decker bus", "minibus", "school bus")
     colour, second = paint(rng), paint(rng)
     if style == "school bus" and rng.random() < 0.7:
-        from models.caption.vocabulary import COLOURS
-
         colour = COLOURS["yellow"]
     length = {
         "city bus": between(rng, 9.5, 12),
@@ -74,11 +75,9 @@ def bus(rng: np.random.Generator) -> Model:
     axle_f = y0 + (0.72 if hood else (between(rng, 2.3, 2.7) if style != "minibus" else 1.3))
     axle_r = y1 - (between(rng, 2.8, 3.3) if style != "minibus" else 1.6)
     arch = radius * 1.16
-    parts: list[Part] = []
+    made = Assembly()
+    add = made.add
     words = [style]
-
-    def add(name: str, solid: Solid, tone: Colour, metallic: float = 0.0, roughness: float = 0.4) -> None:
-        parts.append(Part(name=name, solid=solid, colour=tone, metallic=metallic, roughness=roughness))
 
     # The shell: ends rounded in plan, the front leaning back a little.
     e = np.array([0, 0.03, 0.09, 0.18, 0.32])
@@ -98,7 +97,7 @@ def bus(rng: np.random.Generator) -> Model:
     rows = [(belt, window_top)]
     if style == "double-decker bus":
         rows = [(1.22, 2.05), (2.72, 3.62)]
-    count = int(round((y1 - front - 1.1) / between(rng, 1.15, 1.6))) if style != "school bus" else int((y1 - front - 1.1) / 0.8)
+    count = round((y1 - front - 1.1) / between(rng, 1.15, 1.6)) if style != "school bus" else int((y1 - front - 1.1) / 0.8)
     door_count = {
         "city bus": int(rng.integers(2, 4)),
         "coach": 1,
@@ -119,7 +118,7 @@ def bus(rng: np.random.Generator) -> Model:
     for row, (z0, z1) in enumerate(rows):
         edges = np.linspace(front + 0.55, y1 - 0.45, count + 1)
         gap = 0.06 if style != "school bus" else 0.09
-        for a, b in zip(edges[:-1], edges[1:]):
+        for a, b in pairwise(edges):
             wall = half * (1 - 0.03 * ((0.5 * (z0 + z1) - ground) / (height - ground)) ** 2) - 0.025 + lip
             window = pane(wall, a + gap, b - gap, z0, z1)
             glass.append(window)
@@ -217,10 +216,10 @@ def bus(rng: np.random.Generator) -> Model:
         )
         add("grille", box(0.62 * half, 0.08, 0.42, 0.03).moved(0, y0 - 0.005, ground + 0.48), TRIM)
         add("stop_sign", cylinder(0.23, -0.02, 0.02, 8).turned("y", 90).moved(half + 0.03, front + 1.1, belt - 0.35), TAIL)
-        for k in (0.22, 0.55):
+        for drop in (0.22, 0.55):
             add(
-                f"rub_rail_{int(100 * k)}",
-                box(2 * half + 0.04, (y1 - front) * 0.97, 0.06).moved(0, (front + y1) / 2, belt - k),
+                f"rub_rail_{int(100 * drop)}",
+                box(2 * half + 0.04, (y1 - front) * 0.97, 0.06).moved(0, (front + y1) / 2, belt - drop),
                 TRIM,
             )
     arm = [
@@ -273,5 +272,7 @@ def bus(rng: np.random.Generator) -> Model:
         add("lockers", join(*[s.both_sides() for s in lockers]), colour, roughness=0.3)
     rim = CHROME if rng.random() < 0.6 else PLATE
     for name, sx, ya in (("fl", 1, axle_f), ("fr", -1, axle_f), ("rl", 1, axle_r), ("rr", -1, axle_r)):
-        parts.extend(wheel(name, sx * (half - 0.17 - (0.08 if hood and ya == axle_f else 0)), ya, radius, 0.28, 0, rim, 0.58))
-    return Model(parts=tuple(parts), keywords=tuple(words))
+        made.parts.extend(
+            wheel(name, sx * (half - 0.17 - (0.08 if hood and ya == axle_f else 0)), ya, radius, 0.28, 0, rim, 0.58)
+        )
+    return Model(parts=tuple(made.parts), keywords=tuple(words))

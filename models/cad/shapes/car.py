@@ -1,4 +1,4 @@
-"""Cars: a lofted body with wheel arches, a greenhouse of glass under a roof on pillars, lamps, mirrors, wheels. Metres; nose at -y."""
+"""Cars: a lofted body, a greenhouse of glass under a roof on pillars, lamps, mirrors, wheels. Metres; nose at -y."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.cad.shapes.part import CHROME, GLASS, LAMP, PLATE, TAIL, TRIM, Colour, Model, Part, between, paint, pick
-from models.cad.shapes.solid import Points, Solid, box, ellipsoid, flat, join, loft, shell, tube
-from models.cad.shapes.wheels import arch_height, arch_stations, wheel
+from models.cad.shapes.car_body import Body, Greenhouse, arch_trim
+from models.cad.shapes.part import CHROME, GLASS, LAMP, PLATE, TAIL, TRIM, Assembly, Colour, Model, Part, between, paint, pick
+from models.cad.shapes.solid import box, ellipsoid, join, shell, tube
+from models.cad.shapes.wheels import wheel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +90,8 @@ STYLES = {
         roof=(0.49, 0.63),
         tail=0.90,
         clearance=0.14,
-        wheel=0.335,
-        hood=0.15,
+        wheel=0.32,
+        hood=0.10,
         words=("coupe", "sports car"),
     ),
     "minivan": Style(
@@ -120,170 +121,6 @@ STYLES = {
 }
 
 
-def hump(t: Points, points: list[tuple[float, float]]) -> Points:
-    """A smooth line through a few (where, value): cubic between them, level steps stay level."""
-    x, v = (np.array(column) for column in zip(*points))
-    i = np.clip(np.searchsorted(x, t, side="right") - 1, 0, len(x) - 2)
-    f = (t - x[i]) / (x[i + 1] - x[i])
-    step = np.diff(v) / np.diff(x)
-    slope = np.concatenate(
-        [step[:1], np.where(step[:-1] * step[1:] > 0, 2 * step[:-1] * step[1:] / (step[:-1] + step[1:] + 1e-12), 0), step[-1:]]
-    )
-    width = x[i + 1] - x[i]
-    return (
-        (1 + 2 * f) * (1 - f) ** 2 * v[i]
-        + f * (1 - f) ** 2 * width * slope[i]
-        + f**2 * (3 - 2 * f) * v[i + 1]
-        + f**2 * (f - 1) * width * slope[i + 1]
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Body:
-    """The car's lower body as a surface: half width and lower and upper edge for each place along it."""
-
-    length: float
-    half: float
-    belt: float
-    sill: float
-    axle: float
-    arch: float
-    axles: tuple[float, float]
-    top: tuple[tuple[float, float], ...]
-    bluff: float
-    """How much the ends are narrower than the middle."""
-
-    def u(self, y: Points) -> Points:
-        return y / self.length + 0.5
-
-    def upper(self, y: Points) -> Points:
-        return hump(self.u(y), list(self.top))
-
-    def lower(self, y: Points) -> Points:
-        u = self.u(y)
-        ends = self.sill + 0.10 * np.clip(1 - u / 0.10, 0, 1) ** 2 + 0.12 * np.clip(1 - (1 - u) / 0.12, 0, 1) ** 2
-        return np.maximum(ends, arch_height(y, self.axles, self.arch, self.axle))
-
-    def plan(self, y: Points) -> Points:
-        """Half width at the widest height."""
-        e = np.abs(2 * self.u(y) - 1)
-        nose = np.sqrt(np.clip(1 - np.clip((e - 0.90) / 0.10, 0, 1) ** 2, 0, 1))
-        return self.half * (1 - self.bluff * e**4) * (0.80 + 0.20 * nose)
-
-    def side(self, y: Points, z: Points) -> Points:
-        """x of the left flank at places (y, z)."""
-        t = (z - self.sill) / (self.belt - self.sill)
-        return self.plan(y) * (1 - 0.075 * np.clip((t - 0.52) / 0.48, 0, 1.2) ** 2 - 0.06 * np.clip((0.45 - t) / 0.45, 0, 1) ** 2)
-
-    def solid(self, low: bool = False) -> Solid:
-        """The closed body; `low` gives the dark inner block that shows in the wheel arches."""
-        u = np.unique(
-            np.concatenate(
-                [[0, 0.004, 0.014, 0.03, 0.05], np.linspace(0.08, 0.92, 15), 1 - np.array([0, 0.004, 0.014, 0.03, 0.05])]
-            )
-        )
-        y = (u - 0.5) * self.length
-        if low:
-            y = np.linspace(-0.45, 0.45, 7) * self.length
-            inner, z0 = 0.62 * self.half, self.sill + 0.02
-            high = np.minimum(self.belt - 0.25, self.upper(y) - 0.12)
-            return loft([[(-inner, v, z0), (inner, v, z0), (inner, v, z1), (-inner, v, z1)] for v, z1 in zip(y, high)])
-        y = arch_stations(y, self.axles, self.arch)
-        z0, z1 = self.lower(y), self.upper(y)
-        shoulder = np.minimum(0.09, 0.35 * (z1 - z0))
-        rows = []
-        for f in (0.0, 0.06, 0.25, 0.45, 0.62, 0.80, 1.0):
-            z = z0 + f * (z1 - shoulder - z0)
-            rows.append((self.side(y, z) * (0.985 if f == 0 else 1.0), z))
-        base = rows[-1][0]
-        for a in np.radians([30, 60, 82]):
-            rows.append((base - shoulder * 0.9 * (1 - np.cos(a)), z1 - shoulder + shoulder * np.sin(a)))
-        crown = 0.035
-        for f in (0.66, 0.33):
-            rows.append(((base - 0.8 * shoulder) * f, z1 + crown * (1 - f**2)))
-        x = np.array([r[0] for r in rows])
-        z = np.array([r[1] for r in rows])
-        bottom = (np.zeros((1, len(y))), z0[None])
-        crest = (np.zeros((1, len(y))), (z1 + crown)[None])
-        xs = np.concatenate([bottom[0], x, crest[0], -x[::-1]])
-        zs = np.concatenate([bottom[1], z, crest[1], z[::-1]])
-        return loft(np.stack([xs.T, np.broadcast_to(y[:, None], xs.T.shape), zs.T], axis=-1))
-
-    def flank(self, y0: float, y1: float, z0: float, z1: float, lift: float, nz: int = 6, ny: int = 2) -> Solid:
-        """A plate on both flanks, `lift` proud of them."""
-        y, z = np.meshgrid(np.linspace(y0, y1, ny), np.linspace(z0, z1, nz), indexing="ij")
-        x = self.side(y.ravel(), z.ravel()).reshape(y.shape)
-        return shell(np.stack([x, y, z], axis=-1), lift, 0.02).both_sides()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Greenhouse:
-    """The cabin's glass: a round-cornered plan at each height, drawn in towards the roof."""
-
-    foot: tuple[float, float]
-    """y of the windscreen's and the rear window's foot."""
-    roof: tuple[float, float]
-    """y of the roof's front and rear edge."""
-    z: tuple[float, float]
-    half: tuple[float, float]
-    """Half width at belt and roof."""
-    bow: float
-
-    def ring(self, v: float, out: float = 0.0, corner: int = 5) -> Points:
-        """The plan at height v in 0..1, points from the left rear side corner round by the front, (4 * corner + 8, 3)."""
-        y0 = self.foot[0] + (self.roof[0] - self.foot[0]) * v**1.08 - out
-        y1 = self.foot[1] + (self.roof[1] - self.foot[1]) * v**1.15 + out
-        hx = self.half[0] + (self.half[1] - self.half[0]) * v**1.2 + out
-        z = self.z[0] + (self.z[1] - self.z[0]) * v
-        r = 0.13
-        a = np.linspace(0, np.pi / 2, corner)
-        front = np.stack([hx - r + r * np.cos(a), y0 + r - r * np.sin(a)], axis=-1)
-        rear = np.stack([hx - r + r * np.sin(a), y1 - r + r * np.cos(a)], axis=-1)
-        middle = np.stack([np.full(3, hx + 0.012), y1 - r + (y0 - y1 + 2 * r) * np.array([0.25, 0.5, 0.75])], axis=-1)
-        left = np.concatenate([rear, middle, front])
-        tip = np.array([[0.0, y0], [0.0, y1]])
-        ring = np.concatenate([left, tip[:1], (left * [-1, 1])[::-1], tip[1:]])
-        # Both windows bow outward, the windscreen more.
-        inward = np.abs(ring[:, 0]) / hx
-        mid = (y0 + y1) / 2
-        ring[:, 1] += (
-            np.where(ring[:, 1] < mid, -self.bow, 0.5 * self.bow)
-            * (1 - inward**2)
-            * np.clip(np.abs(ring[:, 1] - mid) / (mid - y0) * 4 - 3, 0, 1)
-        )
-        return flat(ring, z)
-
-    def glass(self) -> Solid:
-        return loft([self.ring(v) for v in np.linspace(0, 1, 7)])
-
-    def top(self, crown: float) -> Solid:
-        """The roof panel."""
-        rings = [self.ring(0.90, 0.004), self.ring(0.905, 0.014), self.ring(0.985, 0.014)]
-        edge, middle = self.ring(1.0, 0.0), self.ring(1.0).mean(axis=0)
-        for scale, rise in ((0.98, 0.2), (0.90, 0.55), (0.70, 0.85), (0.35, 1.0)):
-            ring = middle + (edge - middle) * scale
-            ring[:, 2] += crown * rise
-            rings.append(ring)
-        return loft(rings)
-
-    def strip(self, first: int, last: int, lift: float = 0.012, low: float = 0.0, high: float = 0.97) -> Solid:
-        """A pillar on both sides: the plan's points first..last, from belt to roof."""
-        grid = np.array([self.ring(v)[first : last + 1] for v in np.linspace(low, high, 7)])
-        return shell(grid, -lift, -0.03).both_sides()
-
-    def post(self, y: float, width: float, lift: float = 0.012) -> Solid:
-        """An upright pillar across the side windows at y (at the belt)."""
-        grid = []
-        for v in np.linspace(0, 0.97, 6):
-            ring = self.ring(v)[4:9]
-            lean = (self.roof[0] - self.foot[0]) * 0.06 * v
-            ys = np.array([y - width / 2 + lean, y + width / 2 + lean])
-            order = np.argsort(ring[:, 1])
-            x = np.interp(ys, ring[order, 1], ring[order, 0])
-            grid.append(np.stack([x, ys, np.full(2, ring[0, 2])], axis=-1))
-        return shell(np.array(grid), lift, 0.03).both_sides()
-
-
 def car(rng: np.random.Generator) -> Model:
     """A car: sedan, hatchback, estate, SUV, coupe, minivan or pickup."""
     name = pick(rng, *STYLES)
@@ -302,7 +139,7 @@ def car(rng: np.random.Generator) -> Model:
         deck = belt + between(rng, 0.0, 0.05)
         rear = [(0.74, belt), (s.tail + 0.02, deck), (0.972, deck - 0.03), (0.99, deck - 0.09), (1.0, deck - 0.24)]
     elif name == "pickup":
-        bed = s.clearance + 0.45 * (belt - s.clearance)
+        bed = _bed(s.clearance, belt, radius)
         rear = [(s.tail + 0.012, belt), (s.tail + 0.018, bed), (1.0, bed)]
     else:
         rear = [(0.93, belt + 0.02), (0.988, belt - 0.01), (1.0, belt - 0.16)]
@@ -326,7 +163,10 @@ def car(rng: np.random.Generator) -> Model:
         top=tuple(top),
         bluff=between(rng, 0.08, 0.13),
     )
-    at = lambda u: (u - 0.5) * length  # noqa: E731 - a fraction of the length as y
+
+    def at(fraction: float) -> float:
+        return (fraction - 0.5) * length
+
     inset = between(rng, 0.0, 0.02)
     house = Greenhouse(
         foot=(at(s.cowl), at(s.tail)),
@@ -335,15 +175,13 @@ def car(rng: np.random.Generator) -> Model:
         half=(half * 0.925 - inset, half * between(rng, 0.70, 0.76)),
         bow=0.10,
     )
-    parts: list[Part] = []
-
-    def add(part: str, solid: Solid, tone: Colour, metallic: float = 0.0, roughness: float = 0.4) -> None:
-        parts.append(Part(name=part, solid=solid, colour=tone, metallic=metallic, roughness=roughness))
+    made = Assembly()
+    add = made.add
 
     add("body", body.solid(), colour, roughness=0.25)
     add(
         "underbody",
-        body.solid(low=True) if name != "pickup" else box(1.2 * half, 0.9 * length, 0.25).moved(z=s.clearance + 0.14),
+        body.core() if name != "pickup" else box(1.2 * half, 0.9 * length, 0.25).moved(z=s.clearance + 0.14),
         TRIM,
         roughness=0.9,
     )
@@ -385,16 +223,16 @@ def car(rng: np.random.Generator) -> Model:
     )
     add("mirrors", mirror.both_sides(), colour if rng.random() < 0.7 else TRIM)
 
-    _face(parts, rng, name, body, edge, nose)
-    _tail(parts, rng, name, body, belt, colour)
+    _face(made.parts, rng, name, body, edge, nose)
+    _tail(made.parts, rng, name, body, belt, colour)
 
     spokes = int(rng.choice([5, 6, 7, 10]))
     rim: Colour = CHROME if rng.random() < 0.75 else (0.05, 0.05, 0.055)
     for corner, x, y in (("fl", 1, front_axle), ("fr", -1, front_axle), ("rl", 1, rear_axle), ("rr", -1, rear_axle)):
         wide = 0.22 if name not in ("suv", "pickup") else 0.26
-        parts.extend(wheel(corner, x * (half - wide / 2 - 0.015), y, radius, wide, spokes, rim))
-    if name in ("suv", "pickup") or rng.random() < 0.15:
-        rim_lift = [_arch_trim(body, centre) for centre in body.axles]
+        made.parts.extend(wheel(corner, x * (half - wide / 2 - 0.015), y, radius, wide, spokes, rim))
+    if name in ("suv", "pickup") or (name != "coupe" and rng.random() < 0.15):
+        rim_lift = [arch_trim(body, centre) for centre in body.axles]
         add("arch_trim", join(*rim_lift), TRIM, roughness=0.8)
         add(
             "sills",
@@ -407,16 +245,12 @@ def car(rng: np.random.Generator) -> Model:
         x, y0, y1, z = edge_line[1, 0] - 0.06, house.roof[0] + 0.25, house.roof[1] - 0.15, height + 0.035
         rail = tube([(x, y0, z - 0.06), (x, y0 + 0.08, z), (x, y1 - 0.08, z), (x, y1, z - 0.06)], 0.018, 8)
         add("roof_rails", rail.both_sides(), CHROME if rng.random() < 0.5 else TRIM)
-    return Model(parts=tuple(parts), keywords=(*s.words, f"{doors}-door") if name != "pickup" else s.words)
+    return Model(parts=tuple(made.parts), keywords=(*s.words, f"{doors}-door") if name != "pickup" else s.words)
 
 
-def _arch_trim(body: Body, centre: float) -> Solid:
-    a = np.linspace(0.02, np.pi - 0.02, 13)
-    grid = []
-    for r in (body.arch - 0.004, body.arch + 0.05):
-        y, z = centre + r * np.cos(a), body.axle + r * np.sin(a)
-        grid.append(np.stack([body.side(y, z), y, z], axis=-1))
-    return shell(np.array(grid), -0.012, -0.03).both_sides()
+def _bed(sill: float, belt: float, radius: float) -> float:
+    """The height of a pickup's bed: above the wheel arches."""
+    return max(sill + 0.45 * (belt - sill), 2.13 * radius + 0.04)
 
 
 def _face(parts: list[Part], rng: np.random.Generator, name: str, body: Body, edge: float, nose: float) -> None:
@@ -483,7 +317,7 @@ def _tail(parts: list[Part], rng: np.random.Generator, name: str, body: Body, be
         parts.append(Part(name="exhaust", solid=pipe, colour=CHROME, metallic=1.0))
     if name == "pickup":
         y0, y1 = (STYLES[name].tail + 0.014 - 0.5) * body.length, rear - 0.02
-        bed = body.sill + 0.45 * (belt - body.sill)
+        bed = _bed(body.sill, belt, body.axle)
         y, z = np.meshgrid(np.linspace(y0, y1, 8), np.linspace(bed - 0.06, belt, 5), indexing="ij")
         x = body.side(y.ravel(), z.ravel()).reshape(y.shape)
         walls = shell(np.stack([x, y, z], axis=-1), 0.0, 0.07).both_sides()

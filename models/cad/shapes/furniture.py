@@ -302,17 +302,17 @@ def table(rng: np.random.Generator) -> Model:
 
     under = height - thick + 0.002
     if style == "pedestal table":
-        z = curve([(0.06, 0.10), (0.10, 0.16), (0.06, 0.30), (0.075, 0.45), (0.05, under - 0.08), (0.14, under)], 18)
-        add("column", revolve(z, 28))
+        profile = curve([(0.06, 0.10), (0.10, 0.16), (0.06, 0.30), (0.075, 0.45), (0.05, under - 0.08), (0.14, under)], 18)
+        add("column", revolve(profile, 28))
         n = int(rng.integers(3, 5)) if rng.random() < 0.6 else 0
         if n:
             feet = []
             for i in range(n):
-                a = 2 * np.pi * (i + 0.5) / n
+                turn = 2 * np.pi * (i + 0.5) / n
                 line = curve([(0.03, 0.20), (0.15, 0.17), (0.62 * hx, 0.025)], 8)
                 feet.append(
                     tube(
-                        np.stack([line[:, 0] * np.cos(a), line[:, 0] * np.sin(a), line[:, 1]], axis=-1),
+                        np.stack([line[:, 0] * np.cos(turn), line[:, 0] * np.sin(turn), line[:, 1]], axis=-1),
                         np.linspace(0.04, 0.025, 8),
                         10,
                     )
@@ -341,16 +341,16 @@ def table(rng: np.random.Generator) -> Model:
         lx, ly = inset * (hx - margin), inset * (hy - margin)
         for side, sx in (("l", 1), ("r", -1)):
             for face, sy in (("f", -1), ("b", 1)):
-                at = np.array([sx * lx, sy * ly, 0.0])
+                at, rise = np.array([sx * lx, sy * ly, 0.0]), np.array([0.0, 0.0, under])
                 if leg == "square legs":
-                    solid = beam(at, at + [0, 0, under], size, size)
+                    solid = beam(at, at + rise, size, size)
                 elif leg == "round legs":
-                    solid = bar(at, at + [0, 0, under], 0.4 * size, 0.5 * size, 18)
+                    solid = bar(at, at + rise, 0.4 * size, 0.5 * size, 18)
                 elif leg == "splayed legs":
-                    solid = bar(at, at * 0.82 + [0, 0, under], 0.3 * size, 0.55 * size, 16)
+                    solid = bar(at, at * 0.82 + rise, 0.3 * size, 0.55 * size, 16)
                 else:
                     r = size / 2
-                    z = curve(
+                    profile = curve(
                         [
                             (0.5 * r, 0),
                             (0.6 * r, 0.08 * under),
@@ -363,7 +363,7 @@ def table(rng: np.random.Generator) -> Model:
                         ],
                         18,
                     )
-                    solid = revolve(z, 16).moved(at[0], at[1])
+                    solid = revolve(profile, 16).moved(at[0], at[1])
                 add(f"leg_{face}{side}", solid)
         if leg != "splayed legs" or rng.random() < 0.4:
             k = 0.82 if leg == "splayed legs" else 1.0

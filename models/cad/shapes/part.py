@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.caption.vocabulary import COLOURS
 from models.cad.shapes.solid import Solid
+from models.caption.vocabulary import COLOURS
 
 Colour = tuple[float, float, float]
 
@@ -35,6 +35,16 @@ class Part:
     """0 for a dielectric, 1 for a metal."""
     roughness: float = 0.5
     """0 mirror-like, 1 dull."""
+
+
+class Assembly:
+    """Parts in the order of their making."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+
+    def add(self, name: str, solid: Solid, colour: Colour, metallic: float = 0.0, roughness: float = 0.4) -> None:
+        self.parts.append(Part(name=name, solid=solid, colour=colour, metallic=metallic, roughness=roughness))
 
 
 @dataclass(frozen=True, kw_only=True)

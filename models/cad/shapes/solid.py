@@ -5,7 +5,6 @@ Enters: rings, profiles and paths as arrays of points. Leaves: `Solid`s, waterti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -172,10 +171,7 @@ def tube(path: ArrayLike, radius: float | ArrayLike, sections: int = 12, closed:
     """A pipe along a path, (points, 3), of constant or given radius; `flatten` presses the section along the path's binormal."""
     line = np.asarray(path, dtype=float)
     radii = np.broadcast_to(np.asarray(radius, dtype=float), (len(line),))
-    if closed:
-        tangent = np.roll(line, -1, axis=0) - np.roll(line, 1, axis=0)
-    else:
-        tangent = np.gradient(line, axis=0)
+    tangent = np.roll(line, -1, axis=0) - np.roll(line, 1, axis=0) if closed else np.gradient(line, axis=0)
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)
     # A frame carried along the path without twist, so that the quads of the skin stay straight.
     first = np.eye(3)[np.argmin(np.abs(tangent).max(axis=0) if closed else np.abs(tangent).mean(axis=0))]

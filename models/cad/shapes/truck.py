@@ -1,11 +1,25 @@
-"""Trucks: a cab before a load: box, flatbed, tanker, dump, tarpaulin or a semi-trailer; cab over the engine or with a hood. Metres; front at -y."""
+"""Trucks: a cab before a load: box, flatbed, tanker, dump, tarpaulin or a semi-trailer. Metres; front at -y."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from models.cad.shapes.bus import pane, screen, shell_body
-from models.cad.shapes.part import CHROME, GLASS, LAMP, PLATE, TAIL, TRIM, Colour, Model, Part, between, paint, pick, wood
+from models.cad.shapes.part import (
+    CHROME,
+    GLASS,
+    LAMP,
+    PLATE,
+    TAIL,
+    TRIM,
+    Assembly,
+    Colour,
+    Model,
+    between,
+    paint,
+    pick,
+    wood,
+)
 from models.cad.shapes.solid import Solid, box, cylinder, ellipsoid, flat, join, loft, rectangle, tube
 from models.cad.shapes.wheels import arch_height, arch_stations, wheel
 
@@ -26,10 +40,8 @@ def truck(rng: np.random.Generator) -> Model:
     hood = between(rng, 1.15, 1.5) if hooded else 0.0
     load_l = between(rng, 4.2, 6.0) if load != "semi-trailer truck" else between(rng, 7.5, 9.0)
     gap = 0.18 if load != "semi-trailer truck" else 0.55
-    parts: list[Part] = []
-
-    def add(name: str, solid: Solid, tone: Colour, metallic: float = 0.0, roughness: float = 0.4) -> None:
-        parts.append(Part(name=name, solid=solid, colour=tone, metallic=metallic, roughness=roughness))
+    made = Assembly()
+    add = made.add
 
     y0 = 0.0
     front = y0 + hood
@@ -131,7 +143,7 @@ def truck(rng: np.random.Generator) -> Model:
         0.35,
     )
 
-    _load(add, rng, load, half, chassis, load_0, end, cab_h, colour, second)
+    _load(made, rng, load, half, chassis, load_0, end, second)
 
     lamp_y = end - 0.02
     add("underrun", box(1.9 * half, 0.10, 0.14, 0.02).moved(0, lamp_y - 0.10, 0.62), TRIM)
@@ -156,12 +168,16 @@ def truck(rng: np.random.Generator) -> Model:
     for k, ya in enumerate([axle_f, *sorted(rears)]):
         wide = 0.30 if k == 0 else 0.50
         for side, sx in (("l", 1), ("r", -1)):
-            parts.extend(wheel(f"{k}{side}", sx * (half - wide / 2 - 0.02), ya, radius, wide, 0, rim, 0.56))
+            made.parts.extend(wheel(f"{k}{side}", sx * (half - wide / 2 - 0.02), ya, radius, wide, 0, rim, 0.56))
     words = (load, "hooded cab" if hooded else "cab over engine")
-    return Model(parts=tuple(parts), keywords=words)
+    return Model(parts=tuple(made.parts), keywords=words)
 
 
-def _load(add, rng, load, half, chassis, y0, y1, cab_h, colour, second):  # type: ignore[no-untyped-def]
+def _load(
+    made: Assembly, rng: np.random.Generator, load: str, half: float, chassis: float, y0: float, y1: float, second: Colour
+) -> None:
+    """What stands on the chassis between y0 and y1."""
+    add = made.add
     middle, length = (y0 + y1) / 2, y1 - y0
     floor = chassis + 0.02
     if load in ("box truck", "semi-trailer truck"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.cad.shapes.part import CHROME, TRIM, WOODS, Colour, Model, Part, between, paint, pick, wood
+from models.cad.shapes.part import CHROME, TRIM, Colour, Model, Part, between, paint, pick, wood
 from models.cad.shapes.solid import Points, Solid, curve, cylinder, ellipsoid, hoop, join, revolve, tube
 
 
@@ -30,7 +30,6 @@ def cup(rng: np.random.Generator) -> Model:
     """A cup: mug, tea cup on a saucer, espresso cup, beer mug or travel cup."""
     style = pick(rng, "mug", "mug", "tea cup", "espresso cup", "beer mug", "travel cup")
     colour, second = paint(rng), paint(rng)
-    radius = 1.0
     if style == "tea cup":
         height = between(rng, 1.1, 1.35)
         points = [
@@ -133,16 +132,16 @@ def cup(rng: np.random.Generator) -> Model:
         )
         parts.append(Part(name="saucer", solid=plate, colour=colour, roughness=0.3))
         words.append("cup and saucer")
-    if rng.random() < 0.55 or style == "travel cup":
+    if (rng.random() < 0.55 or style == "travel cup") and second != colour:
         low_band, high_band = (0.35, 0.65) if style == "travel cup" else ((0.40, 0.62) if rng.random() < 0.5 else (0.90, 0.97))
         z = np.linspace(low_band * height, high_band * height, 6)
         ring = np.array([[radius_at(profile, v), v] for v in z])
-        band = hoop(np.concatenate([ring + [0.012, 0], ring[::-1] - [0.03, 0]]))
+        band = hoop(np.concatenate([ring + np.array([0.012, 0]), ring[::-1] - np.array([0.03, 0])]))
         parts.append(Part(name="band", solid=band, colour=second, roughness=0.4))
         words.append("banded")
     if rng.random() < 0.5:
-        z = 0.80 * height
-        drink = cylinder(radius_at(profile, z) - wall + 0.01, 0.2 * height, z, 40)
+        level = 0.80 * height
+        drink = cylinder(radius_at(profile, level - 0.04) - wall + 0.012, level - 0.04, level, 40)
         parts.append(Part(name="drink", solid=drink, colour=(0.06, 0.025, 0.01), roughness=0.1))
     return Model(parts=tuple(parts), keywords=tuple(words))
 
@@ -159,7 +158,9 @@ def teapot(rng: np.random.Generator) -> Model:
         "round": ([(0.55, 0), (0.60, 0.06), (0.82, 0.25), (1.0, 0.70), (0.93, 1.10), (0.62, 1.42), (0.52, 1.48)]),
         "squat": ([(0.60, 0), (0.66, 0.05), (0.92, 0.20), (1.08, 0.50), (0.98, 0.82), (0.62, 1.04), (0.52, 1.08)]),
         "tall": ([(0.62, 0), (0.67, 0.06), (0.74, 0.5), (0.74, 1.1), (0.64, 1.7), (0.50, 2.0), (0.45, 2.05)]),
-        "pear-shaped": ([(0.62, 0), (0.68, 0.06), (0.98, 0.35), (1.0, 0.62), (0.72, 1.15), (0.50, 1.55), (0.47, 1.62)]),
+        "pear-shaped": (
+            [(0.62, 0), (0.68, 0.05), (0.9, 0.22), (1.0, 0.50), (0.9, 0.82), (0.66, 1.24), (0.5, 1.55), (0.47, 1.62)]
+        ),
         "drum-shaped": ([(0.86, 0), (0.93, 0.06), (0.95, 0.5), (0.95, 1.0), (0.90, 1.15), (0.60, 1.25), (0.52, 1.28)]),
     }
     profile = curve(profiles[style], 24)
@@ -246,9 +247,10 @@ def teapot(rng: np.random.Generator) -> Model:
         thick = between(rng, 0.075, 0.10)
         solid = tube(np.stack([np.zeros(22), ear[:, 0], ear[:, 1]], axis=-1), thick, 12).scaled(1.25, 1, 1)
         parts.append(Part(name="handle", solid=solid, colour=grip, roughness=0.5))
-    if rng.random() < 0.4:
+    if rng.random() < 0.4 and second != colour:
         z = np.linspace(0.36, 0.62, 7) * height
         ring = np.array([[radius_at(profile, v), v] for v in z])
-        parts.append(Part(name="band", solid=hoop(np.concatenate([ring + [0.012, 0], ring[::-1] - [0.04, 0]])), colour=second))
+        band = hoop(np.concatenate([ring + np.array([0.012, 0]), ring[::-1] - np.array([0.04, 0])]))
+        parts.append(Part(name="band", solid=band, colour=second))
         words.append("banded")
     return Model(parts=tuple(parts), keywords=tuple(words))
