@@ -100,6 +100,9 @@ class Scene:
         scene.render.use_stamp = False
         # Nearly clear glass is still part of the object's shape; only cut-out holes are not.
         layer.pass_alpha_threshold = 0.05
+        # BlenderProc keeps Cycles' data from one render to the next. It is found by address, and Blender gives the address of a
+        # removed mesh or texture to the next: seen as a model in the texture of another (tests/render/test_pool.py).
+        scene.render.use_persistent_data = False
         # The same noise for each view, whatever was rendered before it.
         scene.cycles.seed = 0
         scene.cycles.use_animated_seed = False

@@ -27,6 +27,9 @@ from models.render.process import Process, ProcessDied, ProcessHung
 from models.render.spec import RenderSpec
 from models.sample import ViewId
 
+STARTING_S = 120.0
+"""What a renderer may take to start: a second or two, more on a busy machine."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class RenderedView:
@@ -160,6 +163,17 @@ class RenderPool:
         """What rendered (device in fact, threads, versions), once a renderer has started: recorded, never hashed."""
         return dict(self._hello)
 
+    def warm(self) -> None:
+        """Start every process now, instead of when it is first needed. Raises ProcessDied."""
+        waiting = [self._idle.get() for _ in range(self._workers)]
+        processes = [self._living(process) for process in waiting]
+        try:
+            for process in processes:
+                self._greet(process)
+        finally:
+            for process in processes:
+                self._idle.put(process)
+
     def render(self, glb: Path, views: Sequence[ViewId], spec: RenderSpec) -> Iterator[RenderedView | RenderFailure]:
         """Render views of one CAD model; gives each view's outcome in the order of `views`.
 
@@ -191,7 +205,7 @@ class RenderPool:
         """
         if self._threads_pool is None or self._closing:
             raise RuntimeError("a RenderPool renders only inside its with block")
-        outcomes: queue.SimpleQueue[RenderedView | RenderFailure | Casualty | BaseException | None] = queue.SimpleQueue()
+        outcomes: queue.SimpleQueue[RenderedView | RenderFailure | Casualty | None] = queue.SimpleQueue()
         abandoned = threading.Event()
         parts = self._split(jobs)
         futures = [self._threads_pool.submit(self._run, part, outcomes, abandoned) for part in parts]
@@ -202,12 +216,13 @@ class RenderPool:
                 outcome = outcomes.get()
                 if outcome is None:
                     running -= 1
-                elif isinstance(outcome, BaseException):
-                    raise outcome
                 elif isinstance(outcome, Casualty):
                     casualties.append(outcome)
                 else:
                     yield outcome
+            # A bug in the exchange itself must not pass for views that were never asked for.
+            for future in futures:
+                future.result()
         finally:
             abandoned.set()
             for future in futures:
@@ -232,7 +247,8 @@ class RenderPool:
         left = dict(enumerate(job.views))
         try:
             if not abandoned.is_set():
-                process = process or self._start()
+                process = self._living(process)
+                self._greet(process)
                 for outcome in self._exchange(process, job, left):
                     outcomes.put(outcome)
                     if abandoned.is_set():
@@ -244,10 +260,6 @@ class RenderPool:
         except ProcessDied as error:
             what = f"the renderer died ({error.how}) on {job.glb}"
             outcomes.put(self._casualty(job, left, "renderer_killed", what, error))
-        except BaseException as error:
-            # Whatever it is, the thread that asked for the views must hear of it.
-            outcomes.put(error)
-            raise
         finally:
             if process is not None and not process.fit(self._models, self._memory):
                 self._retire(process)
@@ -278,19 +290,23 @@ class RenderPool:
             else:
                 yield _rendered(view, process.scratch / answer["file"], answer)
 
-    def _start(self) -> Process:
+    def _living(self, process: Process | None) -> Process:
+        """Return `process`, or a new one when there is none or it died while it had nothing to do."""
+        if process is not None and process.alive:
+            return process
+        if process is not None:
+            self._retire(process)
         assert self._scratch is not None
         process = Process(Path(tempfile.mkdtemp(dir=self._scratch)), self._device, self._threads)
         with self._lock:
             self._alive.add(process)
         if self._closing:
             process.end()
-        try:
-            self._hello = process.greeting(max(self._timeout, 120.0))
-        except ProcessDied:
-            self._retire(process)
-            raise
         return process
+
+    def _greet(self, process: Process) -> None:
+        # Starting is not the mesh's doing, so a short limit for meshes does not bind it.
+        self._hello = process.greeting(max(self._timeout, STARTING_S))
 
     def _retire(self, process: Process) -> None:
         process.end()

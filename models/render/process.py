@@ -52,6 +52,7 @@ class Process:
         self._jobs = 0
         self._resident = 0
         self._busy = False
+        self._hello: dict[str, Any] = {}
 
     @property
     def pid(self) -> int:
@@ -66,9 +67,10 @@ class Process:
         return self.alive and not self._busy and self._jobs < models and self._resident <= memory_bytes
 
     def greeting(self, timeout_s: float) -> dict[str, Any]:
-        """Wait for its first line: what it renders with. Raises ProcessDied."""
-        hello: dict[str, Any] = self.answer(timeout_s)["hello"]
-        return hello
+        """Return its first line, once it has come: what it renders with. Raises ProcessDied."""
+        if not self._hello:
+            self._hello = self.answer(timeout_s)["hello"]
+        return self._hello
 
     def ask(self, job: dict[str, Any]) -> None:
         """Hand it a job. Raises ProcessDied."""
