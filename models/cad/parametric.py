@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from models.cad.shapes import aircraft, bus, car, furniture, truck, vessels
+from models.cad.shapes import aircraft, boat, bus, car, furniture, lamp, truck, vessels
 from models.cad.shapes.part import Model
 from models.cad.shapes.solid import corner_normals
 
@@ -32,6 +32,8 @@ MAKERS: dict[str, Callable[[np.random.Generator], Model]] = {
     "table": furniture.table,
     "cup": vessels.cup,
     "teapot": vessels.teapot,
+    "lamp": lamp.lamp,
+    "boat": boat.boat,
 }
 
 TRAINED_CLASSES: tuple[str, ...] = ("car", "bus", "truck", "airplane", "chair", "table", "cup", "teapot")
@@ -92,8 +94,10 @@ def _scene(made: Model, class_name: str, seed: int, split: bool) -> trimesh.Scen
         faces, normals = part.solid.faces, None
         if split:
             # glTF keeps one normal for each vertex: corners whose normals differ become vertices of their own.
-            shading = corner_normals(vertices, faces).reshape(-1, 3)
-            corners = np.concatenate([faces.reshape(-1, 1).astype(float), np.round(shading, 4)], axis=1)
+            # Rounded, so that another machine's last bit of a sine changes no byte.
+            shading = np.round(corner_normals(vertices, faces).reshape(-1, 3), 4)
+            vertices = np.round(vertices, 6)
+            corners = np.concatenate([faces.reshape(-1, 1).astype(float), shading], axis=1)
             _, first, inverse = np.unique(corners, axis=0, return_index=True, return_inverse=True)
             vertices, normals = vertices[faces.reshape(-1)[first]], shading[first]
             faces = inverse.reshape(-1, 3)
