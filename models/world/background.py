@@ -91,7 +91,11 @@ def sky(look: Look, directions: Floats, detail: bool = True) -> Floats:
         colour += rgb((0.9, 0.35, 0.08)) * np.exp((sunward - 1) * 12.0)[:, None]
     if look.light == "studio":
         # Two softboxes for glossy things to mirror.
-        colour = colour + 1.3 * _step(sunward, 0.80, 0.88)[:, None] + 0.5 * _step(directions @ rgb((-look.sun[1], look.sun[0], 0.3)), 0.8, 0.9)[:, None]
+        colour = (
+            colour
+            + 1.3 * _step(sunward, 0.80, 0.88)[:, None]
+            + 0.5 * _step(directions @ rgb((-look.sun[1], look.sun[0], 0.3)), 0.8, 0.9)[:, None]
+        )
     if look.light in ("noon", "sunset"):
         colour = colour + rgb(look.sun_colour) * (1.5 * np.exp((sunward - 1) * 250.0))[:, None]
     if look.lamp:
@@ -106,7 +110,9 @@ def sky(look: Look, directions: Floats, detail: bool = True) -> Floats:
             colour = colour * (1.0 + 0.10 * cover[:, None])
         else:
             white = rgb((0.95, 0.95, 0.97)) if look.light == "noon" else rgb((0.85, 0.42, 0.30))
-            colour = _blend(colour.astype(np.float32), white, _step(cover, 1.3 - 1.8 * look.clouds, 2.6 - 1.8 * look.clouds) * 0.85)
+            colour = _blend(
+                colour.astype(np.float32), white, _step(cover, 1.3 - 1.8 * look.clouds, 2.6 - 1.8 * look.clouds) * 0.85
+            )
     if look.light == "night" and look.scene not in vocabulary.INDOOR:
         stars = noise.plane(flat.astype(np.float32), 60.0, look.texture + 1)
         colour = colour + 0.5 * _step(stars, 2.7, 3.3)[:, None]
@@ -117,14 +123,14 @@ def ambient(look: Look, normals: Floats) -> Floats:
     """Return (N, 3) irradiance from everything but the main light and lamp."""
     above = 0.55 * rgb(look.zenith) + 0.45 * rgb(look.horizon)
     below = rgb(look.ground) * (0.4 * rgb(look.sun_colour) * max(look.sun[2], 0.1) + 0.6 * above)
-    return _blend(below, above, 0.5 + 0.5 * normals[:, 2])
+    return _blend(below.astype(np.float32), above.astype(np.float32), 0.5 + 0.5 * normals[:, 2])
 
 
 def environment(look: Look, directions: Floats) -> Floats:
     """Return (N, 3) radiance that a glossy surface mirrors from a direction: blurred sky above, the mean ground below."""
     above = sky(look, directions, detail=False)
     lit = rgb(look.sun_colour) * max(look.sun[2], 0.1) + 0.5 * (rgb(look.zenith) + rgb(look.horizon)) + look.lamp * 0.5
-    below = rgb(look.ground) * lit * 0.7
+    below = (rgb(look.ground) * lit * 0.7).astype(np.float32)
     return _blend(below, above, _step(directions[:, 2], -0.06, 0.04))
 
 
@@ -174,7 +180,9 @@ def ground(look: Look, points: Floats, footprint: Floats) -> Floats:
     if look.scene == "sand":
         ripple = np.sin(at[:, 0] * (26.0 / s) + 1.4 * noise.fractal(at, 2.0 / s, 2, footprint, t))
         fade = np.clip(1.5 - footprint * 14.0 / s, 0.0, 1.0)
-        return np.asarray(base * (1.0 + 0.10 * ripple * fade + 0.06 * noise.fractal(at, 80.0, 2, footprint, t + 1))[:, None], np.float32)
+        return np.asarray(
+            base * (1.0 + 0.10 * ripple * fade + 0.06 * noise.fractal(at, 80.0, 2, footprint, t + 1))[:, None], np.float32
+        )
     if look.scene == "snow":
         drift = noise.fractal(at, 5.0 / s, 4, footprint, t)
         return _blend(np.broadcast_to(base, (len(at), 3)).astype(np.float32), base * rgb((0.78, 0.86, 1.0)), 0.25 + 0.28 * drift)
@@ -195,7 +203,14 @@ def ground(look: Look, points: Floats, footprint: Floats) -> Floats:
 
 def _road(look: Look, at: Floats, footprint: Floats) -> Floats:
     half = 1.1 + 0.5 * look.grain
-    asphalt = rgb(look.ground) * (1.0 + 0.20 * noise.fractal(at, 90.0, 2, footprint, look.texture) + 0.06 * noise.fractal(at, 5.0, 2, footprint, look.texture + 3))[:, None]
+    asphalt = (
+        rgb(look.ground)
+        * (
+            1.0
+            + 0.20 * noise.fractal(at, 90.0, 2, footprint, look.texture)
+            + 0.06 * noise.fractal(at, 5.0, 2, footprint, look.texture + 3)
+        )[:, None]
+    )
     verge = rgb(look.accent) * np.exp(0.3 * noise.fractal(at, 60.0, 2, footprint, look.texture + 2))[:, None]
     # The object stands in one lane: the marks run along y beside it.
     across, along = at[:, 0] - 0.55 * (half - 0.9), at[:, 1]

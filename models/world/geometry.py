@@ -76,7 +76,8 @@ class Hits:
 
 def solid(scene: Any) -> Solid:
     """Return the parts of a trimesh Scene as one Solid: longest side 1, centre of the bounding box at the origin."""
-    names, vertices, faces, part, colours, metallic, roughness = [], [], [], [], [], [], []
+    names: list[str] = []
+    vertices, faces, part, colours, metallic, roughness = [], [], [], [], [], []
     offset = 0
     for node in sorted(scene.graph.nodes_geometry):
         transform, name = scene.graph[node]
@@ -99,9 +100,15 @@ def solid(scene: Any) -> Solid:
     points = ((points - (low + high) / 2) / max(float((high - low).max()), 1e-9)).astype(np.float32)
     triangles = np.concatenate(faces).astype(np.int32)
     return Solid(
-        vertices=points, faces=triangles, corner_normals=corner_normals(points, triangles, np.concatenate(part)), part=np.concatenate(part),
-        names=tuple(names), colours=np.array(colours, np.float32), metallic=np.array(metallic, np.float32),
-        roughness=np.array(roughness, np.float32), tracer=tracer([(points, triangles)]),
+        vertices=points,
+        faces=triangles,
+        corner_normals=corner_normals(points, triangles, np.concatenate(part)),
+        part=np.concatenate(part),
+        names=tuple(names),
+        colours=np.array(colours, np.float32),
+        metallic=np.array(metallic, np.float32),
+        roughness=np.array(roughness, np.float32),
+        tracer=tracer([(points, triangles)]),
     )
 
 
@@ -211,7 +218,7 @@ def cast(target: Solid, origin: Floats, directions: Floats) -> Hits:
 
 
 def blocked(scene: Any, points: Floats, directions: Floats, reach: float = 0.0) -> NDArray[np.bool_]:
-    """Return for each of N points whether anything lies in its direction ((N, 3) or one (3,)); `reach` limits how far, 0 is any."""
+    """Return for each of N points whether anything lies in its direction ((N, 3) or one (3,)), within `reach` if not 0."""
     towards = np.ascontiguousarray(np.broadcast_to(directions.astype(np.float32), points.shape))
     origins = np.ascontiguousarray(points, np.float32)
     if reach > 0:
@@ -222,7 +229,7 @@ def blocked(scene: Any, points: Floats, directions: Floats, reach: float = 0.0) 
 
 
 def openness(scene: Any, points: Floats, normals: Floats, directions: Floats, reach: float) -> Floats:
-    """Return (N,) ambient visibility in [0, 1]: the cosine-weighted share of `directions` (M, 3) above each surface that is free."""
+    """Return (N,) ambient visibility in [0, 1]: the cosine-weighted share of `directions` (M, 3) above a surface that is free."""
     lifted = points + normals * 2e-3
     free, total = np.zeros(len(points), np.float32), np.full(len(points), 1e-6, np.float32)
     for direction in directions:

@@ -1,7 +1,7 @@
 """What bodies are made of: albedo and gloss in object space.
 
-Enters: points on the body in canonical coordinates and a Look. Leaves: albedo, and how the surface answers light. Patterns live in
-space, not on the surface, so parametric CAD models need no texture coordinates.
+Enters: points on the body in canonical coordinates and a Look. Leaves: albedo, and how the surface answers light. Patterns live
+in space, not on the surface, so parametric CAD models need no texture coordinates.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def body(look: Look, points: Floats) -> Surface:
     elif look.material == "marbled":
         waves = points @ np.array([3.0, 2.0, 4.0], np.float32) * (1.5 + 1.5 * (1 - look.grain))
         vein = np.abs(np.sin(waves + 2.2 * noise.space(points, 4.0, 3, look.texture)))
-        albedo = _mix(albedo, second, np.clip(1.0 - vein / 0.38, 0.0, 1.0) * 0.85)
+        albedo = _mix(albedo, second, (np.clip(1.0 - vein / 0.38, 0.0, 1.0) * 0.85).astype(np.float32))
         roughness[:] = 0.2
     elif look.material == "checkered":
         cells = 6.0 + 6.0 * (1 - look.grain)
@@ -86,5 +86,5 @@ def _wood(look: Look, points: Floats) -> Floats:
     fibre = noise.space(stretched.astype(np.float32), 1.0, 1, look.texture + 1)
     tone = float(np.mean(look.body)) / 0.16
     light = np.array([0.46, 0.25, 0.10], np.float32) * np.clip(tone, 0.6, 1.5)
-    return _mix(np.broadcast_to(light, points.shape).astype(np.float32), light * np.array([0.48, 0.42, 0.38], np.float32), dark) * (
-        1 + 0.10 * fibre)[:, None]
+    mixed = _mix(np.broadcast_to(light, points.shape), light * np.array([0.48, 0.42, 0.38], np.float32), dark.astype(np.float32))
+    return np.asarray(mixed * (1 + 0.10 * fibre)[:, None], np.float32)

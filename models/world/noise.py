@@ -1,7 +1,7 @@
 """Noise on tables: smooth random fields over the plane and over space, cheap enough for every pixel of every picture.
 
-Enters: points and a table index. Leaves: values around 0 with a spread of about 1. The tables tile, are made once in a process and
-belong to the code, not to a spec.
+Enters: points and a table index. Leaves: values around 0 with a spread of about 1. The tables tile, are made once in a process
+and belong to the code, not to a spec.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ def plane(points: Floats, cells: float, index: int) -> Floats:
     at = np.mod(points * cells + 17.3 * (index + 1), PLANE).astype(np.float32) + 2.0
     rows = -(-len(at) // 512)
     # remap wants a picture-like map of less than 32767 a side.
-    grid = np.zeros((rows * 512, 2), np.float32)
-    grid[: len(at)] = at
-    grid = grid.reshape(rows, 512, 2)
+    padded = np.zeros((rows * 512, 2), np.float32)
+    padded[: len(at)] = at
+    grid = padded.reshape(rows, 512, 2)
     read = cv2.remap(table, grid[..., 0], grid[..., 1], cv2.INTER_LINEAR)
     return np.asarray(read.reshape(-1)[: len(at)], np.float32)
 
@@ -81,9 +81,11 @@ def space(points: Floats, cells: float, octaves: int, index: int) -> Floats:
         x, y, z = cell[:, 0], cell[:, 1], cell[:, 2]
         wx, wy, wz = w[:, 0], w[:, 1], w[:, 2]
         low = (table[x, y, z] * (1 - wx) + table[x + 1, y, z] * wx) * (1 - wy) + (
-            table[x, y + 1, z] * (1 - wx) + table[x + 1, y + 1, z] * wx) * wy
+            table[x, y + 1, z] * (1 - wx) + table[x + 1, y + 1, z] * wx
+        ) * wy
         high = (table[x, y, z + 1] * (1 - wx) + table[x + 1, y, z + 1] * wx) * (1 - wy) + (
-            table[x, y + 1, z + 1] * (1 - wx) + table[x + 1, y + 1, z + 1] * wx) * wy
+            table[x, y + 1, z + 1] * (1 - wx) + table[x + 1, y + 1, z + 1] * wx
+        ) * wy
         total += amplitude * (low * (1 - wz) + high * wz)
         amplitude, cells = amplitude * 0.5, cells * 2.0
     return total

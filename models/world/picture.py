@@ -1,7 +1,7 @@
 """One view of the training world, and its pictures.
 
-Enters: a WorldSpec and the place of a view in it. Leaves: the view's edge maps, mask and depth as the renderer would give them (one
-ray through each pixel's centre), and for each appearance a finished picture with the words and captions that are true of it.
+Enters: a WorldSpec and the place of a view in it. Leaves: the view's edge maps, mask and depth as the renderer would give them
+(one ray through each pixel's centre), and for each appearance a finished picture with the words and captions that are true of it.
 """
 
 from __future__ import annotations
@@ -30,8 +30,34 @@ PHRASINGS = 3
 """Captions of each picture."""
 
 EXTRAS = (
-    "glass", "window", "windscreen", "tyre", "tire", "wheel", "rim", "hub", "lamp", "light", "plate", "trim", "bumper", "grille", "underbody",
-    "chassis", "seams", "mouth", "nozzle", "drink", "gear_", "underrun", "mirror", "sign", "canopy_glass", "cockpit", "exhaust", "intake_mouths",
+    "glass",
+    "window",
+    "windscreen",
+    "tyre",
+    "tire",
+    "wheel",
+    "rim",
+    "hub",
+    "lamp",
+    "light",
+    "plate",
+    "trim",
+    "bumper",
+    "grille",
+    "underbody",
+    "chassis",
+    "seams",
+    "mouth",
+    "nozzle",
+    "drink",
+    "gear_",
+    "underrun",
+    "mirror",
+    "sign",
+    "canopy_glass",
+    "cockpit",
+    "exhaust",
+    "intake_mouths",
 )
 """Parts with such a word in their name are never what a body's colour is said of."""
 BODY_SHARE = 0.6
@@ -93,7 +119,7 @@ def render_spec(spec: WorldSpec) -> RenderSpec:
 
 
 def viewpoint(spec: WorldSpec, identity: ViewId) -> ViewpointSpec:
-    """Return the strategy that a view is drawn by: the paper's 3 (from a little above) or, for `low_share`, 1 (around the horizon)."""
+    """Return the strategy that a view is drawn by: the paper's 3 (from above), for `low_share` its 1 (around the horizon)."""
     official = ViewpointSpec.official(1 if identity.rng("strategy").random() < spec.low_share else 3)
     return dataclasses.replace(official, distance_range=(-0.5, spec.furthest - 1.5))
 
@@ -129,7 +155,9 @@ def trace(spec: WorldSpec, placed: Placed) -> Traced | None:
     renderer = render_spec(spec)
     wanted = sample_view(viewpoint(spec, identity), identity)
     _, distance, _ = place(wanted, solid.vertices.astype(np.float64), renderer)
-    pose = View(azimuth_deg=wanted.azimuth_deg, elevation_deg=wanted.elevation_deg, inplane_deg=wanted.inplane_deg, distance=distance)
+    pose = View(
+        azimuth_deg=wanted.azimuth_deg, elevation_deg=wanted.elevation_deg, inplane_deg=wanted.inplane_deg, distance=distance
+    )
     view = geometry.camera(pose.azimuth_deg, pose.elevation_deg, pose.inplane_deg, distance, spec.lens_mm / spec.sensor_mm)
 
     fine = size * spec.supersampling
@@ -150,9 +178,18 @@ def trace(spec: WorldSpec, placed: Placed) -> Traced | None:
         if (other_hits.distance[both] < hits.distance[both]).any():
             others = other_hits = None
     passes = shading.Passes(
-        camera=view, size=fine, directions=directions, solid=solid, hits=hits, openness=openness, ground_z=ground_z,
+        camera=view,
+        size=fine,
+        directions=directions,
+        solid=solid,
+        hits=hits,
+        openness=openness,
+        ground_z=ground_z,
         ground_open=shading.ground_openness(solid, view.centre, directions, ground_z),
-        body=body_parts(solid, hits.part[rows]), others=others, other_hits=other_hits)
+        body=body_parts(solid, hits.part[rows]),
+        others=others,
+        other_hits=other_hits,
+    )
 
     central = geometry.rays(view, size)
     centre_hits = geometry.cast(solid, view.centre, central)
@@ -166,8 +203,17 @@ def trace(spec: WorldSpec, placed: Placed) -> Traced | None:
     except EmptyEdges:
         return None
     return Traced(
-        placed=placed, pose=pose, keywords=keywords, passes=passes, mask=mask, depth=depth, normal=normal, neutral=rgba,
-        edge_canny=canny, edge_geometry=drawn)
+        placed=placed,
+        pose=pose,
+        keywords=keywords,
+        passes=passes,
+        mask=mask,
+        depth=depth,
+        normal=normal,
+        neutral=rgba,
+        edge_canny=canny,
+        edge_geometry=drawn,
+    )
 
 
 def paint(traced: Traced, appearance_index: int, words: dict[str, str] | None = None) -> Picture:
@@ -176,9 +222,15 @@ def paint(traced: Traced, appearance_index: int, words: dict[str, str] | None = 
     look = sample_look(identity.rng(f"look-{appearance_index}"), traced.pose.azimuth_deg, words)
     rgb = shading.picture(traced.passes, look, traced.mask.shape[0])
     said: dict[str, Any] = {
-        "class_name": traced.placed.class_name, "keywords": list(traced.keywords), "colour": look.colour, "material": look.material,
-        "scene": look.scene, "light": look.light, "azimuth": round(traced.pose.azimuth_deg, 2),
-        "elevation": round(traced.pose.elevation_deg, 2)}
+        "class_name": traced.placed.class_name,
+        "keywords": list(traced.keywords),
+        "colour": look.colour,
+        "material": look.material,
+        "scene": look.scene,
+        "light": look.light,
+        "azimuth": round(traced.pose.azimuth_deg, 2),
+        "elevation": round(traced.pose.elevation_deg, 2),
+    }
     captions = tuple(_caption(said, identity.rng(f"caption-{appearance_index}-{i}"), i) for i in range(PHRASINGS))
     return Picture(rgb=rgb, look=look, words=said, captions=captions)
 
@@ -197,7 +249,7 @@ def _caption(words: dict[str, Any], rng: np.random.Generator, phrasing: int) -> 
 
 
 def neutral(passes: shading.Passes, light: Light, side: int) -> NDArray[np.uint8]:
-    """Return (side, side, 4) RGBA, straight alpha, of the object in its own colours under one plain light, as the renderer shows it."""
+    """Return (side, side, 4) RGBA, straight alpha, of the object in its own colours under a plain light, as the renderer does."""
     hits, solid = passes.hits, passes.solid
     rows = np.flatnonzero(hits.hit)
     normals, points = hits.normal[rows], hits.position[rows]
@@ -242,7 +294,8 @@ def _distractors(spec: WorldSpec, identity: ViewId, pose: View, ground_z: float)
             mesh = trimesh.creation.cylinder(radius=side / 2.5, height=side * float(rng.uniform(0.8, 2.0)), sections=32)
         turn = np.radians(pose.azimuth_deg + 180.0 + float(rng.uniform(-75, 75)))
         far = float(rng.uniform(0.9, 1.9))
-        points = np.asarray(mesh.vertices) + [far * np.sin(turn), -far * np.cos(turn), ground_z - mesh.bounds[0, 2]]
+        place_at = np.array([far * np.sin(turn), -far * np.cos(turn), ground_z - mesh.bounds[0, 2]])
+        points = np.asarray(mesh.vertices) + place_at
         vertices.append(points)
         faces.append(np.asarray(mesh.faces) + offset)
         part.append(np.full(len(mesh.faces), index, np.int32))
@@ -251,7 +304,13 @@ def _distractors(spec: WorldSpec, identity: ViewId, pose: View, ground_z: float)
     points, triangles = np.concatenate(vertices).astype(np.float32), np.concatenate(faces).astype(np.int32)
     parts = np.concatenate(part)
     return geometry.Solid(
-        vertices=points, faces=triangles, corner_normals=geometry.corner_normals(points, triangles, parts % 64), part=parts,
-        names=tuple(f"distractor_{i}" for i in range(len(colours))), colours=np.array(colours, np.float32),
-        metallic=np.zeros(len(colours), np.float32), roughness=np.full(len(colours), 0.6, np.float32),
-        tracer=geometry.tracer([(points, triangles)]))
+        vertices=points,
+        faces=triangles,
+        corner_normals=geometry.corner_normals(points, triangles, parts % 64),
+        part=parts,
+        names=tuple(f"distractor_{i}" for i in range(len(colours))),
+        colours=np.array(colours, np.float32),
+        metallic=np.zeros(len(colours), np.float32),
+        roughness=np.full(len(colours), 0.6, np.float32),
+        tracer=geometry.tracer([(points, triangles)]),
+    )

@@ -14,11 +14,27 @@ from models.caption import vocabulary
 
 RGB = tuple[float, float, float]
 
-MATERIAL_SHARES = {"painted": 0.40, "metallic": 0.16, "glass": 0.08, "wooden": 0.08, "marbled": 0.08, "checkered": 0.10, "two-tone": 0.10}
+MATERIAL_SHARES = {
+    "painted": 0.40,
+    "metallic": 0.16,
+    "glass": 0.08,
+    "wooden": 0.08,
+    "marbled": 0.08,
+    "checkered": 0.10,
+    "two-tone": 0.10,
+}
 """How often each surface is worn."""
 
 SCENE_SHARES = {
-    "grass": 0.15, "sand": 0.10, "snow": 0.11, "road": 0.16, "wood floor": 0.10, "tiles": 0.09, "water": 0.09, "studio": 0.11, "room": 0.09,
+    "grass": 0.15,
+    "sand": 0.10,
+    "snow": 0.11,
+    "road": 0.16,
+    "wood floor": 0.10,
+    "tiles": 0.09,
+    "water": 0.09,
+    "studio": 0.11,
+    "room": 0.09,
 }
 """How often each place is visited."""
 
@@ -140,8 +156,15 @@ def sample_look(rng: np.random.Generator, azimuth_deg: float, words: dict[str, s
         second = choices[int(rng.integers(3))]
     # The main light mostly comes from the camera's side, so that the visible half of the object is lit.
     turn = np.radians(azimuth_deg + float(rng.normal(0.0, 60.0)))
-    rise = np.radians({"noon": rng.uniform(38, 75), "sunset": rng.uniform(9, 22), "overcast": rng.uniform(60, 85),
-                       "night": rng.uniform(45, 75), "studio": rng.uniform(40, 75)}[light])
+    rise = np.radians(
+        {
+            "noon": rng.uniform(38, 75),
+            "sunset": rng.uniform(9, 22),
+            "overcast": rng.uniform(60, 85),
+            "night": rng.uniform(45, 75),
+            "studio": rng.uniform(40, 75),
+        }[light]
+    )
     sun = (float(np.cos(rise) * np.sin(turn)), float(-np.cos(rise) * np.cos(turn)), float(np.sin(rise)))
     palette: dict[str, tuple[RGB, RGB, RGB, float]] = {
         "noon": ((2.3, 2.2, 2.0), (0.16, 0.34, 0.78), (0.62, 0.76, 0.92), 0.03),
@@ -156,15 +179,30 @@ def sample_look(rng: np.random.Generator, azimuth_deg: float, words: dict[str, s
     clouds = {"noon": rng.choice([0.0, rng.uniform(0.2, 0.7)]), "sunset": rng.uniform(0.0, 0.8), "overcast": 1.0}.get(light, 0.0)
     tall = {"grass": 0.22, "sand": 0.14, "snow": 0.28, "road": 0.25, "water": 0.06}.get(scene, 0.0)
     return Look(
-        colour=colour, material=material, scene=scene, light=light, body=body, second=second, grain=float(rng.random()),
-        gloss=float(np.clip(rng.normal(0.55, 0.25), 0.05, 1.0)), sun=sun, sun_colour=_jitter3(rng, sun_colour, 0.06),
-        softness=softness * float(rng.uniform(0.6, 1.4)), zenith=_jitter3(rng, zenith, 0.12), horizon=_jitter3(rng, horizon, 0.12),
-        lamp=float(rng.uniform(0.8, 1.3)) if light == "night" else 0.0, clouds=float(clouds),
+        colour=colour,
+        material=material,
+        scene=scene,
+        light=light,
+        body=body,
+        second=second,
+        grain=float(rng.random()),
+        gloss=float(np.clip(rng.normal(0.55, 0.25), 0.05, 1.0)),
+        sun=sun,
+        sun_colour=_jitter3(rng, sun_colour, 0.06),
+        softness=softness * float(rng.uniform(0.6, 1.4)),
+        zenith=_jitter3(rng, zenith, 0.12),
+        horizon=_jitter3(rng, horizon, 0.12),
+        lamp=float(rng.uniform(0.8, 1.3)) if light == "night" else 0.0,
+        clouds=float(clouds),
         backdrop=float(tall * rng.uniform(0.25, 1.0)) if rng.random() < 0.75 else 0.0,
         yaw_deg=float(rng.choice([0.0, 90.0]) + rng.normal(0.0, 12.0)) if scene == "road" else float(rng.uniform(0.0, 360.0)),
-        ground=_jitter(rng, GROUNDS[scene][int(rng.integers(len(GROUNDS[scene])))], 0.10 if scene not in ("snow", "studio") else 0.02),
+        ground=_jitter(
+            rng, GROUNDS[scene][int(rng.integers(len(GROUNDS[scene])))], 0.10 if scene not in ("snow", "studio") else 0.02
+        ),
         accent=_jitter(rng, ACCENTS[scene][int(rng.integers(len(ACCENTS[scene])))], 0.10 if scene != "studio" else 0.02),
-        scale=float(np.exp(rng.normal(0.0, 0.25))), texture=int(rng.integers(1000)), exposure=float(np.exp(rng.normal(0.0, 0.10))),
+        scale=float(np.exp(rng.normal(0.0, 0.25))),
+        texture=int(rng.integers(1000)),
+        exposure=float(np.exp(rng.normal(0.0, 0.10))),
         distractors=bool(rng.random() < 0.8),
     )
 

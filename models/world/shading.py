@@ -51,8 +51,11 @@ def picture(passes: Passes, look: Look, side: int) -> NDArray[np.uint8]:
         points, normals = passes.other_hits.position[rows], passes.other_hits.normal[rows]
         albedo = passes.others.colours[passes.other_hits.part[rows]]
         plain = materials.Surface(
-            albedo=albedo, metallic=np.zeros(len(rows), np.float32), roughness=np.full(len(rows), 0.6, np.float32),
-            clear=np.zeros(len(rows), np.float32))
+            albedo=albedo,
+            metallic=np.zeros(len(rows), np.float32),
+            roughness=np.full(len(rows), 0.6, np.float32),
+            clear=np.zeros(len(rows), np.float32),
+        )
         near = np.clip((points[:, 2] - passes.ground_z) * 4.0, 0.35, 1.0)
         radiance[rows] = _shade(passes, look, plain, points, normals, directions[rows], near, None)
     rows = np.flatnonzero(hits.hit)
@@ -113,7 +116,7 @@ def _lamp(look: Look, points: Floats) -> Floats:
     if look.lamp:
         radius = np.hypot(points[:, 0], points[:, 1])
         pool = look.lamp / (1.0 + (radius / 0.75) ** 2) ** 1.6
-        light = light + np.array([0.86, 0.78, 0.62], np.float32) * pool[:, None]
+        light = (light + np.array([0.86, 0.78, 0.62], np.float32) * pool[:, None]).astype(np.float32)
     return light
 
 
@@ -136,11 +139,17 @@ def _sunlit(passes: Passes, look: Look, points: Floats, normals: Floats, samples
         for scene in scenes:
             shadow |= geometry.blocked(scene, lifted, direction / np.linalg.norm(direction))
         seen += ~shadow
-    return seen / samples
+    return np.asarray(seen / samples, np.float32)
 
 
 def _shade(
-    passes: Passes, look: Look, surface: materials.Surface, points: Floats, normals: Floats, directions: Floats, openness: Floats,
+    passes: Passes,
+    look: Look,
+    surface: materials.Surface,
+    points: Floats,
+    normals: Floats,
+    directions: Floats,
+    openness: Floats,
     behind: Floats | None,
 ) -> Floats:
     """Return (N, 3) radiance towards the camera."""
@@ -185,7 +194,7 @@ def _seen_through(radiance: Floats, normals: Floats, view: geometry.Camera, rows
     tilt = (normals @ view.rotation.T)[:, :2] * (0.06 * size)
     x = np.clip(rows % size - tilt[:, 0], 0, size - 1).astype(np.int64)
     y = np.clip(rows // size - tilt[:, 1], 0, size - 1).astype(np.int64)
-    return radiance[y * size + x]
+    return np.asarray(radiance[y * size + x], np.float32)
 
 
 def _surroundings(passes: Passes, look: Look, around: background.Surroundings) -> Floats:
@@ -197,9 +206,12 @@ def _surroundings(passes: Passes, look: Look, around: background.Surroundings) -
     rows = np.flatnonzero(around.wall >= 0)
     if len(rows):
         part = background.Surroundings(
-            floor=around.floor[rows], wall=around.wall[rows], distance=around.distance[rows], points=around.points[rows])
+            floor=around.floor[rows], wall=around.wall[rows], distance=around.distance[rows], points=around.points[rows]
+        )
         albedo = background.walls(look, part, part.distance * pixel * 1.3)
-        light = 0.85 * background.rgb(look.zenith) + 0.35 * _lamp(look, part.points) * (0.7 + 0.15 * np.cos(part.wall * 2.0))[:, None]
+        light = (
+            0.85 * background.rgb(look.zenith) + 0.35 * _lamp(look, part.points) * (0.7 + 0.15 * np.cos(part.wall * 2.0))[:, None]
+        )
         corner = np.clip(0.55 + (part.points[:, 2] - passes.ground_z) * 1.2, 0.55, 1.0)
         radiance[rows] = albedo * light * corner[:, None]
     rows = np.flatnonzero(around.floor)
@@ -259,7 +271,9 @@ def _mirrored(
     if water:
         at, fade = np.ascontiguousarray(points[:, :2]), np.clip(1.3 - footprint * 6.0, 0.1, 1.0)
         for axis in (0, 1):
-            waves = noise.fractal(at * np.array([1.0, 1.0 + 0.4 * axis], np.float32), 9.0 / look.scale, 3, footprint, look.texture + axis)
+            waves = noise.fractal(
+                at * np.array([1.0, 1.0 + 0.4 * axis], np.float32), 9.0 / look.scale, 3, footprint, look.texture + axis
+            )
             normals[:, axis] = 0.055 * fade * waves
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     towards = np.maximum(-(directions * normals).sum(axis=1), 0.0)
@@ -272,14 +286,21 @@ def _mirrored(
         seen = np.broadcast_to(background.rgb(look.accent) * background.rgb(look.zenith), mirror.shape).astype(np.float32)
     rows = np.flatnonzero(np.hypot(points[:, 0], points[:, 1]) < 3.0)
     answer = passes.solid.tracer.run(
-        np.ascontiguousarray(points[rows] + [0, 0, 1e-3], np.float32), np.ascontiguousarray(mirror[rows], np.float32),
-        query="INTERSECT", output=True)
+        np.ascontiguousarray(points[rows] + [0, 0, 1e-3], np.float32),
+        np.ascontiguousarray(mirror[rows], np.float32),
+        query="INTERSECT",
+        output=True,
+    )
     met = answer["primID"] >= 0
     part = passes.solid.part[answer["primID"][met]]
     flat = np.where(passes.body[part][:, None], background.rgb(look.body), passes.solid.colours[part])
-    lit = background.ambient(look, np.array([[0.0, 0.0, 0.0]], np.float32))[0] + 0.3 * background.rgb(look.sun_colour) + 0.3 * look.lamp
+    lit = (
+        background.ambient(look, np.array([[0.0, 0.0, 0.0]], np.float32))[0]
+        + 0.3 * background.rgb(look.sun_colour)
+        + 0.3 * look.lamp
+    )
     seen[rows[met]] = flat * lit
-    return colour * (1 - strength[:, None]) + seen * strength[:, None]
+    return np.asarray(colour * (1 - strength[:, None]) + seen * strength[:, None], np.float32)
 
 
 def _smooth(values: Floats, rows: NDArray[np.int64], size: int, width: int, known: NDArray[np.bool_]) -> Floats:

@@ -1,8 +1,8 @@
 """A shard of the training world: some hundred pictures as plain arrays, a pure function of (WorldSpec, shard index).
 
-Enters: a WorldSpec and an index. Leaves: a folder `shard-00000/` of .npy arrays and rows.json, written beside its place and renamed,
-so that it is there wholly or not at all. Any prefix of shards is balanced over the classes, and CAD models come round only after all
-of them were seen.
+Enters: a WorldSpec and an index. Leaves: a folder `shard-00000/` of .npy arrays and rows.json, written beside its place and
+renamed, so that it is there wholly or not at all. Any prefix of shards is balanced over the classes, and CAD models come round
+only after all of them were seen.
 
     python -m models.world.shard --out FOLDER --first 0 --count 44
 """
@@ -34,8 +34,8 @@ class Shard:
     """Pictures in the order of their rows; row i belongs to view i // appearances."""
 
     arrays: dict[str, NDArray[Any]]
-    """rgb (N, H, W, 3), edge_canny, edge_geometry and mask (N, H, W) uint8; depth (N, H, W) float16 in longest sides; normal (views, H, W, 3)
-    int8 as n * 127 in the camera's axes and neutral (views, H, W, 4) uint8, from which the edge maps can be drawn anew."""
+    """rgb (N, H, W, 3), edge_canny, edge_geometry and mask (N, H, W) uint8; depth (N, H, W) float16 in longest sides;
+    normal (views, H, W, 3) int8 as n * 127 in the camera's axes; neutral (views, H, W, 4) uint8, to draw the edges anew from."""
     rows: list[dict[str, Any]]
     """One for each picture: class_name, cad_seed, view_index, appearance_index, pose, words, captions."""
 
@@ -50,7 +50,7 @@ def classes_of(spec: WorldSpec) -> tuple[str, ...]:
 
 
 def views_of(spec: WorldSpec, index: int) -> Iterator[tuple[str, int, int]]:
-    """Yield (class_name, cad_seed, view_index) of a shard's views: classes dealt round, CAD models in a fixed order of their own."""
+    """Yield (class_name, cad_seed, view_index) of a shard's views: classes dealt round, CAD models in an order of their own."""
     classes = classes_of(spec)
     for i in range(index * spec.views_per_shard, (index + 1) * spec.views_per_shard):
         turn = i // len(classes)
@@ -62,7 +62,8 @@ def make_shard(spec: WorldSpec, index: int, progress: Callable[[int], None] | No
     from models.world import picture
 
     columns: dict[str, list[NDArray[Any]]] = {
-        name: [] for name in ("rgb", "edge_canny", "edge_geometry", "mask", "depth", "normal", "neutral")}
+        name: [] for name in ("rgb", "edge_canny", "edge_geometry", "mask", "depth", "normal", "neutral")
+    }
     rows: list[dict[str, Any]] = []
     for done, (class_name, cad_seed, view_index) in enumerate(views_of(spec, index)):
         traced = picture.trace(spec, picture.Placed(class_name=class_name, cad_seed=cad_seed, view_index=view_index))
@@ -78,11 +79,20 @@ def make_shard(spec: WorldSpec, index: int, progress: Callable[[int], None] | No
             columns["edge_geometry"].append(traced.edge_geometry)
             columns["mask"].append(traced.mask)
             columns["depth"].append(traced.depth.astype(np.float16))
-            rows.append({
-                "class_name": class_name, "cad_seed": cad_seed, "view_index": view_index, "appearance_index": appearance,
-                "azimuth_deg": round(traced.pose.azimuth_deg, 3), "elevation_deg": round(traced.pose.elevation_deg, 3),
-                "inplane_deg": round(traced.pose.inplane_deg, 3), "distance": round(traced.pose.distance, 4),
-                "words": made.words, "captions": list(made.captions)})
+            rows.append(
+                {
+                    "class_name": class_name,
+                    "cad_seed": cad_seed,
+                    "view_index": view_index,
+                    "appearance_index": appearance,
+                    "azimuth_deg": round(traced.pose.azimuth_deg, 3),
+                    "elevation_deg": round(traced.pose.elevation_deg, 3),
+                    "inplane_deg": round(traced.pose.inplane_deg, 3),
+                    "distance": round(traced.pose.distance, 4),
+                    "words": made.words,
+                    "captions": list(made.captions),
+                }
+            )
         if progress:
             progress(done + 1)
     return Shard(arrays={name: np.stack(column) for name, column in columns.items()}, rows=rows)
@@ -101,7 +111,9 @@ def write(shard: Shard, spec: WorldSpec, out: Path, index: int) -> Path:
     for name, array in shard.arrays.items():
         np.save(work / f"{name}.npy", array, allow_pickle=False)
     (work / "rows.json").write_text(json.dumps(shard.rows))
-    (work / "world.json").write_text(json.dumps({"stage": STAGE, "version": VERSION, "index": index, "spec": dataclasses.asdict(spec)}))
+    (work / "world.json").write_text(
+        json.dumps({"stage": STAGE, "version": VERSION, "index": index, "spec": dataclasses.asdict(spec)})
+    )
     if final.exists():
         # Another process was faster; by construction its shard is this one.
         shutil.rmtree(work)
@@ -121,7 +133,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--count", type=int, default=44)
-    parser.add_argument("--every", type=int, default=1, help="make only each n-th of the missing shards, to share the work between processes")
+    parser.add_argument(
+        "--every", type=int, default=1, help="make only each n-th of the missing shards, to share the work between processes"
+    )
     parser.add_argument("--offset", type=int, default=0, help="which of them")
     arguments = parser.parse_args(argv)
     spec = WorldSpec()
@@ -132,7 +146,9 @@ def main(argv: list[str] | None = None) -> None:
         shard = make_shard(spec, index)
         write(shard, spec, arguments.out, index)
         seconds = time.monotonic() - begin
-        print(f"world {index:05d}  {len(shard.rows)} pictures  {seconds:.1f} s  {seconds / len(shard.rows):.3f} s each", flush=True)
+        print(
+            f"world {index:05d}  {len(shard.rows)} pictures  {seconds:.1f} s  {seconds / len(shard.rows):.3f} s each", flush=True
+        )
 
 
 if __name__ == "__main__":

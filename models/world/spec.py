@@ -38,7 +38,7 @@ class WorldSpec:
     sensor_mm: float = 32.0
     """Sensor width: with the lens the field of view, as in the official renders."""
     furthest: float = 2.3
-    """The greatest distance, in longest sides; the official strategies go to 3.0, where a small picture shows little of the object."""
+    """The greatest distance, in longest sides; the official strategies go to 3.0, where few pixels are left."""
     distractor_share: float = 0.15
     """Share of the views with other objects in the background."""
     low_share: float = 0.25
@@ -48,7 +48,7 @@ class WorldSpec:
         if self.resolution < 16 or self.supersampling < 1:
             raise ValueError("a world needs a resolution of at least 16 pixels and a supersampling of at least 1")
         if not 1 <= self.cad_seeds <= EVALUATION_SEED:
-            raise ValueError(f"cad_seeds is {self.cad_seeds}; seeds from {EVALUATION_SEED} on are kept for evaluation, take 1 to {EVALUATION_SEED}")
+            raise ValueError(f"cad_seeds is {self.cad_seeds}: take 1 to {EVALUATION_SEED}, those after are kept for evaluation")
         if self.views_per_shard < 1 or self.appearances < 1:
             raise ValueError("a shard needs at least one view and one appearance of it")
         if not (0.0 <= self.distractor_share <= 1.0 and 0.0 <= self.low_share <= 1.0):
