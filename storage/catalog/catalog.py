@@ -249,11 +249,36 @@ class Catalog:
         with self.database.reading() as connection:
             return _run_row(connection, run_id)
 
+    def complete_run(
+        self, class_name: str, recipe: str, recipe_specs: Mapping[str, Any], images: Mapping[str, str | None]
+    ) -> str | None:
+        """Return the complete run that left exactly this cohort behind, or None: then there is something to do.
+
+        images: sample_id -> image_key, or None for a sample that failed.
+        """
+        run, member = tables.runs, tables.members
+        if self.database.schema is None:
+            return None
+        current = (
+            sa.select(member.c.run_id, member.c.sample_id, member.c.image_key)
+            .where(member.c.class_name == class_name, member.c.recipe == recipe, member.c.in_cohort == 1)
+            .order_by(member.c.sample_id)
+        )
+        with self.database.reading() as connection:
+            rows = connection.execute(current).all()
+            run_ids = {row.run_id for row in rows}
+            if len(run_ids) != 1 or {row.sample_id: row.image_key for row in rows} != dict(images):
+                return None
+            (run_id,) = run_ids
+            found = connection.execute(sa.select(run.c.status, run.c.recipe_specs).where(run.c.run_id == run_id)).one()
+        return str(run_id) if found.status == "complete" and found.recipe_specs == plain(recipe_specs) else None
+
     def set_cohort(self, class_name: str, recipe: str, run_id: str, members: Iterable[Mapping[str, Any]]) -> int:
         """Make `members` the cohort of a class under a recipe, all at once; return how many they are.
 
         A member: sample_id, cad_id, view_index, draw_index, cad_key, render_key, edge_key, caption_key, image_key and verdict_key
-        (None where it did not get so far), status (`made` or `failed`) and, for failed, stage, reason and detail.
+        (None where it did not get so far), status (`made` or `failed`) and, for failed, stage, reason and detail. Keys of
+        stages behind the one that failed are not kept: nothing was made under them.
         Samples that were members before and have an image stay, with in_cohort = 0.
         """
         with self.database.writing() as connection:

@@ -98,7 +98,7 @@ class Database:
             return sa.create_engine(
                 self.url, poolclass=sa.pool.NullPool, connect_args={"options": "-c default_transaction_read_only=on"}
             )
-        engine = sa.create_engine("sqlite://", poolclass=sa.pool.NullPool, creator=self._open_read_only)
+        engine = sa.create_engine("sqlite://", poolclass=sa.pool.NullPool, creator=self.open_read_only)
 
         @event.listens_for(engine, "begin")
         def _begin(connection: sa.Connection) -> None:
@@ -174,7 +174,8 @@ class Database:
 
     # -- reading without the power to write ----------------------------------------------------------------------------
 
-    def _open_read_only(self) -> sqlite3.Connection:
+    def open_read_only(self) -> sqlite3.Connection:
+        """Open a SQLite catalog so that nothing can be written through the connection, whatever is executed on it."""
         connection = self._open("mode=ro")
         try:
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")

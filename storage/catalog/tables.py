@@ -316,8 +316,9 @@ coverage_checks = Table(
     Column("quantity", String(32), primary_key=True),
     Column("views", Integer, nullable=False),
     Column("promise", Text, nullable=False),
-    Column("distance", Float, nullable=False),
+    Column("deviation", Float, nullable=False),
     Column("p_value", Float, nullable=False),
     Column("outside", Integer, nullable=False),
+    Column("repeated", Integer, nullable=False),
 )
 """How the poses of a run compare with the distribution that its viewpoint strategy promises."""

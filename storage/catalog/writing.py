@@ -16,6 +16,9 @@ from storage.artifacts import Artifact, Record
 from storage.catalog import journal, tables
 from storage.catalog.index import Indexer, Row, Rows, batches
 
+STAGES = ("cad", "render", "edge", "caption", "image", "verdict")
+"""In the order in which a sample goes through them."""
+
 BATCH = 5_000
 """Records turned into rows at once: bounds memory, not the transaction."""
 
@@ -78,6 +81,8 @@ def set_cohort(connection: sa.Connection, class_name: str, recipe: str, run_id: 
     rows: list[Row] = []
     for member in members:
         row = {name: member.get(name) for name in names}
+        if row["status"] == "failed" and row["stage"] in STAGES:
+            row.update({f"{later}_key": None for later in STAGES[STAGES.index(row["stage"]) + 1 :]})
         keys = (row["image_key"], row["caption_key"], row["edge_key"], row["render_key"], row["cad_key"])
         row.update(
             class_name=class_name,

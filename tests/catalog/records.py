@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from models.render.spec import ViewpointSpec
+from models.render.viewpoint import sample_view
 from models.sample import SampleId
-from storage.artifacts import Record
-from storage.keys import artifact_key, digest
+from storage.artifacts import Artifact, ArtifactStore, Record
+from storage.keys import artifact_key, digest, plain
 
 SIZE = 128
 RENDER_SPEC = {
     "resolution": SIZE,
-    "viewpoint": {"strategy": 3},
+    "viewpoint": plain(ViewpointSpec()),
     "light": {"kind": "sampled"},
 }
 SPECS: Mapping[str, dict[str, Any]] = {
@@ -60,7 +62,6 @@ def history(class_name: str, number: int, view_index: int, *, fails_at: str | No
     """Return the records of one sample; with `fails_at`, that stage failed and later ones never ran."""
     sample = SampleId(class_name=class_name, cad_id=cad_id(number), view_index=view_index)
     identity = {"class_name": class_name, "cad_id": sample.cad_id, "view_index": view_index}
-    rng = sample.rng("test")
     records: dict[str, Record] = {}
 
     def add(stage: str, inputs: dict[str, Any], values: dict[str, Any], files: tuple[str, ...]) -> None:
@@ -76,12 +77,12 @@ def history(class_name: str, number: int, view_index: int, *, fails_at: str | No
             return
         records[stage] = Record(
             key=key, stage=stage, version=1, spec=spec, inputs=inputs, values=values, runtime={"seconds": 0.1},
-            files={name: {"sha256": digest(f"{key}{name}".encode()), "bytes": 1000} for name in files},
+            files={name: {"sha256": digest(content(key, name)), "bytes": 1000} for name in files},
             created_at="2026-01-01T00:00:00Z",
         )  # fmt: skip
 
     add("cad", {"cad_id": sample.cad_id}, cad_values(), ("model.glb",))
-    add("render", {**identity, "cad": records["cad"].key}, annotation(rng), ("rgba.png", "mask.png"))
+    add("render", {**identity, "cad": records["cad"].key}, annotation(sample), ("rgba.png", "mask.png"))
     if "render" in records:
         add("edge", {"render": records["render"].key}, {"edge_pixels": 900, "edge_density": 0.05}, ("edge.png",))
     if "edge" in records:
@@ -97,20 +98,24 @@ def history(class_name: str, number: int, view_index: int, *, fails_at: str | No
     return History(sample=sample, records=records)
 
 
+def content(key: str, name: str) -> bytes:
+    """Return the bytes of a made-up file: 1000, and no two files' alike."""
+    return f"{name} of {key} ".encode().ljust(1000, b".")
+
+
 def cad_values() -> dict[str, Any]:
     return {
-        "source_name": "model.obj", "faces": 120, "vertices": 80, "extents": [1.0, 2.0, 0.5], "watertight": True, "textured": False,
+        "source_name": "model.obj", "faces": 120, "vertices": 80, "extents": [1.0, 2.0, 0.5], "watertight": True,
+        "textured": False,
     }  # fmt: skip
 
 
-def annotation(rng: np.random.Generator) -> dict[str, Any]:
-    """Return render values with a pose as strategy 3 promises it."""
-    polar = 180.0
-    while not 0 <= polar <= 90:
-        polar = float(rng.normal(60, 20))
+def annotation(sample: SampleId) -> dict[str, Any]:
+    """Return render values with the pose that belongs to the sample."""
+    view = sample_view(ViewpointSpec(), sample.view)
     return {
-        "azimuth_deg": float(rng.uniform(0, 360)), "elevation_deg": 90 - polar, "inplane_deg": 0.0, "distance": 1.5,
-        "requested_distance": 1.5, "K": np.eye(3).tolist(), "R": np.eye(3).tolist(), "t": [0.0, 0.0, 1.5],
+        **dataclasses.asdict(view), "requested_distance": view.distance, "K": np.eye(3).tolist(), "R": np.eye(3).tolist(),
+        "t": [0.0, 0.0, view.distance],
         "width": SIZE, "height": SIZE, "box": [10.0, 20.0, 100.0, 90.0], "box3d": [[0.0, 0.0]] * 8,
         "box3d_extents": [1.0, 0.5, 0.4], "visible_fraction": 1.0, "truncated_fraction": 0.0, "depth_scale": 1e-4,
         "light": {"kind": "sampled", "azimuth_deg": 30.0}, "moved_back": False,
@@ -147,3 +152,11 @@ def records(histories: list[History]) -> Iterator[Record]:
             if record.key not in seen:
                 seen.add(record.key)
                 yield record
+
+
+def put(store: ArtifactStore, made: Iterable[Record]) -> list[Artifact]:
+    """Write records and their made-up files into a store."""
+    return [
+        store.put(dataclasses.replace(record, files={}), {name: content(record.key, name) for name in record.files})
+        for record in made
+    ]

@@ -238,9 +238,10 @@ def upgrade() -> None:
         sa.Column("quantity", sa.String(length=32), nullable=False),
         sa.Column("views", sa.Integer(), nullable=False),
         sa.Column("promise", sa.Text(), nullable=False),
-        sa.Column("distance", sa.Float(), nullable=False),
+        sa.Column("deviation", sa.Float(), nullable=False),
         sa.Column("p_value", sa.Float(), nullable=False),
         sa.Column("outside", sa.Integer(), nullable=False),
+        sa.Column("repeated", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["run_id"], ["runs.run_id"], name="fk_coverage_checks_run_id"),
         sa.PrimaryKeyConstraint("run_id", "spec_key", "quantity", name="pk_coverage_checks"),
     )
