@@ -25,8 +25,8 @@ class VerdictSpec:
     """
 
     backbone: str = "auto"
-    """`hog`: gradient histograms with kernel ridge heads, seconds on one core. `resnet-small`: a small ResNet trained from scratch;
-    wants thousands of images and a GPU. `resnet-50`: the paper's. `auto`: hog up to `hog_limit` images, resnet-small beyond."""
+    """`hog`: gradient histograms with kernel ridge heads, seconds on one core. `resnet-small`: a small ResNet from scratch; wants
+    thousands of images and a GPU. `resnet-50`: the paper's. `auto`: hog up to `hog_limit` images, resnet-small beyond."""
     hog_limit: int = 20000
     """auto: more images than this are judged by resnet-small."""
     folds: int = 5
