@@ -1,8 +1,8 @@
 """The generator: edges and words in, pictures out, through diffusers' StableDiffusionControlNetPipeline.
 
 Enters: ImageRequests (sample, prompts, edge map). Leaves: GeneratedImages, each a function of its own request alone: one torch
-generator for each sample, a fixed batch shape (the last batch is filled by repeating its last request) and a fixed thread count,
-because the networks' outputs differ in the last bits between shapes. Paper section 3.1.
+generator for each sample, a fixed batch shape (the last batch is filled by repeating its last request) and a fixed thread
+count, because the networks' outputs differ in the last bits between shapes. Paper section 3.1.
 """
 
 from __future__ import annotations
@@ -109,9 +109,8 @@ class ControlNetGenerator:
         for request in requests:
             size = self.spec.resolution
             if request.control.shape != (size, size) or request.control.dtype != np.uint8:
-                raise ValueError(
-                    f"{request.sample}: its control is {request.control.shape} of {request.control.dtype}, not ({size}, {size}) of uint8"
-                )
+                found = f"{request.control.shape} of {request.control.dtype}"
+                raise ValueError(f"{request.sample}: its control is {found}, not ({size}, {size}) of uint8")
         made: dict[int, GeneratedImage] = {}
         pending = list(range(len(requests)))
         for attempt in range(ATTEMPTS):

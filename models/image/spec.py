@@ -1,7 +1,7 @@
 """What determines the image stage's pixels.
 
-Enters: nothing heavy (no torch here). Leaves: ImageSpec, the stage's name and VERSION, and the digest that stands for a folder of
-weights. Paper section 3.1: an image from a ControlNet that obeys the edge map (3D visual prompt) and the text prompt.
+Enters: nothing heavy (no torch here). Leaves: ImageSpec, the stage's name and VERSION, and the digest that stands for a folder
+of weights. Paper section 3.1: an image from a ControlNet that obeys the edge map (3D visual prompt) and the text prompt.
 """
 
 from __future__ import annotations

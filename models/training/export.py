@@ -61,10 +61,37 @@ def random_pipeline(folder: Path, spec: networks.NetworkSpec = networks.TINY, se
         controlnet = networks.controlnet(unet, spec.control_channels)
         for parameter in controlnet.parameters():
             if not parameter.detach().any():
-                torch.nn.init.normal_(parameter.data, std=0.05)
+                torch.nn.init.normal_(parameter.data, std=0.5)
         encoder = networks.text_encoder(spec, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
         vae = networks.autoencoder(spec)
         save_pipeline(folder, vae, encoder, tokenizer, unet, controlnet, networks.scheduler())
+    return folder
+
+
+def export_run(run: Path, folder: Path, sizes: networks.NetworkSpec) -> Path:
+    """Write what a run has trained so far (running means) to `folder`; a part without a checkpoint keeps its initial weights.
+
+    A ControlNet that was not trained is a copy of the base behind zero convolutions: it changes nothing.
+    """
+    from transformers import CLIPTokenizer
+
+    from models.training import autoencoder, checkpoint, optimise
+    from models.training.tasks import CODE
+
+    tokenizer = CLIPTokenizer.from_pretrained(run / "tokenizer")
+    vae = networks.autoencoder(sizes)
+    autoencoder.write_encoder(vae, autoencoder.load_code(run / CODE))
+    encoder = networks.text_encoder(sizes, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
+    unet = networks.unet(sizes)
+    for stage, modules in (("autoencoder", (vae.decoder,)), ("base", (unet, encoder))):
+        path = run / f"{stage}.safetensors"
+        if path.is_file():
+            optimise.restore([p for module in modules for p in module.parameters()], checkpoint.vector(path))
+    controlnet = networks.controlnet(unet, sizes.control_channels)
+    path = run / "control.safetensors"
+    if path.is_file():
+        optimise.restore(list(controlnet.parameters()), checkpoint.vector(path))
+    save_pipeline(folder, vae, encoder, tokenizer, unet, controlnet, networks.scheduler())
     return folder
 
 

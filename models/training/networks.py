@@ -1,7 +1,7 @@
 """The embedded generator's networks: stock diffusers and transformers classes in small sizes.
 
-Enters: a NetworkSpec. Leaves: an autoencoder (AutoencoderTiny), a text encoder (CLIPTextModel), a UNet (UNet2DConditionModel), its
-ControlNet (ControlNetModel) and the noise scheduler (DDIM) that goes with them.
+Enters: a NetworkSpec. Leaves: an autoencoder (AutoencoderTiny), a text encoder (CLIPTextModel), a UNet (UNet2DConditionModel),
+its ControlNet (ControlNetModel) and the noise scheduler (DDIM) that goes with them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A tokenizer trained here, in CLIP's format, so that any CLIPTokenizer reads it.
 
-Enters: words that must be one token each. Leaves: a CLIPTokenizer. Byte-level: a word it has never seen is spelled in bytes, nothing
-is unknown. Numbers come out as digits, as CLIP splits them.
+Enters: words that must be one token each. Leaves: a CLIPTokenizer. Byte-level: a word it has never seen is spelled in bytes,
+nothing is unknown. Numbers come out as digits, as CLIP splits them.
 """
 
 from __future__ import annotations
@@ -15,20 +15,29 @@ from models.caption.vocabulary import COLOURS, LIGHTS, MATERIALS, SCENES, height
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 CLASS_WORDS = (
-    "airplane aeroplane plane jet car hatchback sedan coupe wagon suv van pickup truck lorry bus minibus coach bicycle motorcycle "
-    "scooter train boat ship sailboat chair armchair stool bench sofa couch table desk lamp mug cup coffee tea teapot kettle bottle "
-    "vase bowl glass plate spoon fork knife guitar violin piano camera phone laptop keyboard monitor printer microwave oven toaster "
+    "airplane aeroplane plane jet car hatchback sedan coupe wagon suv van pickup truck lorry bus minibus coach bicycle "
+    "motorcycle "
+    "scooter train boat ship sailboat chair armchair stool bench sofa couch table desk lamp mug cup coffee tea teapot "
+    "kettle bottle "
+    "vase bowl glass plate spoon fork knife guitar violin piano camera phone laptop keyboard monitor printer microwave "
+    "oven toaster "
     "hammer screwdriver wrench drill saw axe helicopter rocket robot duck cow horse dog cat bird fish tree house door window bed "
-    "cabinet shelf drawer box crate barrel backpack hat shoe clock watch bell ball umbrella wheel tyre cart wagon trailer tractor "
+    "cabinet shelf drawer box crate barrel backpack hat shoe clock watch bell ball umbrella wheel tyre cart wagon "
+    "trailer tractor "
     "excavator crane fan heater sink bathtub toilet mailbox bin can pot pan basket lantern candle"
 )
 GRAMMAR_WORDS = (
-    "a an the of and with without on in at from by to for is it its this that one two three single small large big tall short wide "
-    "long round square old new modern classic vintage shiny matte dull bright dark light clean dirty plain simple photo photograph "
-    "picture image render rendering view seen shown showing front back rear behind left right side above below high low top bottom "
+    "a an the of and with without on in at from by to for is it its this that one two three single small large big tall "
+    "short wide "
+    "long round square old new modern classic vintage shiny matte dull bright dark light clean dirty plain simple photo "
+    "photograph "
+    "picture image render rendering view seen shown showing front back rear behind left right side above below high low "
+    "top bottom "
     "close near far under over next beside standing placed lying parked sitting resting made surface body parts accents coloured "
-    "colored colour color metal wood stone plastic ceramic steel brass leather fabric rubber concrete brick wall floor ground field "
-    "lawn beach desert city street road studio room indoor indoors outdoor outdoors sky cloud clouds cloudy overcast sun sunny sunlight "
+    "colored colour color metal wood stone plastic ceramic steel brass leather fabric rubber concrete brick wall floor "
+    "ground field "
+    "lawn beach desert city street road studio room indoor indoors outdoor outdoors sky cloud clouds cloudy overcast "
+    "sun sunny sunlight "
     "sunset sunrise dawn dusk noon day daylight night moon moonlight evening morning soft warm cold white grey gray background "
     "background detailed realistic low quality blurry deformed object model toy product style shot camera angle eye level"
 )

@@ -1,0 +1,73 @@
+"""One sitting of the embedded generator's training, from pictures to a folder of weights.
+
+Enters: a folder of shards, a folder for the run, minutes for each stage. Leaves: checkpoints and a log in the run's folder, and
+the pipeline's folder. Any number of sittings: each goes on where the last one stopped, was killed or ran out of time.
+
+    python -m models.training.sitting --pictures world --run run --out weights --minutes autoencoder=10,base=60,control=60
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from models.training.networks import NetworkSpec
+from models.training.spec import STAGES, Runtime, Stage, TrainingSpec
+from models.training.tasks import Job
+
+SPECS: dict[Stage, TrainingSpec] = {
+    "autoencoder": TrainingSpec(stage="autoencoder", learning_rate=2e-3, optimiser="muon"),
+    "base": TrainingSpec(stage="base", learning_rate=2e-3, optimiser="muon"),
+    "control": TrainingSpec(stage="control", learning_rate=2e-3, optimiser="muon", text_dropout=0.2),
+}
+"""The settings that made the embedded weights."""
+
+
+def job_of(stage: Stage, pictures: Path, run: Path, sizes: NetworkSpec, precision: str = "bfloat16", device: str = "cpu") -> Job:
+    """Return the job of one stage."""
+    return Job(spec=SPECS[stage], networks=sizes, pictures=pictures, run=run, precision=precision, device=device)
+
+
+def sit(
+    pictures: Path, run: Path, minutes: Mapping[str, float], sizes: NetworkSpec, workers: int = 2, device: str = "cpu"
+) -> None:
+    """Train each stage named in `minutes`, in order, to so many minutes in all over all sittings."""
+    from models.training.loop import train
+
+    run.mkdir(parents=True, exist_ok=True)
+
+    def log(line: str) -> None:
+        stamped = f"{time.strftime('%H:%M:%S')}  {line}"
+        print(stamped, flush=True)
+        with open(run / "log.txt", "a") as file:
+            file.write(stamped + "\n")
+
+    for stage in STAGES:
+        if minutes.get(stage):
+            job = job_of(stage, pictures, run, sizes, device=device)
+            train(job, Runtime(minutes=minutes[stage], workers=workers, device=device), log)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train the embedded generator, in as many sittings as it takes.")
+    parser.add_argument("--pictures", type=Path, required=True, help="folder of shards")
+    parser.add_argument("--run", type=Path, required=True, help="folder for checkpoints and log")
+    parser.add_argument("--out", type=Path, help="write the pipeline here at the end")
+    parser.add_argument("--minutes", default="autoencoder=10,base=60,control=60", help="minutes of each stage, over all sittings")
+    parser.add_argument("--workers", type=int, default=2, help="processes that share a step")
+    parser.add_argument("--device", default="cpu")
+    given = parser.parse_args()
+    minutes = {name: float(value) for name, value in (part.split("=") for part in given.minutes.split(",") if part)}
+    sizes = dataclasses.replace(NetworkSpec())
+    sit(given.pictures, given.run, minutes, sizes, given.workers, given.device)
+    if given.out:
+        from models.training.export import export_run
+
+        export_run(given.run, given.out, sizes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""What determines a training: how long, how fast, with which losses.
+
+Enters: nothing heavy. Leaves: TrainingSpec, one for each stage of the embedded generator, and the stages' order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Literal
+
+Stage = Literal["autoencoder", "base", "control"]
+STAGES: tuple[Stage, ...] = ("autoencoder", "base", "control")
+"""In this order: the base learns the autoencoder's latents, the control learns on the locked base."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec:
+    """One stage of training."""
+
+    stage: Stage
+    """autoencoder, base or control."""
+    batch: int = 32
+    """Pictures in a step, over all workers."""
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    warmup_steps: int = 100
+    """Steps over which the learning rate rises from zero."""
+    decay_from: float = 0.5
+    """Fraction of the budget after which the learning rate falls, along a cosine, to a hundredth."""
+    optimiser: Literal["adamw", "muon"] = "adamw"
+    """muon: orthogonalised momentum for matrices and convolutions, AdamW for the rest."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """AdamW's decay rates."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay."""
+    clip: float = 1.0
+    """Largest norm of a step's gradient."""
+    ema: float = 0.998
+    """Decay of the running mean of the weights, which is what is exported."""
+    text_dropout: float = 0.1
+    """Share of pictures whose caption is empty, for classifier-free guidance."""
+    control_dropout: float = 0.05
+    """Share of pictures whose edge map is empty."""
+    geometry_share: float = 0.5
+    """Share of pictures whose control is the geometry edge map; the others take Canny's."""
+    seed: int = 0
+    """Everything random in this training follows from it and the step."""
+
+    def __post_init__(self) -> None:
+        if self.stage not in STAGES:
+            raise ValueError(f"no stage {self.stage!r}; there are {', '.join(STAGES)}")
+        if self.batch < 1:
+            raise ValueError(f"batch {self.batch} is not positive")
+        if not 0.0 < self.learning_rate < 1.0:
+            raise ValueError(f"learning_rate {self.learning_rate} is not in (0, 1)")
+        for name in ("decay_from", "ema", "text_dropout", "control_dropout", "geometry_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} {getattr(self, name)} is not in 0..1")
+
+    def step_seed(self, step: int) -> int:
+        """Return the seed of everything random in one step."""
+        text = json.dumps([self.seed, self.stage, step])
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "little")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """What changes a training's speed, length or place: recorded, never part of its identity."""
+
+    device: str = "cpu"
+    """cpu, cuda, ..."""
+    workers: int = 2
+    """Processes that share a step's pictures (CPU); one thread each beats threads, which wait for each other at every
+    operation."""
+    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    """Type of forward and backward; the weights are kept in float32 besides."""
+    steps: int | None = None
+    """Stop after so many steps in all."""
+    minutes: float | None = None
+    """Stop after so many minutes of training in all, over all sittings."""
+    checkpoint_s: float = 120.0
+    """Seconds between checkpoints."""
+    speak_s: float = 15.0
+    """Seconds between lines of the log."""
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise ValueError("give either steps or minutes")
+        if self.workers < 1:
+            raise ValueError(f"workers {self.workers} is not positive")
+        if self.workers > 1 and self.device != "cpu":
+            raise ValueError("several workers share a CPU; on a GPU use one")

@@ -1,0 +1,211 @@
+"""The generator on pipelines of the real classes with small random weights, saved to folders."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.image import pipeline
+from models.image.spec import ImageSpec, UnknownModel, paper_sd15, pinned, revision
+from models.sample import SampleId
+from models.training.export import random_pipeline
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return random_pipeline(tmp_path_factory.mktemp("weights") / "random")
+
+
+@pytest.fixture(scope="module")
+def generator(folder: Path) -> Iterator[pipeline.ControlNetGenerator]:
+    return pipeline.ControlNetGenerator(_spec(folder), device="cpu", threads=1, batch=3)
+
+
+def _spec(folder: Path) -> ImageSpec:
+    return ImageSpec(model=str(folder), resolution=SIZE, steps=2)
+
+
+def _request(index: int) -> pipeline.ImageRequest:
+    control = np.zeros((SIZE, SIZE), np.uint8)
+    control[10:50, 8 + index] = 255
+    sample = SampleId(class_name="car", cad_id="0" * 64, view_index=index)
+    return pipeline.ImageRequest(sample=sample, prompt=f"a red car {index}", control=control)
+
+
+def _pixels(images: list[pipeline.GeneratedImage]) -> list[bytes]:
+    assert all(image.rgb is not None for image in images)
+    return [image.rgb.tobytes() for image in images if image.rgb is not None]
+
+
+def test_a_sample_has_the_same_bytes_wherever_it_stands_in_a_batch_and_whatever_shares_it(
+    generator: pipeline.ControlNetGenerator,
+) -> None:
+    together = _pixels(generator.generate([_request(i) for i in range(5)]))
+    turned = _pixels(generator.generate([_request(i) for i in (4, 1, 0, 3, 2)]))
+    alone = _pixels(generator.generate([_request(2)]))
+    assert together == [turned[2], turned[1], turned[4], turned[3], turned[0]]
+    assert alone[0] == together[2]
+    assert len(set(together)) == 5
+
+
+def test_a_sample_has_the_same_bytes_in_another_process(generator: pipeline.ControlNetGenerator, folder: Path) -> None:
+    here = generator.generate([_request(1)])[0].rgb
+    assert here is not None
+    script = (
+        "import sys, hashlib; from pathlib import Path; from tests.image.test_pipeline import _spec, _request\n"
+        "from models.image.pipeline import ControlNetGenerator\n"
+        "generator = ControlNetGenerator(_spec(Path(sys.argv[1])), device='cpu', threads=1, batch=3)\n"
+        "made = generator.generate([_request(0), _request(1)])\n"
+        "print(hashlib.sha256(made[1].rgb.tobytes()).hexdigest())\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], cwd=root, capture_output=True, text=True, check=True)
+    import hashlib
+
+    assert done.stdout.split()[-1] == hashlib.sha256(here.tobytes()).hexdigest()
+
+
+def test_the_edges_change_the_image_and_a_control_scale_of_zero_switches_them_off(folder: Path) -> None:
+    empty = dataclasses.replace(_request(0), control=np.zeros((SIZE, SIZE), np.uint8))
+    on = pipeline.ControlNetGenerator(_spec(folder), device="cpu", threads=1, batch=2)
+    first, second = _pixels(on.generate([_request(0), empty]))
+    assert first != second
+    off = pipeline.ControlNetGenerator(dataclasses.replace(_spec(folder), control_scale=0.0), device="cpu", threads=1, batch=2)
+    first, second = _pixels(off.generate([_request(0), empty]))
+    assert first == second
+
+
+@pytest.mark.parametrize("scheduler", ["euler_a", "dpmpp_2m"])
+def test_another_scheduler_is_reproducible_too(folder: Path, scheduler: str) -> None:
+    spec = dataclasses.replace(_spec(folder), scheduler=scheduler)
+    generator = pipeline.ControlNetGenerator(spec, device="cpu", threads=1, batch=2)
+    assert _pixels(generator.generate([_request(0), _request(1)]))[1] == _pixels(generator.generate([_request(1)]))[0]
+
+
+@pytest.mark.parametrize(("fill", "reason"), [(0.0, "black_image"), (float("nan"), "nan_image"), (0.5, "constant_image")])
+def test_an_unusable_image_gets_one_more_attempt_with_another_seed_and_then_a_reason(
+    folder: Path, fill: float, reason: str
+) -> None:
+    import torch
+
+    generator = pipeline.ControlNetGenerator(_spec(folder), device="cpu", threads=1, batch=2)
+    last = generator._pipeline.vae.decoder.layers[-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(fill)
+    image = generator.generate([_request(0)])[0]
+    assert (image.rgb, image.reason, image.attempt) == (None, reason, 1)
+    assert image.seed == _request(0).sample.seed("image", 1) != _request(0).sample.seed("image", 0)
+
+
+def test_progress_is_told_after_each_batch(generator: pipeline.ControlNetGenerator) -> None:
+    told: list[tuple[int, int]] = []
+    generator.generate([_request(i) for i in range(4)], lambda done, asked: told.append((done, asked)))
+    assert told == [(3, 4), (4, 4)]
+
+
+def test_a_control_of_the_wrong_size_is_named(generator: pipeline.ControlNetGenerator) -> None:
+    wrong = dataclasses.replace(_request(0), control=np.zeros((32, 64), np.uint8))
+    with pytest.raises(ValueError, match=r"car-000000000000-0000-00: its control is \(32, 64\)"):
+        generator.generate([wrong])
+
+
+def test_the_paper_recipe_runs_on_small_models_of_the_same_classes(tmp_path: Path) -> None:
+    base, control = _stable_diffusion_in_small(tmp_path)
+    spec = dataclasses.replace(
+        paper_sd15(), model=str(base), revision="", control_model=str(control), control_revision="", resolution=SIZE, steps=2
+    )
+    generator = pipeline.ControlNetGenerator(spec, device="cpu", threads=1, batch=2)
+    first, second = _pixels(generator.generate([_request(0), _request(1)]))
+    assert first != second
+    assert _pixels(generator.generate([_request(1)])) == [second]
+    assert generator.spec.control_revision.startswith("sha256:")
+
+
+def _stable_diffusion_in_small(folder: Path) -> tuple[Path, Path]:
+    """Save a text-to-image pipeline with AutoencoderKL, and a ControlNet of its own, as the hub has them."""
+    import torch
+    from diffusers import AutoencoderKL, StableDiffusionPipeline
+
+    from models.training import networks, text
+
+    spec = dataclasses.replace(networks.TINY, text_tokens=77)
+    torch.manual_seed(0)
+    tokenizer = text.tokenizer(text.words(), 77)
+    unet = networks.unet(spec)
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8, 16, 16),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        latent_channels=4,
+        norm_num_groups=4,
+    )
+    encoder = networks.text_encoder(spec, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
+    StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=encoder,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=networks.scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder / "base")
+    networks.controlnet(unet, spec.control_channels).save_pretrained(folder / "control")
+    return folder / "base", folder / "control"
+
+
+def test_a_hub_id_without_a_commit_is_refused() -> None:
+    with pytest.raises(UnknownModel, match="needs its revision as a commit"):
+        revision("stable-diffusion-v1-5/stable-diffusion-v1-5", "main")
+    assert revision(paper_sd15().model, paper_sd15().revision) == paper_sd15().revision
+
+
+def test_a_folder_is_pinned_by_its_files_and_refused_when_they_changed(folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copied = tmp_path / "copied"
+    shutil.copytree(folder, copied)
+    spec = pinned(_spec(copied))
+    assert spec.revision == pinned(_spec(folder)).revision
+    settings = copied / "scheduler" / "scheduler_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "beta_end": 0.02}))
+    with pytest.raises(UnknownModel, match="holds other weights"):
+        pinned(spec)
+
+
+def test_a_name_that_is_no_model_is_one_clear_line() -> None:
+    with pytest.raises(UnknownModel, match="no such folder, and it is no hub id"):
+        revision("no-such-model")
+
+
+def test_a_folder_that_is_no_pipeline_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(pipeline.BadModelFolder, match="cannot be loaded as a ControlNet pipeline"):
+        pipeline.ControlNetGenerator(_spec(tmp_path), device="cpu")
+
+
+def test_the_spec_is_light_to_import() -> None:
+    heavy = (
+        "import sys, models.image.spec, models.training.spec\n"
+        "print([name for name in ('torch', 'diffusers', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"resolution": 100}, {"scheduler": "magic"}, {"steps": 0}, {"eta": 2.0}, {"dtype": "int8"}, {"model": ""}]
+)
+def test_a_wrong_setting_is_refused_by_name(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        ImageSpec(**wrong)  # type: ignore[arg-type]

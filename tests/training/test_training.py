@@ -1,0 +1,227 @@
+"""Trainings of tiny networks: the ControlNet's promises, resume after a kill, the folder that comes out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.training import autoencoder, checkpoint, dataset, networks, optimise, text
+from models.training.spec import Runtime, Stage, TrainingSpec
+from models.training.tasks import BaseTask, ControlTask, Job
+from tests.training.worlds import SIZE, write_shards
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _job(stage: Stage, pictures: Path, run: Path) -> Job:
+    spec = TrainingSpec(stage=stage, batch=8, warmup_steps=5, learning_rate=2e-3)
+    return Job(spec=spec, networks=networks.TINY, pictures=pictures, run=run, precision="float32")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shards(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def trained(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a base of a few steps."""
+    from models.training.loop import train
+
+    run = tmp_path_factory.mktemp("run")
+    train(_job("base", pictures, run), Runtime(steps=3, workers=1, precision="float32"), lambda line: None)
+    return run
+
+
+def test_at_the_first_step_the_controlnet_changes_nothing_at_all(pictures: Path, trained: Path) -> None:
+    import torch
+
+    task = ControlTask(_job("control", pictures, trained))
+    noisy, times, words = torch.randn(2, 4, 8, 8), torch.tensor([10, 900]), torch.randn(2, 32, 32)
+    with torch.no_grad():
+        alone = task.unet(noisy, times, words).sample
+        down, middle = task.controlnet(noisy, times, words, torch.rand(2, 3, SIZE, SIZE), return_dict=False)
+        joined = task.unet(noisy, times, words, down_block_additional_residuals=down, mid_block_additional_residual=middle).sample
+    assert all(not residual.any() for residual in (*down, middle))
+    assert torch.equal(alone, joined)
+
+
+def test_the_controlnet_starts_as_a_copy_of_the_base_encoder(pictures: Path, trained: Path) -> None:
+    import torch
+
+    task = ControlTask(_job("control", pictures, trained))
+    base = task.unet.state_dict()
+    copied = {name for name in task.controlnet.state_dict() if name in base}
+    assert {name.split(".")[0] for name in copied} == {"conv_in", "time_embedding", "down_blocks", "mid_block"}
+    assert all(torch.equal(task.controlnet.state_dict()[name], base[name]) for name in copied)
+
+
+def test_training_the_control_leaves_every_bit_of_the_base_and_gives_gradients_to_the_copy_alone(
+    pictures: Path, trained: Path
+) -> None:
+    job = _job("control", pictures, trained)
+    task = ControlTask(job)
+    task.extend(task.pictures.names())
+    before = _bits(task.unet, task.text)
+    shared = optimise.vectors(task.parameters, 1, "float32", "cpu")
+    optimiser = optimise.FlatOptimiser(task.parameters, shared, 0, lambda: None, job.spec)
+    task.prepare()
+    start = shared["master"].clone()
+    for step in range(3):
+        task.loss(step, 0, 1).backward()
+        assert all(parameter.grad is None for module in (task.unet, task.text) for parameter in module.parameters())
+        optimiser.step(step, 1e-3)
+    assert _bits(task.unet, task.text) == before
+    assert not shared["master"].equal(start)
+
+
+def _bits(*modules: object) -> list[bytes]:
+    return [p.detach().numpy().tobytes() for module in modules for p in module.state_dict().values()]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_training_lowers_the_loss(pictures: Path, tmp_path: Path, kind: str) -> None:
+    job = _job("base", pictures, tmp_path)
+    job = dataclasses.replace(job, spec=dataclasses.replace(job.spec, optimiser=kind))
+    task = BaseTask(job)
+    task.extend(task.pictures.names())
+    shared = optimise.vectors(task.parameters, 1, "float32", "cpu")
+    optimiser = optimise.FlatOptimiser(task.parameters, shared, 0, lambda: None, job.spec)
+    task.prepare()
+    losses = []
+    for step in range(40):
+        loss = task.loss(step, 0, 1)
+        loss.backward()
+        losses.append(float(loss.detach()))
+        optimiser.step(step, optimise.rate(job.spec, step, 0.0))
+    assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:10])
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_and_started_again_ends_in_the_same_state_as_one_that_was_not(
+    pictures: Path, tmp_path: Path
+) -> None:
+    steps = 60
+    _start(pictures, tmp_path / "whole", steps).wait(300)
+    whole = checkpoint.vector(tmp_path / "whole" / "base.safetensors", "master")
+
+    process = _start(pictures, tmp_path / "killed", steps)
+    path = tmp_path / "killed" / "base.safetensors"
+    deadline = time.monotonic() + 300
+    while not path.is_file() or checkpoint.peek(path).step < 5:
+        assert process.poll() is None, "it ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert checkpoint.peek(path).step < steps
+    # The other worker goes when the first one is gone, so that nobody holds the run.
+    _start(pictures, tmp_path / "killed", steps).wait(300)
+    assert checkpoint.peek(path).step == steps
+    for name in ("master", "ema", "first", "second"):
+        assert checkpoint.vector(path, name).equal(checkpoint.vector(tmp_path / "whole" / "base.safetensors", name)), name
+    assert whole.abs().sum() > 0
+
+
+def _start(pictures: Path, run: Path, steps: int) -> subprocess.Popen[bytes]:
+    script = (
+        "import sys; from pathlib import Path; from models.training.loop import train; from models.training.spec import Runtime\n"
+        "from tests.training.test_training import _job\n"
+        "if __name__ == '__main__':\n"
+        "    job = _job('base', Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "    train(job, Runtime(steps=int(sys.argv[3]), workers=2, precision='float32', checkpoint_s=0.2))\n"
+    )
+    program = run.parent / f"{run.name}.py"
+    program.write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen([sys.executable, str(program), str(pictures), str(run), str(steps)], env=environment, cwd=ROOT)
+
+
+def test_a_checkpoint_of_other_networks_is_refused(pictures: Path, trained: Path) -> None:
+    from models.training.loop import train
+
+    job = dataclasses.replace(_job("base", pictures, trained), networks=dataclasses.replace(networks.TINY, text_layers=2))
+    with pytest.raises(checkpoint.ForeignCheckpoint, match="other networks"):
+        train(job, Runtime(steps=4, workers=1, precision="float32"), lambda line: None)
+
+
+def test_the_encoder_network_computes_the_principal_components_exactly(pictures: Path) -> None:
+    import torch
+
+    rgb = np.load(pictures / "shard-00000" / "rgb.npy")
+    rgb = np.clip(rgb + np.random.default_rng(0).normal(0, 9, rgb.shape), 0, 255).astype(np.uint8)
+    code = autoencoder.components(rgb, 4)
+    network = networks.autoencoder(networks.TINY)
+    autoencoder.write_encoder(network, code)
+    with torch.no_grad():
+        made = network.encode(torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 127.5 - 1.0).latents.numpy()
+    np.testing.assert_allclose(made, autoencoder.encode(rgb, code), atol=1e-3)
+    assert abs(np.mean(made**2) - 1.0) < 0.05
+
+
+def test_new_shards_join_behind_the_known_ones(tmp_path: Path) -> None:
+    write_shards(tmp_path, shards=3, pictures=4)
+    (tmp_path / "shard-00000").rename(tmp_path / "later")
+    pictures = dataset.Pictures(tmp_path)
+    pictures.extend(pictures.names())
+    (tmp_path / "later").rename(tmp_path / "shard-00000")
+    assert pictures.names() == ["shard-00001", "shard-00002", "shard-00000"]
+    pictures.extend(pictures.names())
+    assert pictures.locate(7) == (1, 3)
+    assert pictures.count == 12
+
+
+def test_a_known_word_is_one_token_and_any_other_text_is_spelled_in_bytes() -> None:
+    tokenizer = text.tokenizer(text.words(), 32)
+    assert tokenizer.tokenize("A red airplane, seen from behind") == [
+        f"{word}</w>" for word in ("a", "red", "airplane", ",", "seen", "from", "behind")
+    ]
+    strange = text.token_ids(tokenizer, ["zorglub é 车 'quoted'; <b>", "car " * 100])
+    assert strange.shape == (2, 32)
+    assert tokenizer.decode(strange[0], skip_special_tokens=True).startswith("zorglub")
+
+
+def test_every_word_of_the_grammar_captioner_is_one_token() -> None:
+    from models.caption import vocabulary
+
+    tokenizer = text.tokenizer(text.words(), 48)
+    for phrase in [*vocabulary.COLOURS, *vocabulary.SCENES.values(), *vocabulary.LIGHTS.values()]:
+        assert all(token.endswith("</w>") for token in tokenizer.tokenize(phrase)), phrase
+
+
+def test_what_comes_out_loads_offline_with_plain_diffusers_and_without_this_project(trained: Path, tmp_path: Path) -> None:
+    from models.training.export import export_run
+
+    folder = export_run(trained, tmp_path / "weights", networks.TINY)
+    _loads_with_plain_diffusers(folder, tmp_path, 64)
+
+
+def _loads_with_plain_diffusers(folder: Path, elsewhere: Path, size: int) -> None:
+    script = (
+        "import sys, torch\n"
+        "from diffusers import StableDiffusionControlNetPipeline\n"
+        "pipeline = StableDiffusionControlNetPipeline.from_pretrained(sys.argv[1], local_files_only=True, use_safetensors=True)\n"
+        "size = int(sys.argv[2])\n"
+        "image = pipeline('a red car', image=torch.zeros(1, 3, size, size), num_inference_steps=1).images[0]\n"
+        "assert 'models' not in sys.modules and image.size == (size, size)\n"
+    )
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
+    subprocess.run([sys.executable, "-c", script, str(folder), str(size)], cwd=elsewhere, env=environment, check=True)
+    sizes = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
+    assert sizes <= 40_000_000
+    assert not [path for path in folder.rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".ckpt")]
+    assert json.loads((folder / "model_index.json").read_text())["controlnet"] == ["diffusers", "ControlNetModel"]
+
+
+def test_the_shipped_weights_load_offline_with_plain_diffusers(tmp_path: Path) -> None:
+    folder = ROOT / "models" / "weights" / "embedded"
+    _loads_with_plain_diffusers(folder, tmp_path, 128)
