@@ -349,7 +349,10 @@ def _number(value: Any) -> float | None:
 
 
 def _missing_to_none(value: Any) -> Any:
-    return None if isinstance(value, (float, np.floating)) and math.isnan(value) else value
+    import pandas as pd
+
+    # A DataFrame says None, NaN or NA, whatever its column's type has for it.
+    return value if isinstance(value, (list, dict, str)) or not pd.isna(value) else None
 
 
 def _quoted(text: str) -> str:

@@ -113,7 +113,7 @@ def write_index(catalog: Catalog, store: ArtifactStore, pages: Mapping[str, Path
 
     return save(
         out,
-        render_index([(relative_link(page, out), collect(catalog, store, run_id, cards=36)) for run_id, page in pages.items()]),
+        render_index([(relative_link(page, out), collect(catalog, store, run_id, cards=24)) for run_id, page in pages.items()]),
     )
 
 

@@ -14,7 +14,7 @@ from storage.artifacts import ArtifactStore
 from storage.catalog.catalog import Catalog
 from storage.images import to_png
 from storage.report.collect import collect, select
-from storage.report.content import Status
+from storage.report.content import RunReport, Status
 from storage.report.page import write, write_index
 from tests.catalog import records
 from tests.report.made_up import paint, scene
@@ -67,6 +67,26 @@ def finished_run(catalog: Catalog, store: ArtifactStore, class_name: str = "car"
     return run_id
 
 
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A finished run that no test changes."""
+
+    catalog: Catalog
+    store: ArtifactStore
+    run_id: str
+    report: RunReport
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    folder = tmp_path_factory.mktemp("finished")
+    store = ArtifactStore(folder / "artifacts")
+    catalog = Catalog(f"sqlite:///{folder / 'catalog.sqlite'}", store)
+    catalog.migrate()
+    run_id = finished_run(catalog, store)
+    return Finished(catalog, store, run_id, collect(catalog, store, run_id))
+
+
 @pytest.fixture
 def catalog(store: ArtifactStore, tmp_path: Path) -> Catalog:
     catalog = Catalog(f"sqlite:///{tmp_path / 'catalog.sqlite'}", store)
@@ -74,10 +94,9 @@ def catalog(store: ArtifactStore, tmp_path: Path) -> Catalog:
     return catalog
 
 
-def test_the_report_counts_what_the_catalog_counts(catalog: Catalog, store: ArtifactStore) -> None:
-    run_id = finished_run(catalog, store)
-    report = collect(catalog, store, run_id)
-    row = catalog.query("SELECT count(*) AS n, sum(kept) AS kept, sum(status = 'failed') AS failed FROM samples").iloc[0]
+def test_the_report_counts_what_the_catalog_counts(finished: Finished) -> None:
+    report = finished.report
+    row = finished.catalog.query("SELECT count(*) AS n, sum(kept) AS kept, sum(status = 'failed') AS failed FROM samples").iloc[0]
     assert (report.total, report.count("kept"), report.count("failed")) == (row["n"], row["kept"], row["failed"])
     assert report.asked == 12
     assert report.made == 11
@@ -89,8 +108,8 @@ def test_the_report_counts_what_the_catalog_counts(catalog: Catalog, store: Arti
     assert image.seconds == 8.5
 
 
-def test_a_sample_carries_its_pictures_seed_and_annotation(catalog: Catalog, store: ArtifactStore) -> None:
-    report = collect(catalog, store, finished_run(catalog, store))
+def test_a_sample_carries_its_pictures_seed_and_annotation(finished: Finished) -> None:
+    report = finished.report
     for sample in report.of("kept", "dropped"):
         assert sample.render
         assert sample.edge
@@ -99,12 +118,14 @@ def test_a_sample_carries_its_pictures_seed_and_annotation(catalog: Catalog, sto
         assert sample.annotation.K == ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         assert sample.annotation.box == (10.0, 20.0, 100.0, 90.0)
     seeds = {sample.sample_id: sample.seed for sample in report.of("kept", "dropped")}
-    exact = dict(catalog.query("SELECT sample_id, CAST(seed AS TEXT) AS seed FROM samples WHERE seed IS NOT NULL").to_numpy())
+    exact = dict(
+        finished.catalog.query("SELECT sample_id, CAST(seed AS TEXT) AS seed FROM samples WHERE seed IS NOT NULL").to_numpy()
+    )
     assert seeds == {name: int(seed) for name, seed in exact.items()}
 
 
-def test_dropped_samples_say_why_and_failed_ones_too(catalog: Catalog, store: ArtifactStore) -> None:
-    report = collect(catalog, store, finished_run(catalog, store))
+def test_dropped_samples_say_why_and_failed_ones_too(finished: Finished) -> None:
+    report = finished.report
     assert {sample.reason for sample in report.of("dropped")} == {"pose_inconsistent"}
     (failed,) = report.of("failed")
     assert (failed.stage, failed.reason, failed.detail) == ("image", "no_image", "the image could not be made")
@@ -112,8 +133,8 @@ def test_dropped_samples_say_why_and_failed_ones_too(catalog: Catalog, store: Ar
     assert verdict.dropped == (("pose_inconsistent", report.count("dropped")),)
 
 
-def test_cad_models_show_their_yield_and_no_folder_of_the_machine(catalog: Catalog, store: ArtifactStore) -> None:
-    report = collect(catalog, store, finished_run(catalog, store))
+def test_cad_models_show_their_yield_and_no_folder_of_the_machine(finished: Finished) -> None:
+    report = finished.report
     assert sum(model.kept for model in report.cad_models) == report.count("kept")
     assert sum(model.made + model.failed for model in report.cad_models) == 12
     assert all(model.faces == 120 and model.licence == "CC0" and model.thumbnail for model in report.cad_models)
@@ -121,7 +142,7 @@ def test_cad_models_show_their_yield_and_no_folder_of_the_machine(catalog: Catal
 
 
 def test_a_damaged_picture_is_left_out_and_the_rest_is_shown(catalog: Catalog, store: ArtifactStore) -> None:
-    run_id = finished_run(catalog, store)
+    run_id = finished_run(catalog, store, models=2, views=3)
     broken = store.root / str(catalog.query("SELECT file FROM samples WHERE kept = 1").iloc[0, 0])
     broken.write_bytes(broken.read_bytes()[:-1] + b"x")
     report = collect(catalog, store, run_id)
@@ -129,19 +150,19 @@ def test_a_damaged_picture_is_left_out_and_the_rest_is_shown(catalog: Catalog, s
 
 
 def test_a_run_whose_samples_a_later_run_took_over_still_has_its_page(catalog: Catalog, store: ArtifactStore) -> None:
-    first = finished_run(catalog, store)
-    second = finished_run(catalog, store)
+    first = finished_run(catalog, store, models=2, views=3)
+    second = finished_run(catalog, store, models=2, views=3)
     assert first != second
-    assert collect(catalog, store, first).total == collect(catalog, store, second).total == 12
+    assert collect(catalog, store, first).total == collect(catalog, store, second).total == 6
 
 
-def test_an_unknown_run_is_one_clear_line(catalog: Catalog, store: ArtifactStore) -> None:
+def test_an_unknown_run_is_one_clear_line(finished: Finished) -> None:
     with pytest.raises(ValueError, match="no run"):
-        collect(catalog, store, "o'run")
+        collect(finished.catalog, finished.store, "o'run")
 
 
 def test_writing_a_page_and_an_index_links_them_both_ways(catalog: Catalog, store: ArtifactStore, tmp_path: Path) -> None:
-    runs = {finished_run(catalog, store, name): name for name in ("car", "o'clock über")}
+    runs = {finished_run(catalog, store, name, models=2, views=3): name for name in ("car", "o'clock über")}
     folder, home = tmp_path / "reports", tmp_path / "index.html"
     pages = {run_id: write(catalog, store, run_id, folder / f"{name}.html", home) for run_id, name in runs.items()}
     index = write_index(catalog, store, pages, home).read_text()

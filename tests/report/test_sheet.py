@@ -61,6 +61,6 @@ def test_a_data_uri_holds_the_sheet(made_up_run: RunReport) -> None:
 def test_the_sheet_of_a_run_is_written_as_png(store: ArtifactStore, tmp_path: Path) -> None:
     catalog = Catalog(f"sqlite:///{tmp_path / 'catalog.sqlite'}", store)
     catalog.migrate()
-    out = write_sheet(catalog, store, finished_run(catalog, store), tmp_path / "out" / "sheet.png", samples=4)
+    out = write_sheet(catalog, store, finished_run(catalog, store, models=2, views=3), tmp_path / "out" / "sheet.png", samples=4)
     assert from_png(out.read_bytes()).shape[2] == 3
     assert list(out.parent.iterdir()) == [out]
