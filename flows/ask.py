@@ -73,7 +73,7 @@ def show(settings: Settings, sample_id: str) -> None:
 
 def report(settings: Settings, run_id: str | None) -> None:
     """Write the page of a run (the latest, or the one whose id starts so) and print its path."""
-    from tasks.report import write_report
+    from tasks.page import write_report
 
     runs = Catalog(settings.catalog, settings.store).query("select run_id from runs order by started_at desc")["run_id"]
     matching = [run for run in runs if run.startswith(run_id or "")]

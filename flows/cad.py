@@ -29,24 +29,35 @@ def add(
         str | None, Parameter(name="--class", help="The class; for a folder, default: its subfolders' names.")
     ] = None,
     keywords: Annotated[str | None, Parameter(help='Words for the captions, such as "hatchback, city car".')] = None,
-    up: Annotated[Axis, Parameter(help="Axis of the file that points up; auto: sidecar, else the format's convention.")] = "auto",
-    front: Annotated[Axis, Parameter(help="Axis of the file that the front faces; auto likewise.")] = "auto",
+    up: Annotated[
+        Axis,
+        Parameter(
+            allow_leading_hyphen=True, help="Axis of the file that points up; auto: sidecar, else the format's convention."
+        ),
+    ] = "auto",
+    front: Annotated[
+        Axis, Parameter(allow_leading_hyphen=True, help="Axis of the file that the front faces; auto likewise.")
+    ] = "auto",
     licence: Annotated[str | None, Parameter(help='Such as "CC BY 4.0".')] = None,
+    orientations: Annotated[
+        Path | None, Parameter(help="TOML file with up and front for each cad_id, for folders you cannot write to.")
+    ] = None,
     max_faces: Annotated[int | None, Parameter(help="Refuse meshes with more faces; default 2 million.")] = None,
 ) -> None:
     """Add CAD models: each becomes one canonical GLB in the store and a row in the catalog.
 
     A file `<model>.dst.toml` beside a model, or `dst.toml` in a folder, may say up, front, keywords, licence (and class).
-    An axis that begins with a minus is written --front=-y.
 
-    Example: dst cad add my_models/hatchback.obj --class car --keywords "hatchback, city car" --up +z --front=-y
+    Example: dst cad add my_models/hatchback.obj --class car --keywords "hatchback, city car" --up +z --front -y
     """
     from models.cad.bad import BadModel
     from storage.cad.folder import scan
+    from storage.cad.sidecar import read_orientations
     from tasks.intake import register
 
     settings = _settings(max_faces)
     found = scan(path)
+    said = read_orientations(orientations) if orientations is not None else {}
     counts: dict[str, int] = {}
     for model in found:
         name = _class_of(model, class_name)
@@ -62,6 +73,7 @@ def add(
                 front=axes[1],
                 licence=licence if licence is not None else model.licence,
                 name=model.name,
+                said=said,
             )
         except BadModel as error:
             if len(found) == 1:
@@ -143,12 +155,14 @@ def align(
     model: Annotated[str, Parameter(help="A cad_id or the start of it, or a name, as `dst cad list` shows them.")],
     /,
     *,
-    up: Annotated[Axis, Parameter(help="Axis of the source file that points up.")] = "auto",
-    front: Annotated[Axis, Parameter(help="Axis of the source file that the front faces, such as --front=-y.")] = "auto",
+    up: Annotated[Axis, Parameter(allow_leading_hyphen=True, help="Axis of the source file that points up.")] = "auto",
+    front: Annotated[
+        Axis, Parameter(allow_leading_hyphen=True, help="Axis of the source file that the front faces, such as --front -y.")
+    ] = "auto",
 ) -> None:
     """Correct which way a CAD model faces. It gets a new canonical GLB; what was made from the old one stays, with its history.
 
-    Example: dst cad align 3fa9c1d2 --up +z --front=-y
+    Example: dst cad align 3fa9c1d2 --up +z --front -y
     """
     from tasks.intake import align as realign
 
@@ -157,7 +171,7 @@ def align(
     row = _find(catalog, model)
     facts = row["facts"] or {}
     if (up, front) == ("auto", "auto"):
-        raise ValueError(f"say which way it faces; now up is {facts.get('up')} and front {facts.get('front')}, as in: --front=-y")
+        raise ValueError(f"say which way it faces; now up is {facts.get('up')} and front {facts.get('front')}, as in: --front -y")
     # What is not given stays as it is, where the two can go together.
     up = up if up != "auto" else _kept(facts.get("up"), front)
     front = front if front != "auto" else _kept(facts.get("front"), up)

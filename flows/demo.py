@@ -19,7 +19,7 @@ FIRST_SEED = 20_000
 def demo(settings: Settings, samples: int) -> None:
     """Register bundled CAD models of three classes, make their images, and say where everything is."""
     from flows.launch import launch
-    from tasks.report import index_path, write_index
+    from tasks.page import index_path, write_index
 
     console = Console(stderr=True)
     started = time.monotonic()

@@ -21,12 +21,13 @@ from flows import recipes, runs
 from storage.settings import Settings
 from tasks.cad import cad
 from tasks.caption import caption
-from tasks.catalog import RunReport, catalog, check
+from tasks.catalog import catalog, check
 from tasks.cohort import Cohort, Shard
 from tasks.edge import edge
 from tasks.image import image
 from tasks.render import render
 from tasks.report import report
+from tasks.run import RunReport
 from tasks.verdict import verdict
 
 Samples = Annotated[int, Field(ge=1, le=1_000_000, description="Samples, divided evenly over the class's CAD models")]
@@ -42,6 +43,7 @@ def generate(
 ) -> RunReport:
     """Make a class's images under a recipe. What the store has is kept; what is missing is made."""
     cohort = runs.cohort(Settings(), class_name, samples, recipes.resolve(recipe_name, overrides))
+    runs.announce(cohort)
     with runs.recorded(cohort, samples, flow_run.get_id()) as run:
         shards = cohort.shards()
         models = over(cohort, cad, shards)
@@ -55,7 +57,8 @@ def generate(
         run.finish(
             counts.result(), findings.result(), [f.result() for f in (*models, *renders, *edges, *captions, *images, verdicts)]
         )
-    return report(cohort, run.run_id)
+    page = report(cohort, run.run_id)
+    return run.summary(page)
 
 
 @flow(name="generate-many", flow_run_name="{recipe_name} {samples} of {class_names}")
@@ -63,7 +66,9 @@ def generate_many(
     class_names: list[str], samples: Samples = 200, recipe_name: str = "embedded", overrides: dict[str, Any] | None = None
 ) -> list[RunReport]:
     """Make several classes, one sub-flow run each."""
-    return [generate(class_name, samples, recipe_name, overrides) for class_name in class_names]
+    # One class's misfortune is not another's: each runs to its own end, then this run fails if any of them did.
+    states = [generate(class_name, samples, recipe_name, overrides, return_state=True) for class_name in class_names]
+    return [state.result() for state in states]
 
 
 def over(

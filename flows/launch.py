@@ -13,7 +13,7 @@ from storage.catalog.catalog import Catalog
 from storage.keys import canonical_json
 from storage.settings import Settings
 from tasks.cohort import STAGES, Cohort
-from tasks.report import report_path
+from tasks.page import report_path
 
 
 def launch(

@@ -25,9 +25,16 @@ def prepare(settings: Settings) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         "PREFECT_CLI_PROMPT": "false",
+        # Our own lines go to the terminal and, as extra logger, into the run's log; Prefect's to the terminal only when they warn.
+        "PREFECT_LOGGING_EXTRA_LOGGERS": "dst",
+        "PREFECT_LOGGING_LEVEL": "WARNING",
         "DO_NOT_TRACK": "1",
         "GX_ANALYTICS_ENABLED": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",
+        # Model libraries talk about themselves between our progress lines.
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "DIFFUSERS_VERBOSITY": "error",
     }
     if settings.prefect_api_url:
         ours["PREFECT_API_URL"] = settings.prefect_api_url

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import logging
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,17 +21,24 @@ from storage.settings import Settings
 from tasks import cohort as planning
 from tasks.cohort import STAGES, CadModel, Cohort
 from tasks.recipe import Recipe
+from tasks.run import RunReport, summarise
 from tasks.shard import ShardReport
+
+log = logging.getLogger("dst")
 
 
 def cohort(settings: Settings, class_name: str, samples: int, recipe: Recipe) -> Cohort:
     """Return the cohort of a registered class. Raises ValueError with a suggestion when there is no such class."""
     catalog = Catalog(settings.catalog, settings.store)
-    rows = catalog.cad_models(class_name)
+    catalog.migrate()
+    known = catalog.classes()
+    if class_name not in known:
+        close = difflib.get_close_matches(class_name, known, n=1)
+        meant = f'; did you mean "{close[0]}"?' if close else f'; add CAD models first: dst cad add PATH --class "{class_name}"'
+        raise ValueError(f'no such class "{class_name}" in the catalog{meant} See: dst cad list')
     models = [
         CadModel(cad_id=row["cad_id"], cad_key=row["cad_key"], keywords=tuple(row["keywords"]))
-        for row in rows
-        if row["status"] == "ok"
+        for row in catalog.cad_models(class_name)
     ]
     return planning.plan(class_name, resolved(recipe), models, samples)
 
@@ -52,6 +61,14 @@ def pending(settings: Settings, cohort: Cohort) -> dict[str, int]:
         made = cohort.made(store)
         missing["verdict"] = int(bool(made) and store.sound("verdict", cohort.verdict_key(made)) is None)
     return {stage: count for stage, count in missing.items() if count}
+
+
+def announce(cohort: Cohort) -> None:
+    """Set damaged artifacts aside, sweep up after killed writers, and say what is to be made."""
+    settings = Settings()
+    settings.store.sweep()
+    missing = pending(settings, cohort)
+    log.info("%s  %d samples  to make: %s", cohort.class_name, len(cohort.samples), missing or "nothing")
 
 
 def complete(settings: Settings, cohort: Cohort) -> str | None:
@@ -85,8 +102,6 @@ class Run:
 
     def finish(self, counts: Mapping[str, int], findings: Mapping[str, Any], stages: Sequence[ShardReport]) -> None:
         """Mark the run complete, or invalid when expectations failed."""
-        from tasks.catalog import summarise
-
         self.catalog.finish_run(
             self.run_id,
             status="complete" if findings["success"] else "invalid",
@@ -97,6 +112,18 @@ class Run:
         )
         self.finished = True
 
+    def summary(self, page: str) -> RunReport:
+        """Return how the run went, for whoever launched it."""
+        row = self.catalog.run(self.run_id)
+        return {
+            "run_id": self.run_id,
+            "class_name": row["class_name"],
+            "status": row["status"],
+            "reason": row["reason"],
+            "counts": row["counts"],
+            "report": page,
+        }
+
 
 @contextmanager
 def recorded(cohort: Cohort, samples: int, flow_run_id: str | None) -> Iterator[Run]:
@@ -105,7 +132,7 @@ def recorded(cohort: Cohort, samples: int, flow_run_id: str | None) -> Iterator[
     catalog = Catalog(settings.catalog, settings.store)
     run_id = flow_run_id or str(uuid4())
     catalog.start_run(
-        run_id,
+        run_id=run_id,
         class_name=cohort.class_name,
         recipe=cohort.recipe.name,
         recipe_specs=plain(cohort.recipe),

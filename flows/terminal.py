@@ -24,9 +24,10 @@ def watched(quiet: bool = False) -> Iterator[None]:
         console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S", omit_repeated_times=False
     )
     log = logging.getLogger("dst")
-    log.handlers[:] = [handler]
+    log.addHandler(handler)
     log.setLevel(logging.WARNING if quiet else logging.INFO)
     log.propagate = False
+    logging.getLogger("great_expectations").setLevel(logging.ERROR)
     if not console.is_terminal:
         progress.listen(_lines(log))
         yield

@@ -10,7 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, TypedDict
+from typing import Any
 
 from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -23,23 +23,8 @@ from storage.settings import Settings
 from tasks import progress
 from tasks.cohort import STAGES, Cohort
 from tasks.faults import time_can_heal
-from tasks.shard import ShardReport
 
 log = logging.getLogger("dst")
-
-
-class RunReport(TypedDict):
-    """What a run came to."""
-
-    run_id: str
-    class_name: str
-    status: str
-    """complete or invalid."""
-    failed_expectations: list[str]
-    counts: dict[str, int]
-    """asked, made, failed, kept, dropped."""
-    report: str
-    """Path of the page, relative to the home folder."""
 
 
 @task(
@@ -130,11 +115,3 @@ def _show_in_prefect(cohort: Cohort, counts: dict[str, int], members: Iterable[d
         f"{counts['kept']} kept, {counts['dropped']} dropped, {counts['failed']} failed.",
         key=f"{key}-summary",
     )
-
-
-def summarise(stages: Iterable[ShardReport]) -> dict[str, float]:
-    """Return stage -> seconds over the shards of a run."""
-    seconds: Counter[str] = Counter()
-    for report in stages:
-        seconds[report["stage"]] += report["seconds"]  # type: ignore[assignment]
-    return {stage: round(value, 2) for stage, value in seconds.items()}

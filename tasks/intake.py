@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from storage.artifacts import Artifact, ArtifactStore, Record
 from storage.cad.digest import cad_id as digest_of
 from storage.cad.layouts import name_of
 from storage.cad.names import check_class_name
-from storage.cad.sidecar import keywords_of
+from storage.cad.sidecar import Sidecar, keywords_of
 from storage.catalog.catalog import Catalog
 from storage.keys import artifact_key, plain
 from storage.settings import Settings
@@ -65,9 +65,11 @@ def register(
     front: str = "auto",
     licence: str | None = None,
     name: str | None = None,
+    said: Mapping[str, Sidecar] | None = None,
 ) -> Registration:
     """Take the CAD model at `path` into a class: canonicalise it in a worker, write artifact and row.
 
+    said: cad_id -> what a list of CAD models says, for what the other arguments leave open.
     The same bytes again are `known`; other keywords, licence or axes said about them are `changed`. Axes that nobody gives keep
     what an earlier registration or `dst cad align` said. Raises BadModel for what is no CAD file at all, ValueError for a class
     name or axes that make no sense; a CAD file that cannot be used is `rejected`, with a row.
@@ -82,7 +84,12 @@ def register(
     catalog = Catalog(settings.catalog, settings.store)
     catalog.migrate()
     before = _row(catalog, class_name, cad_id)
-    if before is not None and (up, front) == ("auto", "auto"):
+    listed = (said or {}).get(cad_id, Sidecar())
+    if (up, front) == ("auto", "auto") and (listed.up or listed.front):
+        spec = CadSpec(up=listed.up or "auto", front=listed.front or "auto")
+    words = listed.keywords if words is None else words
+    licence = listed.licence if licence is None else licence
+    if before is not None and spec == CadSpec():
         spec = CadSpec(up=before["up"], front=before["front"])
     artifact = canonical(settings, path, cad_id, spec, again=True)
     record = artifact.record

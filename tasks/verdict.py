@@ -40,7 +40,7 @@ def verdict(cohort: Cohort, *after: Any) -> ShardReport:
     if store.has("verdict", key):
         return _report(cohort, started, kept=1)
     with progress.stage("verdict", cohort.class_name, 100) as bar:
-        record, files = _judged(cohort, made, key, lambda share: bar.advance(int(share * 100) - bar.done))
+        record, files = _judged(cohort, made, key, lambda done, total: bar.advance(100 * done // total - bar.done))
     store.put(record, files)
     decided = record.values
     log.info(
@@ -53,34 +53,38 @@ def verdict(cohort: Cohort, *after: Any) -> ShardReport:
     return _report(cohort, started, made=1)
 
 
-def _judged(cohort: Cohort, made: Sequence[Planned], key: str, tell: Callable[[float], None]) -> Finished:
+def _judged(cohort: Cohort, made: Sequence[Planned], key: str, tell: Callable[[int, int], None]) -> Finished:
+    from models.verdict.crop import crop
     from models.verdict.kcf import score
+    from models.verdict.shape import edge_score
 
     settings = Settings()
     store = settings.store
-    views = [store.get("render", planned.render_key).record.values for planned in made]
+    spec = cohort.recipe.verdict
     began = time.monotonic()
+    views = [store.get("render", planned.render_key).record.values for planned in made]
+    images = [_picture(store, "image", planned) for planned in made]
     verdicts = score(
-        images=np.stack([_picture(store, "image", planned) for planned in made]),
+        images=np.stack([crop(image, view["box"], spec.side, spec.margin) for image, view in zip(images, views, strict=True)]),
         poses=np.array([[view["azimuth_deg"], view["elevation_deg"], view["inplane_deg"]] for view in views]),
         cad_ids=[planned.sample.cad_id for planned in made],
-        edges=np.stack([_picture(store, "edge", planned) for planned in made]),
-        spec=cohort.recipe.verdict,
-        threads=settings.torch_threads,
+        spec=spec,
         progress=tell,
+        edge_scores=np.array(
+            [edge_score(image, _picture(store, "edge", planned)) for image, planned in zip(images, made, strict=True)]
+        ),
     )
     rows = [
         {"sample_id": str(planned.sample), "image_key": planned.image_key, **row}
         for planned, row in zip(made, verdicts.rows(), strict=True)
     ]
-    kept = sum(bool(row["kept"]) for row in rows)
     record = Record(
         key=key,
         stage=verdict_spec.STAGE,
         version=verdict_spec.VERSION,
-        spec=plain(cohort.recipe.verdict),
+        spec=plain(spec),
         inputs=cohort.verdict_inputs(made),
-        values={**verdicts.summary(), "kept": kept, "dropped": len(rows) - kept},
+        values=verdicts.summary(),
         runtime={"threads": settings.torch_threads, "seconds": round(time.monotonic() - began, 2)},
     )
     return record, {"verdicts.json": json.dumps(rows, indent=1, sort_keys=True).encode()}

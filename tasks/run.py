@@ -1,0 +1,32 @@
+"""What a run came to, as plain JSON: for the row, the terminal and the Prefect UI."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TypedDict
+
+from tasks.shard import ShardReport
+
+
+class RunReport(TypedDict):
+    """How a run went."""
+
+    run_id: str
+    class_name: str
+    status: str
+    """complete or invalid."""
+    reason: str | None
+    """For invalid: the expectations that were not met."""
+    counts: dict[str, int]
+    """asked, made, failed, kept, dropped."""
+    report: str
+    """Path of the page."""
+
+
+def summarise(stages: Iterable[ShardReport]) -> dict[str, float]:
+    """Return stage -> seconds over the shards of a run."""
+    seconds: Counter[str] = Counter()
+    for report in stages:
+        seconds[report["stage"]] += report["seconds"]  # type: ignore[assignment]
+    return {stage: round(value, 2) for stage, value in seconds.items()}

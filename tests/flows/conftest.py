@@ -1,0 +1,169 @@
+"""A real Prefect server, and runs in processes of their own, as a user starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL: dict[str, Any] = {
+    "render": {"resolution": 64, "samples": 1},
+    "image": {"resolution": 64, "steps": 2},
+}
+"""Overrides that make the embedded recipe quick; every stage stays what it is."""
+
+
+@dataclass
+class Server:
+    """A Prefect server of the tests' own."""
+
+    api: str
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        return httpx.post(f"{self.api}{path}", json=body, timeout=30).raise_for_status().json()
+
+    def task_runs(self, flow_run_id: str) -> list[dict[str, Any]]:
+        return list(self.post("/task_runs/filter", {"task_runs": {"flow_run_id": {"any_": [flow_run_id]}}}))
+
+    def states(self, task_run_id: str) -> list[str]:
+        """Names of all states that a task run went through, in order."""
+        found = httpx.get(f"{self.api}/task_run_states/", params={"task_run_id": task_run_id}, timeout=30).raise_for_status().json()
+        return [state["name"] for state in sorted(found, key=lambda state: state["timestamp"])]
+
+
+@dataclass
+class Home:
+    """A user's home folder and the commands typed there."""
+
+    path: Path
+    api: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        environment = os.environ | {
+            "DST_HOME": str(self.path),
+            "DST_PREFECT_API_URL": self.api,
+            "OMP_NUM_THREADS": "1",
+            "DST_THREADS": "1",
+            "DST_BATCH": "4",
+            **self.environment,
+        }
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", *command],
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def dst(self, *command: str, code: int = 0) -> str:
+        """Type a command; return what it printed (both streams)."""
+        process = self.start(*command)
+        out, err = process.communicate(timeout=600)
+        assert process.returncode == code, f"dst {' '.join(command)} ended with {process.returncode}:\n{out}\n{err}"
+        return out + err
+
+    def rows(self, sql: str) -> list[dict[str, Any]]:
+        process = self.start("sql", sql, "--format", "json")
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        return list(json.loads(out))
+
+    def overrides(self, changes: dict[str, Any]) -> str:
+        """Write a TOML file with the small recipe and these changes; return its path."""
+        tables = {name: {**SMALL.get(name, {}), **changes.get(name, {})} for name in {*SMALL, *changes} if name != "name"}
+        lines = [f'name = "{changes.get("name", "small")}"']
+        for name, values in sorted(tables.items()):
+            lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
+        path = self.path / f"{changes.get('name', 'small')}.toml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(lines))
+        return str(path)
+
+    def digests(self, *stages: str) -> dict[str, str]:
+        """stage/key/file -> digest of every artifact's files, read from disk."""
+        import hashlib
+
+        root = self.path / "artifacts"
+        return {
+            str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest()
+            for stage in stages or ("cad", "render", "edge", "caption", "image", "verdict")
+            for file in sorted(root.glob(f"{stage}/??/*/*"))
+            if file.name != "record.json"
+        }
+
+    def renderers(self, process: subprocess.Popen[str]) -> list[int]:
+        """Process ids of a run's live renderer workers."""
+        try:
+            children = psutil.Process(process.pid).children(recursive=True)
+            return [child.pid for child in children if "models.render.worker" in " ".join(child.cmdline())]
+        except psutil.NoSuchProcess:
+            return []
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A standing Prefect server on a free port with a database of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    home = tmp_path_factory.mktemp("prefect")
+    environment = os.environ | {
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_API_URL": "",
+    }
+    log = (home / "server.log").open("w")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"],
+        env=environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    api = f"http://127.0.0.1:{port}/api"
+    deadline = time.monotonic() + 180
+    while True:
+        try:
+            if httpx.get(f"{api}/health", timeout=2).json() is True:
+                break
+        except httpx.HTTPError:
+            pass
+        assert process.poll() is None and time.monotonic() < deadline, (home / "server.log").read_text()[-2000:]
+        time.sleep(0.5)
+    yield Server(api)
+    process.terminate()
+    process.wait(30)
+
+
+@pytest.fixture
+def home(tmp_path: Path, server: Server) -> Home:
+    return Home(tmp_path / "home", server.api)
+
+
+def add_cars(home: Home, folder: Path, count: int = 3, first: int = 30_000) -> None:
+    """Write parametric cars as files and register them as a user would."""
+    from models.cad import parametric
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in range(first, first + count):
+        (folder / f"car-{seed}.glb").write_bytes(parametric.glb("car", seed))
+    home.dst("cad", "add", str(folder), "--class", "car", "--keywords", "small car")

@@ -1,0 +1,143 @@
+"""A run against a real Prefect server: resumed, cached, retried, and the same bytes whatever happened to it."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.flows.conftest import Home, Server, add_cars, kill
+
+pytestmark = pytest.mark.slow
+RUN = ("run", "car", "--samples", "12")
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Home:
+    """A finished run that nothing happened to."""
+    home = Home(tmp_path_factory.mktemp("unbroken"), server.api)
+    add_cars(home, home.path / "cars")
+    home.dst(*RUN, "--overrides", home.overrides({}))
+    return home
+
+
+def flow_runs(home: Home) -> list[str]:
+    return [row["flow_run_id"] for row in home.rows("select flow_run_id from runs order by started_at")]
+
+
+def test_a_run_makes_every_sample_with_its_whole_history(unbroken: Home) -> None:
+    rows = unbroken.rows("select * from samples where in_cohort = 1")
+    assert len(rows) == 12
+    assert len({row["cad_id"] for row in rows}) == 3
+    for row in rows:
+        assert row["status"] == "made"
+        needed = ("prompt", "seed", "azimuth_deg", "box_x0", "score", "kept", "model_revision", "image_key", "render_spec")
+        assert all(row[name] is not None for name in needed)
+        assert (unbroken.path / "artifacts" / row["file"]).exists()
+    runs = unbroken.rows("select * from runs")
+    assert [run["status"] for run in runs] == ["complete"]
+
+
+def test_a_finished_run_started_again_starts_no_server_and_makes_nothing(unbroken: Home) -> None:
+    before = unbroken.digests()
+    offline = Home(unbroken.path, "http://127.0.0.1:1/api")
+    started = time.monotonic()
+    said = offline.dst(*RUN, "--overrides", offline.overrides({}))
+    assert "nothing to make" in said
+    assert time.monotonic() - started < 20
+    assert unbroken.digests() == before
+
+
+def test_a_second_flow_run_shows_its_tasks_as_cached(unbroken: Home, server: Server) -> None:
+    import json
+
+    from tests.flows.conftest import SMALL
+
+    code = (
+        "from flows.prefect_env import prepare; from storage.settings import Settings; prepare(Settings())\n"
+        f"from flows.generate import generate\ngenerate('car', 12, 'embedded', {json.dumps({**SMALL, 'name': 'small'})})"
+    )
+    import os
+    import subprocess
+    import sys
+
+    from tests.flows.conftest import ROOT
+
+    environment = os.environ | {"DST_HOME": str(unbroken.path), "DST_PREFECT_API_URL": server.api, "DST_THREADS": "1", "DST_BATCH": "4"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, timeout=300)
+    second = flow_runs(unbroken)[-1]
+    states = {run["name"]: run["state_name"] for run in server.task_runs(second)}
+    stages = {name: state for name, state in states.items() if name.split()[0] in ("cad", "render", "edge", "caption", "image", "verdict")}
+    assert len(stages) >= 6
+    assert set(stages.values()) == {"Cached"}, stages
+
+
+def test_one_deleted_image_is_made_again_and_nothing_else(unbroken: Home) -> None:
+    before = unbroken.digests()
+    victim = sorted(name for name in before if name.startswith("image/"))[0]
+    (unbroken.path / "artifacts" / victim).unlink()
+    said = unbroken.dst(*RUN, "--overrides", unbroken.overrides({}))
+    assert "1 made  11 kept from before" in " ".join(said.split()).replace("  ", " ") or "1 made" in said
+    assert unbroken.digests() == before
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "flipped"])
+def test_damaged_artifacts_are_made_again_with_the_same_bytes(unbroken: Home, damage: str) -> None:
+    before = unbroken.digests()
+    for stage in ("render", "edge", "image"):
+        victim = unbroken.path / "artifacts" / sorted(name for name in before if name.startswith(f"{stage}/") and name.endswith(".png"))[1]
+        data = victim.read_bytes()
+        victim.write_bytes({"truncated": data[:100], "empty": b"", "flipped": data[:-20] + bytes([data[-20] ^ 1]) + data[-19:]}[damage])
+    unbroken.dst(*RUN, "--overrides", unbroken.overrides({}))
+    assert unbroken.digests() == before
+
+
+def test_a_changed_caption_recipe_renders_nothing(unbroken: Home) -> None:
+    before = unbroken.digests()
+    unbroken.dst(*RUN, "--overrides", unbroken.overrides({"name": "suffixed", "caption": {"suffix": "sharp focus"}}))
+    after = unbroken.digests()
+    fresh = {name.split("/")[0] for name in after.keys() - before.keys()}
+    assert fresh == {"caption", "image", "verdict"}
+    assert before.items() <= after.items()
+
+
+def test_a_killed_renderer_shows_as_retrying_then_completed(home: Home, server: Server, tmp_path: Path) -> None:
+    add_cars(home, tmp_path / "cars")
+    process = home.start(*RUN, "--overrides", home.overrides({}))
+    deadline = time.monotonic() + 120
+    while not list((home.path / "artifacts").glob("render/*/*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    for pid in home.renderers(process):
+        kill(pid)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    runs = [run for run in server.task_runs(flow_runs(home)[-1]) if run["name"].startswith("render")]
+    histories = [server.states(run["id"]) for run in runs]
+    assert any("Retrying" in names and names[-1] == "Completed" for names in histories), histories
+
+
+def test_a_run_killed_five_times_ends_with_the_bytes_of_one_that_was_not(unbroken: Home, home: Home) -> None:
+    add_cars(home, home.path / "cars")
+    dice = random.Random(5)
+    deadline = time.monotonic() + 400
+    for stage in ("render", "edge", "caption", "image", "verdict"):
+        process = home.start(*RUN, "--overrides", home.overrides({}))
+        while process.poll() is None and not list((home.path / "artifacts").glob(f"{stage}/*/*")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(dice.random() * 0.3)
+        workers = home.renderers(process)
+        if process.poll() is None:
+            kill(process.pid)
+        process.wait(30)
+        time.sleep(1.0)
+        assert not any(Path(f"/proc/{pid}").exists() for pid in workers), "a renderer outlived its run"
+    home.dst(*RUN, "--overrides", home.overrides({}))
+    assert home.digests("render", "edge", "image") == unbroken.digests("render", "edge", "image") | home.digests("render", "edge", "image")
+    small = {row["image_key"] for row in unbroken.rows("select image_key from samples where in_cohort = 1 and recipe = 'small'")}
+    mine = {row["image_key"] for row in home.rows("select image_key from samples where in_cohort = 1")}
+    assert mine == small
+    statuses = [row["status"] for row in home.rows("select status from runs order by started_at")]
+    assert statuses[-1] == "complete"
+    assert set(statuses[:-1]) <= {"crashed", "complete"}
