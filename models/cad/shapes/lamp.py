@@ -85,14 +85,15 @@ def lamp(rng: np.random.Generator) -> Model:
         add("legs", join(*legs), wood(rng))
         add("hub", cylinder(0.045, stem - 0.03, stem + 0.02, 24, bevel=0.006), body, metallic, 0.3)
     z0 = stem + 0.005
-    add("shade", shade(wide, narrow, z0, z0 + deep, between(rng, -0.02, 0.02)), cloth, roughness=0.9)
+    waist = between(rng, -0.02, 0.02)
+    add("shade", shade(wide, narrow, z0, z0 + deep, waist), cloth, roughness=0.9)
     add(
         "bulb",
         join(ellipsoid(0.03, 0.03, 0.04, 20, 9).moved(z=z0 + 0.42 * deep), cylinder(0.014, stem - 0.02, z0 + 0.30 * deep, 14)),
         BULB,
     )
     z = z0 + 0.85 * deep
-    reach = wide + (narrow - wide) * 0.85 + 0.004
+    reach = wide + (narrow - wide) * 0.85 + waist * 0.51 - 0.003
     spokes = [bar((0, 0, z0 + 0.30 * deep), (0, 0, z + 0.002), 0.004, sections=8)]
     for turn in (0.0, 2 * np.pi / 3, 4 * np.pi / 3):
         spokes.append(
