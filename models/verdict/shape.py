@@ -2,7 +2,7 @@
 
 Enters: one generated image and the edge map it was made from. Leaves: one number: 1 when each control line is there, 0 when no
 more are than lines would be met by accident (a busy background meets many), below 0 when the image avoids them. The paper has no
-such measure; it sees each image alone, so unlike the K-fold filter it needs no cohort and catches what is lost in all images alike.
+such measure; it needs no cohort, and unlike the K-fold filter it catches what is lost in all images alike.
 """
 
 from __future__ import annotations
