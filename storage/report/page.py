@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from urllib.parse import quote, urlsplit
 from markupsafe import Markup
 
 from storage.report import plots
-from storage.report.content import SIDES, STATUSES, Annotation, RunReport
+from storage.report.content import SIDES, STATUSES, Annotation, RunReport, side_of
 
 if TYPE_CHECKING:
     import jinja2
@@ -55,7 +56,8 @@ def render(report: RunReport, home: str = "") -> str:
             verdicts=verdicts,
             sides=[side for side in SIDES if any(sample.side == side for sample in report.samples)],
             statuses=STATUSES,
-            hemisphere=plots.hemisphere(report.poses),
+            hemisphere=plots.hemisphere(report.poses, shown),
+            by_side=_by_side(report),
             azimuths=plots.histogram(
                 spread, title="azimuth: 0 front, 90 its left", low=0, high=360, bins=24, ticks=range(0, 361, 90), unit="°"
             ),
@@ -143,6 +145,13 @@ def duration(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _by_side(report: RunReport) -> list[tuple[str, dict[str, int]]]:
+    """Return, for each side that was seen, status -> number of samples."""
+    counted = Counter((side_of(azimuth, elevation), status) for azimuth, elevation, status, _ in report.poses)
+    rows: list[tuple[str, dict[str, int]]] = [(side, {status: counted[side, status] for status in STATUSES}) for side in SIDES]
+    return [(side, counts) for side, counts in rows if any(counts.values())]
 
 
 def _docs_link(docs: str, store: ArtifactStore, page: Path) -> str:

@@ -7,21 +7,25 @@ escaped. Nothing here carries a style attribute or a script.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from markupsafe import Markup, escape
 
-from storage.report.content import STATUSES, Annotation, CadModel, Status
+from storage.report.content import STATUSES, Annotation, Status
+
+DOTS = 4000
+"""At most so many cameras are drawn."""
 
 _FRONT = ((0, 1), (1, 5), (5, 4), (4, 0))  # the edges of the face y = -: the object's front
 _REST = ((2, 3), (3, 7), (7, 6), (6, 2), (0, 2), (1, 3), (4, 6), (5, 7))
 
 
-def hemisphere(poses: Iterable[tuple[float, float, Status, str]]) -> Markup:
+def hemisphere(poses: Sequence[tuple[float, float, Status, str]], shown: Collection[str]) -> Markup:
     """Return the cameras' directions seen from above: azimuth around, the zenith in the middle, the nadir on the rim.
 
     Lambert's equal-area projection, so that views that are even on the sphere are even in the plot. Azimuth 0 is at the
-    bottom, as the object's front faces -y.
+    bottom, as the object's front faces -y. Dots of samples that the page shows (`shown`) can be clicked. Of more than DOTS
+    poses, every n-th is drawn.
     """
     size, centre, rim = 420, 210.0, 176.0
 
@@ -45,13 +49,18 @@ def hemisphere(poses: Iterable[tuple[float, float, Status, str]]) -> Markup:
         turn = Markup(' transform="rotate({} {:.1f} {:.1f})"').format({90: 90, 270: -90}.get(side, 0), x, y)
         label = f"{name} {side}°"
         parts.append(Markup('<text x="{:.1f}" y="{:.1f}" class="label middle"{}>{}</text>').format(x, y + 4, turn, label))
-    # Kept ones last, and so on top of grey ones; dropped above them, as there are few.
+    # Dropped ones are few: they come last and so lie on top.
     order = {"failed": 0, "unjudged": 1, "kept": 2, "dropped": 3}
-    for azimuth, elevation, status, sample_id in sorted(poses, key=lambda pose: order[pose[2]]):
+    thinned = poses[:: -(-len(poses) // DOTS)] if poses else ()
+    radius = 4.2 if len(thinned) < 600 else 2.4
+    for azimuth, elevation, status, sample_id in sorted(thinned, key=lambda pose: order[pose[2]]):
         x, y = place(azimuth, elevation)
+        if sample_id not in shown:
+            parts.append(Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{}" class="speck {}"/>').format(x, y, radius, status))
+            continue
         parts.append(
-            Markup('<circle cx="{:.1f}" cy="{:.1f}" r="4.2" class="dot {}" data-sample="{}"><title>{}</title></circle>').format(
-                x, y, status, sample_id, f"{sample_id}\nazimuth {azimuth:.0f}°, elevation {elevation:.0f}°, {status}"
+            Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{}" class="dot {}" data-sample="{}"><title>{}</title></circle>').format(
+                x, y, radius, status, sample_id, f"{sample_id}\nazimuth {azimuth:.0f}°, elevation {elevation:.0f}°, {status}"
             )
         )
     return _svg(size, size, parts, "Cameras' directions, azimuth around and elevation from the middle to the rim", "hemisphere")
@@ -124,8 +133,10 @@ def score_histogram(scores: Sequence[tuple[float, Status]], threshold: float | N
     finite = [(score, status) for score, status in scores if math.isfinite(score)]
     if not finite:
         return Markup("")
-    values = [score for score, _ in finite] + ([threshold] if threshold is not None else [])
-    low, high = min(values), max(values)
+    values = sorted(score for score, _ in finite)
+    # A few scores far out would squeeze all others into one bin: they go into the last one.
+    ends = [values[0], values[int(0.97 * (len(values) - 1))]] + ([threshold * 1.3] if threshold is not None else [])
+    low, high = min(ends), max(ends)
     margin = (high - low) * 0.04 or 0.5
     low, high = low - margin, high + margin
     ticks = nice_ticks(low, high, 7)
@@ -149,17 +160,19 @@ def time_bar(seconds: float, longest: float) -> Markup:
     return _svg(300, 12, [bar], f"{seconds:.1f} s", "time-bar")
 
 
-def share_bar(model: CadModel) -> Markup:
-    """Return a CAD model's kept, dropped and failed samples as one small bar."""
-    total = model.made + model.failed
+def share_bar(counts: Mapping[str, int]) -> Markup:
+    """Return status -> count as one small bar of shares; nothing without a count."""
+    total = sum(counts.values())
     if not total:
         return Markup("")
     parts, x = [], 0.0
-    for kind, count in (("kept", model.kept), ("dropped", model.made - model.kept), ("failed", model.failed)):
-        length = 120 * count / total
-        parts.append(Markup('<rect x="{:.1f}" y="0" width="{:.1f}" height="10" class="bar {}"/>').format(x, length, kind))
+    for status in STATUSES:
+        length = 120 * counts.get(status, 0) / total
+        if length:
+            parts.append(Markup('<rect x="{:.1f}" y="0" width="{:.1f}" height="10" class="bar {}"/>').format(x, length, status))
         x += length
-    return _svg(120, 10, parts, f"{model.kept} kept of {model.made}", "share")
+    label = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts.get(status))
+    return _svg(120, 10, parts, label, "share")
 
 
 def overlay(annotation: Annotation) -> Markup:

@@ -158,3 +158,28 @@ def test_saving_leaves_the_page_alone_in_its_folder(tmp_path: Path) -> None:
 )
 def test_times_read_as_a_person_says_them(seconds: float | None, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_ten_thousand_samples_are_a_page_of_a_few_megabytes(made_up_run: RunReport) -> None:
+    many = tuple(
+        (i * 37 % 360 + 0.5, i * 7 % 120 - 40.0, status, f"car-{i}")
+        for i, (_, _, status, _) in enumerate(made_up_run.poses * 420)
+    )
+    page = render(dataclasses.replace(made_up_run, poses=many, counts={"kept": len(many)}))
+    assert len(many) > 10_000
+    assert page.count('class="speck') <= 4000
+    assert len(page.encode()) < 4e6
+
+
+def test_a_score_far_out_does_not_squeeze_the_others_together(made_up_run: RunReport) -> None:
+    from storage.report.plots import score_histogram
+
+    near = tuple((i / 20, "kept") for i in range(60))
+    drawn = str(score_histogram((*near, (900.0, "dropped"), (float("inf"), "dropped")), 3.0))
+    assert drawn.count('class="bar kept"') > 10
+    assert "threshold 3" in drawn
+
+
+def test_the_threshold_stands_between_kept_and_dropped(made_up_run: RunReport, html: str) -> None:
+    assert made_up_run.threshold is not None
+    assert f"threshold {made_up_run.threshold:.3g}" in html
