@@ -51,6 +51,9 @@ def read_collada(path: Path, max_faces: int) -> SourceModel:
             raise BadModel("no_faces", f"{path.name} has no scene; export the mesh itself")
         model.declared_up = _UP.get(str(document.assetInfo.upaxis))
         reader = _Reader(path, model, max_faces)
+        counted: dict[int, int] = {}
+        if sum(_count(node, counted, 0) for node in scene.nodes) > max_faces:
+            raise BadModel("too_many_faces", f"{path.name} has more than {max_faces} faces; simplify it or raise --max-faces")
         for node in scene.nodes:
             reader.walk(node, np.eye(4), str(getattr(node, "name", "") or path.stem), 0)
     except collada.common.DaeError as error:
@@ -180,6 +183,23 @@ class _Reader:
         self._materials[target.id] = len(self.model.materials)
         self.model.materials.append(made)
         return self._materials[target.id]
+
+
+def _count(node: Any, known: dict[int, int], depth: int) -> int:
+    """Return how many faces hang below a node, each instanced node counted once and multiplied: bombs cost nothing."""
+    import collada.scene as scene
+
+    if depth > 256:
+        raise BadModel("too_deep", "it has a scene of more than 256 levels; flatten it")
+    if isinstance(node, scene.NodeNode):
+        return _count(node.node, known, depth + 1)
+    if isinstance(node, scene.GeometryNode):
+        return sum(len(primitive) for primitive in node.geometry.primitives)
+    if isinstance(node, scene.Node):
+        if id(node) not in known:
+            known[id(node)] = sum(_count(child, known, depth + 1) for child in node.children)
+        return known[id(node)]
+    return 0
 
 
 def _sizes(primitive: Any) -> Ints | None:

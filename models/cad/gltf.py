@@ -5,6 +5,8 @@ Enters: a path. Leaves: a SourceModel in the scene's root frame, one part for ea
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,11 @@ _COMPRESSED = ("KHR_draco_mesh_compression", "EXT_meshopt_compression")
 
 def count_faces(path: Path, limit: int) -> int:
     """Return how many triangles the scene's nodes hold together, from the JSON alone."""
-    document = _Document(path, SourceModel())
+    with _by_schema(path):
+        return _count_faces(_Document(path, SourceModel()))
+
+
+def _count_faces(document: _Document) -> int:
     total = 0
     for index, _ in document.placed():
         for primitive in document.entries(document.nodes[index].get("mesh"), "meshes").get("primitives", []):
@@ -38,20 +44,25 @@ def count_faces(path: Path, limit: int) -> int:
 def read_gltf(path: Path, max_faces: int) -> SourceModel:
     """Return the model in a .gltf or .glb file. Raises BadModel."""
     model = SourceModel()
-    try:
+    with _by_schema(path):
         document = _Document(path, model)
         document.limit = 16 * max_faces + 2**20
         model.materials = [document.material(entry) for entry in document.json.get("materials", [])]
         for index, matrix in document.placed():
             model.parts += document.mesh_parts(index, matrix)
+    return model
+
+
+@contextmanager
+def _by_schema(path: Path) -> Iterator[None]:
+    """Turn what Python says of a file that breaks glTF's schema into a BadModel; which entry it is, is Python's word."""
+    try:
+        yield
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError) as error:
         if isinstance(error, BadModel):
             raise
-        # The file breaks glTF's schema somewhere; which entry is Python's word.
-        raise BadModel(
-            "malformed", f"{path.name} is not valid glTF ({type(error).__name__}: {clean(str(error))}); export it again"
-        ) from None
-    return model
+        what = f"{type(error).__name__}: {clean(str(error))}"
+        raise BadModel("malformed", f"{path.name} is not valid glTF ({what}); export it again") from None
 
 
 class _Document:

@@ -147,6 +147,8 @@ def _corner(word: bytes, counts: Corner, path: Path, number: int) -> Corner:
         raise BadModel("malformed", f"{path.name} line {number}: {clean(text_of(word))!r} is no corner of a face") from None
     values += [0] * (3 - len(values))
     v, vt, vn = (value - 1 if value > 0 else (count + value if value < 0 else -1) for value, count in zip(values, counts))
+    if not -1 <= max(v, vt, vn) < 2**40:
+        raise BadModel("bad_index", f"{path.name} line {number}: a face refers to something that is not there")
     if v < 0:
         raise BadModel("bad_index", f"{path.name} line {number}: a face refers to a vertex that is not there")
     return v, vt, vn

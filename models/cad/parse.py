@@ -31,7 +31,7 @@ def check_file(path: Path) -> None:
             "unknown_format", f"{path.name}: {suffix or 'no suffix'} is not read; convert it to one of {' '.join(FORMATS)}"
         )
     if path.stat().st_size == 0:
-        raise BadModel("empty_file", f"{path.name} is empty")
+        raise BadModel("empty_file", f"{path.name} is empty; copy or export it again")
 
 
 def parse(path: Path, max_faces: int) -> SourceModel:

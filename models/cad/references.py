@@ -81,7 +81,7 @@ class References:
             moved = self._by_name(folder, name)
             if moved is not None:
                 return Found(moved, "texture_moved")
-        outside = ".." in text.split("/") or (elsewhere and scheme is None)
+        outside = ".." in text.split("/") or text.startswith("/") or (scheme is not None and scheme[1].lower() == "file")
         return Found(None, "reference_outside" if outside else "texture_missing")
 
     def _inside(self, path: Path) -> Path | None:

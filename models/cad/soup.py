@@ -23,8 +23,10 @@ def count_faces(path: Path, limit: int) -> int:
         return _off_header(path)[2]
     if _stl_is_binary(path):
         with open(path, "rb") as file:
-            file.seek(80)
-            return int(struct.unpack("<I", file.read(4))[0])
+            head = file.read(84)
+        if len(head) < 84:
+            raise BadModel("truncated", f"{path.name} ends inside its header; copy or export it again")
+        return int(struct.unpack_from("<I", head, 80)[0])
     count = 0
     last = b""
     with open(path, "rb") as file:
@@ -64,13 +66,11 @@ def _stl_is_binary(path: Path) -> bool:
         head = file.read(84)
     if len(head) == 84 and size == 84 + 50 * struct.unpack("<I", head[80:])[0]:
         return True
-    return head.lstrip()[:5].lower() != b"solid"
+    return head.lstrip()[:5].lower() != b"solid" or b"\0" in head
 
 
 def _stl_binary(path: Path) -> Floats:
     data = path.read_bytes()
-    if len(data) < 84:
-        raise BadModel("truncated", f"{path.name} ends inside its header; copy or export it again")
     count = struct.unpack_from("<I", data, 80)[0]
     if 84 + 50 * count > len(data):
         raise BadModel("truncated", f"{path.name} has {(len(data) - 84) // 50} of {count} faces; copy or export it again")

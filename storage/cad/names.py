@@ -20,9 +20,9 @@ def check_class_name(name: str) -> str:
     if _RULE.fullmatch(name) and not name.endswith(" ") and "  " not in name:
         return name
     proposal = suggestion(name)
-    shown = ascii(name if len(name) <= 80 else name[:77] + "...")
+    shown = "".join(c if c.isprintable() else "?" for c in (name if len(name) <= 80 else name[:77] + "..."))
     rule = "lower-case letters a-z, digits, spaces and hyphens, at most 64"
-    raise BadClassName(f"{shown} cannot be a class name ({rule})" + (f'; say "{proposal}"' if proposal else ""))
+    raise BadClassName(f"“{shown}” cannot be a class name ({rule})" + (f'; say "{proposal}"' if proposal else ""))
 
 
 def suggestion(name: str) -> str:

@@ -57,6 +57,10 @@ def read_sidecar(path: Path) -> Sidecar:
         fields = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSidecar(f"{path}: not valid TOML: {error}") from None
+    return _sidecar(fields, path)
+
+
+def _sidecar(fields: Mapping[str, Any], path: Path) -> Sidecar:
     unknown = sorted(set(fields) - set(_FIELDS))
     if unknown:
         raise BadSidecar(f"{path}: no such field {', '.join(unknown)}; there are {', '.join(_FIELDS)}")
@@ -70,6 +74,21 @@ def read_sidecar(path: Path) -> Sidecar:
         licence=_text(fields, "licence", path),
         class_name=_text(fields, "class", path),
     )
+
+
+def read_orientations(path: Path) -> dict[str, Sidecar]:
+    """Return cad_id -> what a list of CAD models says about each: for collections that cannot be written to.
+
+    One table for each cad_id, with the fields of a sidecar. Raises BadSidecar, FileNotFoundError.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSidecar(f"{path}: not valid TOML: {error}") from None
+    for cad_id, fields in tables.items():
+        if not isinstance(fields, dict):
+            raise BadSidecar(f'{path}: {cad_id} stands outside of a table; each begins with ["<cad_id>"]')
+    return {cad_id: _sidecar(fields, path) for cad_id, fields in tables.items()}
 
 
 def sidecar_of_folder(folder: Path) -> Sidecar:
