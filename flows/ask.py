@@ -37,7 +37,8 @@ def status(settings: Settings) -> None:
     """Print classes by what was made of them, and the last runs."""
     catalog = Catalog(settings.catalog, settings.store)
     classes = catalog.query(
-        """select c.class_name as "class", c.models as "CAD models", c.rejected, m.recipe, m.samples, m.made, m.failed, m.kept, m.dropped
+        """select c.class_name as "class", c.models as "CAD models", c.rejected,
+                  m.recipe, m.samples, m.made, m.failed, m.kept, m.dropped
            from (select class_name, sum(case when status = 'ok' then 1 else 0 end) as models,
                         sum(case when status = 'rejected' then 1 else 0 end) as rejected from cad_models group by class_name) c
            left join (select class_name, recipe, count(*) as samples, sum(case when status = 'made' then 1 else 0 end) as made,
@@ -47,8 +48,8 @@ def status(settings: Settings) -> None:
            order by 1, 4"""
     )
     runs = catalog.query(
-        'select run_id as run, class_name as "class", recipe, samples, status, reason, started_at as started, finished_at as finished '
-        "from runs order by started_at desc limit 8"
+        'select run_id as run, class_name as "class", recipe, samples, status, reason, started_at as started, '
+        "finished_at as finished from runs order by started_at desc limit 8"
     )
     _print_table(classes, "classes")
     _print_table(runs, "last runs")

@@ -25,7 +25,7 @@ def prepare(settings: Settings) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         "PREFECT_CLI_PROMPT": "false",
-        # Our own lines go to the terminal and, as extra logger, into the run's log; Prefect's to the terminal only when they warn.
+        # Our own lines go to the terminal and, as extra logger, into the run's log; Prefect's only when they warn.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "dst",
         "PREFECT_LOGGING_LEVEL": "WARNING",
         "DO_NOT_TRACK": "1",

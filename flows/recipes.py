@@ -1,7 +1,7 @@
 """Recipes: everything that determines what a run makes, by name.
 
-Enters: a name and, where wanted, a TOML file with overrides. Leaves: one complete, checked Recipe. A function a recipe; what is not
-said there is the spec's default, written down beside the code that obeys it.
+Enters: a name and, where wanted, a TOML file with overrides. Leaves: one complete, checked Recipe. A function a recipe; what
+is not said there is the spec's default, written down beside the code that obeys it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Prefect's cache, on our own key.
 
-The artifact store is the truth, Prefect's cache the fast path. A task run over a shard is served from the cache when it would make
-the same artifacts, in the same store, none of which has gone missing since (the store's generation). Prefect's own policies do not
-do: DEFAULT never hits across runs, TASK_SOURCE does not see the code a task calls, INPUTS differs between processes for sets.
+The artifact store is the truth, Prefect's cache the fast path. A task run over a shard is served from the cache when it would
+make the same artifacts, in the same store, none of which has gone missing since (the store's generation). Prefect's own
+policies do not do: DEFAULT never hits across runs, TASK_SOURCE does not see the code a task calls, INPUTS differs between
+processes for sets.
 """
 
 from __future__ import annotations

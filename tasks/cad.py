@@ -1,7 +1,7 @@
 """The cad task: every CAD model of a shard as a canonical GLB.
 
-Enters: a shard of samples of registered CAD models. Leaves: their canonical GLBs in the store (3D-DST section 3.1). They were made when
-the models were registered; one that is missing or damaged is made again from its source.
+Enters: a shard of samples of registered CAD models. Leaves: their canonical GLBs in the store (3D-DST section 3.1). They were
+made when the models were registered; one that is missing or damaged is made again from its source.
 """
 
 from __future__ import annotations

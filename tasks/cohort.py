@@ -1,7 +1,8 @@
 """The cohort of a class and what of it is still to be made.
 
-Enters: a class's CAD models (catalog rows), a recipe, a number of samples. Leaves: every sample with the keys of all its artifacts.
-Keys follow from specs and identities alone, so this needs no renderer, no network and no server: what is pending is known in seconds.
+Enters: a class's CAD models (catalog rows), a recipe, a number of samples. Leaves: every sample with the keys of all its
+artifacts. Keys follow from specs and identities alone, so this needs no renderer, no network and no server: what is pending
+is known in seconds.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The edge task: the 3D visual prompt of each view.
 
-Enters: a shard of rendered samples. Leaves: for each view an edge map (3D-DST section 3.1: Canny on the render, or geometry's own).
+Enters: a shard of rendered samples. Leaves: for each view an edge map (3D-DST section 3.1: Canny on the render, or geometry's
+own).
 """
 
 from __future__ import annotations

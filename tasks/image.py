@@ -1,6 +1,7 @@
 """The image task: pictures painted under the control of edges and prompts.
 
-Enters: a shard of samples with edge map and caption. Leaves: one PNG a sample, which carries what identifies it (3D-DST section 3.3).
+Enters: a shard of samples with edge map and caption. Leaves: one PNG a sample, which carries what identifies it (3D-DST
+section 3.3).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The render task: views of CAD models through warm Blender workers.
 
-Enters: a shard of samples whose canonical GLBs are in the store. Leaves: for each view rgba, mask, depth, normal and the annotation
-(3D-DST section 3.1). A renderer that dies is replaced and the task retried; a model that kills it every time becomes a row.
+Enters: a shard of samples whose canonical GLBs are in the store. Leaves: for each view rgba, mask, depth, normal and the
+annotation (3D-DST section 3.1). A renderer that dies is replaced and the task retried; a model that kills it every time
+becomes a row.
 """
 
 from __future__ import annotations

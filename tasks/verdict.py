@@ -1,7 +1,7 @@
 """The verdict task: which images kept the pose they were made for.
 
-Enters: every image of a cohort with its pose. Leaves: one score and one decision a sample (3D-DST section 3.4, the K-fold consistency
-filter), over the whole cohort, since what is usual can only be learned from all of it.
+Enters: every image of a cohort with its pose. Leaves: one score and one decision a sample (3D-DST section 3.4, the K-fold
+consistency filter), over the whole cohort, since what is usual can only be learned from all of it.
 """
 
 from __future__ import annotations

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +23,29 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL: dict[str, Any] = {
-    "render": {"resolution": 64, "samples": 1},
-    "image": {"resolution": 64, "steps": 2},
-}
-"""Overrides that make the embedded recipe quick; every stage stays what it is."""
+
+
+def small(changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return overrides that make the embedded recipe quick: a small generator of the same classes with random weights, 64 px.
+
+    Every stage stays what it is; the pictures are noise, so verdicts say nothing here (see tests/verdict for that).
+    """
+    changes = changes or {}
+    base: dict[str, Any] = {
+        "render": {"resolution": 64, "samples": 1},
+        "image": {"model": str(_generator()), "resolution": 64, "steps": 2},
+    }
+    tables = {name: {**base.get(name, {}), **changes.get(name, {})} for name in sorted({*base, *changes} - {"name"})}
+    return {"name": changes.get("name", "small"), **tables}
+
+
+@cache
+def _generator() -> Path:
+    from models.training.export import random_pipeline
+
+    folder = Path(tempfile.mkdtemp(prefix="dst-tests-")) / "generator"
+    atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
+    return random_pipeline(folder)
 
 
 @dataclass
@@ -40,7 +62,9 @@ class Server:
 
     def states(self, task_run_id: str) -> list[str]:
         """Names of all states that a task run went through, in order."""
-        found = httpx.get(f"{self.api}/task_run_states/", params={"task_run_id": task_run_id}, timeout=30).raise_for_status().json()
+        found = (
+            httpx.get(f"{self.api}/task_run_states/", params={"task_run_id": task_run_id}, timeout=30).raise_for_status().json()
+        )
         return [state["name"] for state in sorted(found, key=lambda state: state["timestamp"])]
 
 
@@ -50,24 +74,27 @@ class Home:
 
     path: Path
     api: str
-    environment: dict[str, str] = field(default_factory=dict)
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        environment = os.environ | {
+    @property
+    def settings(self) -> dict[str, str]:
+        """The environment its commands run in."""
+        return os.environ | {
             "DST_HOME": str(self.path),
             "DST_PREFECT_API_URL": self.api,
             "OMP_NUM_THREADS": "1",
             "DST_THREADS": "1",
             "DST_BATCH": "4",
-            **self.environment,
         }
-        return subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", *command],
-            cwd=ROOT,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """Type a command and do not wait for it."""
+        arguments = [sys.executable, "-m", "flows.cli", *command]
+        return subprocess.Popen(arguments, cwd=ROOT, env=self.settings, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def python(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Python as this user."""
+        return subprocess.run(
+            [sys.executable, *arguments], cwd=ROOT, env=self.settings, text=True, capture_output=True, timeout=600
         )
 
     def dst(self, *command: str, code: int = 0) -> str:
@@ -83,13 +110,13 @@ class Home:
         assert process.returncode == 0, err
         return list(json.loads(out))
 
-    def overrides(self, changes: dict[str, Any]) -> str:
+    def overrides(self, changes: dict[str, Any] | None = None) -> str:
         """Write a TOML file with the small recipe and these changes; return its path."""
-        tables = {name: {**SMALL.get(name, {}), **changes.get(name, {})} for name in {*SMALL, *changes} if name != "name"}
-        lines = [f'name = "{changes.get("name", "small")}"']
-        for name, values in sorted(tables.items()):
+        recipe = small(changes)
+        lines = [f'name = "{recipe.pop("name")}"']
+        for name, values in recipe.items():
             lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
-        path = self.path / f"{changes.get('name', 'small')}.toml"
+        path = self.path / "recipe.toml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(lines))
         return str(path)
@@ -147,7 +174,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
                 break
         except httpx.HTTPError:
             pass
-        assert process.poll() is None and time.monotonic() < deadline, (home / "server.log").read_text()[-2000:]
+        assert process.poll() is None, (home / "server.log").read_text()[-2000:]
+        assert time.monotonic() < deadline, (home / "server.log").read_text()[-2000:]
         time.sleep(0.5)
     yield Server(api)
     process.terminate()

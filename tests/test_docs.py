@@ -1,0 +1,101 @@
+"""Documents that can fail: commands exist and have help, paths exist, the printed tree is the disk's, light commands stay light."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS = sorted(
+    {match for page in PAGES for match in re.findall(r"(?<![\w/-])dst ((?:cad )?[a-z]+)\b(?= |$|`)", page.read_text(), re.M)}
+)
+
+
+def dst(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "flows.cli", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_the_documents_name_commands() -> None:
+    assert {"demo", "run", "sql", "cad add"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_in_the_documents_exists_and_shows_an_example(command: str) -> None:
+    shown = dst(*command.split(), "--help")
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert f"Example: dst {command}" in " ".join(shown.stdout.split()), shown.stdout
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    from flows.cli import app
+
+    for name in app:
+        if name.startswith("-") or name == "cad":
+            continue
+        assert f"Example: dst {name}" in " ".join(dst(name, "--help").stdout.split()), name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_path_in_a_document_exists(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()) if "://" not in link]
+    named = re.findall(r"`((?:flows|tasks|models|storage|tests|docs)/[\w./-]+)`", page.read_text())
+    missing = [link for link in links if not (page.parent / link).exists()] + [
+        path for path in named if not (ROOT / path).exists()
+    ]
+    assert not missing
+
+
+def test_the_tree_in_the_readme_is_the_tree_on_disk() -> None:
+    listed: set[str] = set()
+    where: list[str] = []
+    block = README.split("<!-- tree -->")[1].split("```")[1]
+    for line in block.strip().splitlines():
+        depth, name = (len(line) - len(line.lstrip())) // 2, line.split()[0]
+        where = [*where[:depth], name.rstrip("/")]
+        listed.add("/".join(where))
+    missing = {path for path in listed if not (ROOT / path).exists()}
+    assert not missing
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    for layer in ("flows", "tasks"):
+        modules = {path for path in tracked if re.fullmatch(rf"{layer}/\w+\.py", path) and not path.endswith("__init__.py")}
+        assert modules <= listed, f"not in the README's tree: {sorted(modules - listed)}"
+    for layer in ("models", "storage"):
+        rooms = {"/".join(path.split("/")[:2]) for path in tracked if path.startswith(f"{layer}/") and "__init__" not in path}
+        assert rooms <= listed, f"not in the README's tree: {sorted(rooms - listed)}"
+
+
+def test_light_commands_import_nothing_heavy() -> None:
+    code = """
+import sys
+import flows.cli, flows.launch, flows.ask, flows.demo
+heavy = {"prefect", "torch", "diffusers", "transformers", "bpy", "great_expectations", "trimesh", "pandas", "matplotlib"}
+print(sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_package_inits_are_empty() -> None:
+    full = [
+        path
+        for layer in ("flows", "tasks", "models", "storage")
+        for path in (ROOT / layer).rglob("__init__.py")
+        if path.stat().st_size
+    ]
+    assert not full
+
+
+def test_no_flow_bears_the_name_of_a_top_level_package() -> None:
+    import importlib.util
+
+    names = [path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__"]
+    code = "import importlib.util, sys; print([name for name in sys.argv[1:] if importlib.util.find_spec(name)])"
+    shadowed = subprocess.run([sys.executable, "-I", "-c", code, *names], capture_output=True, text=True, check=True)
+    assert importlib.util.find_spec("flows")
+    assert shadowed.stdout.strip() == "[]"
