@@ -19,7 +19,6 @@ from prefect import task
 from prefect.tasks import exponential_backoff
 
 from models.render import spec as render_spec
-from models.sample import ViewId
 from storage.artifacts import Record
 from storage.images import to_png
 from storage.keys import plain
@@ -31,11 +30,13 @@ from tasks.recipe import Recipe
 from tasks.shard import Finished, ShardReport, fill
 
 if TYPE_CHECKING:
-    from models.render.pool import RenderedView, RendererDied, RenderFailure, RenderPool
+    from models.render.pool import Casualty, RenderedView, RendererDied, RenderFailure, RenderPool
 
 log = logging.getLogger("dst")
 
 RETRIES = 3
+TRIES = {"renderer_killed": RETRIES + 1, "mesh_timeout": 2}
+"""How often a CAD model may take the renderer with it before its views become rows with that reason; a hang costs minutes."""
 _lock = threading.Lock()
 _pool: RenderPool | None = None
 _deaths: Counter[str] = Counter()
@@ -74,9 +75,14 @@ def render(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
             for outcome in pool.map(jobs):
                 yield _finished(recipe, by_view[outcome.view], outcome, pool)
         except RendererDied as death:
-            yield from _given_up(recipe, by_view, death)
             log.warning("render  %s  %s", shard, death)
-            raise
+            hopeless = _hopeless(death)
+            for casualty in hopeless:
+                for view in casualty.views:
+                    planned = by_view[view]
+                    yield _record(recipe, planned, outcome="failed", reason=casualty.reason, detail=casualty.detail), {}
+            if len(hopeless) < len(death.casualties):
+                raise
 
     return fill("render", shard, settings.store, make)
 
@@ -121,10 +127,8 @@ def _finished(recipe: Recipe, planned: Planned, outcome: RenderedView | RenderFa
     return _record(recipe, planned, values=outcome.annotation, runtime=runtime), files
 
 
-def _given_up(recipe: Recipe, by_view: dict[ViewId, Planned], death: RendererDied) -> Iterator[Finished]:
-    """Yield rows for views whose CAD model has taken the renderer with it at every try; the others are worth another."""
-    for casualty in death.casualties:
-        _deaths[str(casualty.glb)] += 1
-        if _deaths[str(casualty.glb)] > RETRIES:
-            for view in casualty.views:
-                yield _record(recipe, by_view[view], outcome="failed", reason=casualty.reason, detail=casualty.detail), {}
+def _hopeless(death: RendererDied) -> list[Casualty]:
+    """Return those whose CAD model has taken the renderer with it at every try; the others are worth another."""
+    for glb in {casualty.glb for casualty in death.casualties}:
+        _deaths[str(glb)] += 1
+    return [casualty for casualty in death.casualties if _deaths[str(casualty.glb)] >= TRIES[casualty.reason]]

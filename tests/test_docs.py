@@ -1,4 +1,4 @@
-"""Documents that can fail: commands exist and have help, paths exist, the printed tree is the disk's, light commands stay light."""
+"""Documents that can fail: commands exist and have help, paths exist, the printed tree is the disk's."""
 
 from __future__ import annotations
 

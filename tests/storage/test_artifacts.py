@@ -77,7 +77,8 @@ from storage.keys import artifact_key
 store = ArtifactStore({str(store.root)!r})
 for i in itertools.count():
     key = artifact_key("edge", 1, {{}}, {{"i": i}})
-    store.put(Record(key=key, stage="edge", version=1, spec={{}}, inputs={{"i": i}}), {{"a.bin": bytes(200_000), "b.bin": b"x" * 100_000}})
+    record = Record(key=key, stage="edge", version=1, spec={{}}, inputs={{"i": i}})
+    store.put(record, {{"a.bin": bytes(200_000), "b.bin": b"x" * 100_000}})
 """
     for pause in (0.25, 0.31, 0.37, 0.43, 0.5):
         writer = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
@@ -100,12 +101,14 @@ def test_a_full_disk_is_one_clear_line_and_leaves_what_was_there(tmp_path: Path)
     code = f"""
 from storage.artifacts import ArtifactStore, Record, StoreFull
 store = ArtifactStore({str(tmp_path)!r})
-put = lambda name, size: store.put(Record(key=name * 64, stage="edge", version=1, spec={{}}, inputs={{}}), {{"a.bin": bytes(size)}})
+def put(name, size):
+    store.put(Record(key=name * 64, stage="edge", version=1, spec={{}}, inputs={{}}), {{"a.bin": bytes(size)}})
 put("a", 1000)
 try:
     put("b", 1_000_000)
 except StoreFull as error:
-    print(str(error).count("\\n"), store.has("edge", "a" * 64), store.has("edge", "b" * 64), len(list((store.root / ".unfinished").iterdir())))
+    left = len(list((store.root / ".unfinished").iterdir()))
+    print(str(error).count("\\n"), store.has("edge", "a" * 64), store.has("edge", "b" * 64), left)
 """
     mount = 'mount -t tmpfs -o size=300k tmpfs "$0" && exec "$1" -c "$2"'
     command = ["unshare", "--map-root-user", "--mount", "bash", "-c", mount, str(tmp_path), sys.executable, code]
