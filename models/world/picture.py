@@ -150,26 +150,45 @@ def body_parts(solid: geometry.Solid, seen: NDArray[np.int32]) -> NDArray[np.boo
 
 def trace(spec: WorldSpec, placed: Placed) -> Traced | None:
     """Return a view's passes and edge maps, or None where nothing can be drawn (an empty edge map)."""
-    identity, size = placed.identity, spec.resolution
+    identity = placed.identity
     solid, keywords = _model(placed.class_name, placed.cad_seed)
-    renderer = render_spec(spec)
     wanted = sample_view(viewpoint(spec, identity), identity)
-    _, distance, _ = place(wanted, solid.vertices.astype(np.float64), renderer)
-    pose = View(
-        azimuth_deg=wanted.azimuth_deg, elevation_deg=wanted.elevation_deg, inplane_deg=wanted.inplane_deg, distance=distance
+    _, distance, _ = place(wanted, solid.vertices.astype(np.float64), render_spec(spec))
+    pose = dataclasses.replace(wanted, distance=distance)
+    passes = cast(spec, solid, identity, pose)
+    centred = centre_passes(passes, spec.resolution)
+    rgba = neutral(passes, sample_light(LightSpec(), identity, pose), spec.resolution)
+    try:
+        canny = edges(rgba, centred.mask, None, None, None, EdgeSpec(source="canny"))
+        K = intrinsics(render_spec(spec))
+        drawn = edges(rgba, centred.mask, centred.depth, centred.normal, K, EdgeSpec(source="geometry"))
+    except EmptyEdges:
+        return None
+    return Traced(
+        placed=placed,
+        pose=pose,
+        keywords=keywords,
+        passes=passes,
+        mask=centred.mask,
+        depth=centred.depth,
+        normal=centred.normal,
+        neutral=rgba,
+        edge_canny=canny,
+        edge_geometry=drawn,
     )
-    view = geometry.camera(pose.azimuth_deg, pose.elevation_deg, pose.inplane_deg, distance, spec.lens_mm / spec.sensor_mm)
 
-    fine = size * spec.supersampling
+
+def cast(spec: WorldSpec, solid: geometry.Solid, identity: ViewId, pose: View) -> shading.Passes:
+    """Return what an object's picture is shaded from, seen from `pose`; ground and distractors belong to `identity`."""
+    view = geometry.camera(pose.azimuth_deg, pose.elevation_deg, pose.inplane_deg, pose.distance, spec.lens_mm / spec.sensor_mm)
+    fine = spec.resolution * spec.supersampling
     directions = geometry.rays(view, fine)
     hits = geometry.cast(solid, view.centre, directions)
     rows = np.flatnonzero(hits.hit)
     openness = geometry.openness(solid.tracer, hits.position[rows], hits.normal[rows], shading.SPHERE, 0.6)
-    rng = identity.rng("ground")
     bottom, height = float(solid.vertices[:, 2].min()), float(view.centre[2])
     # A camera from below looks over a ground that lies below it.
-    lowered = height - float(rng.uniform(0.12, 0.6))
-    ground_z = min(bottom, lowered)
+    ground_z = min(bottom, height - float(identity.rng("ground").uniform(0.12, 0.6)))
     others = _distractors(spec, identity, pose, ground_z)
     other_hits = None
     if others is not None:
@@ -177,7 +196,7 @@ def trace(spec: WorldSpec, placed: Placed) -> Traced | None:
         both = other_hits.hit & hits.hit
         if (other_hits.distance[both] < hits.distance[both]).any():
             others = other_hits = None
-    passes = shading.Passes(
+    return shading.Passes(
         camera=view,
         size=fine,
         directions=directions,
@@ -191,28 +210,28 @@ def trace(spec: WorldSpec, placed: Placed) -> Traced | None:
         other_hits=other_hits,
     )
 
-    central = geometry.rays(view, size)
-    centre_hits = geometry.cast(solid, view.centre, central)
-    mask = (centre_hits.hit.reshape(size, size) * np.uint8(255)).astype(np.uint8)
-    depth = ((centre_hits.position - view.centre) @ view.rotation[2] * centre_hits.hit).reshape(size, size).astype(np.float32)
-    normal = (centre_hits.normal @ view.rotation.T).reshape(size, size, 3).astype(np.float32)
-    rgba = neutral(passes, sample_light(LightSpec(), identity, pose), size)
-    try:
-        canny = edges(rgba, mask, None, None, None, EdgeSpec(source="canny"))
-        drawn = edges(rgba, mask, depth, normal, intrinsics(renderer), EdgeSpec(source="geometry"))
-    except EmptyEdges:
-        return None
-    return Traced(
-        placed=placed,
-        pose=pose,
-        keywords=keywords,
-        passes=passes,
-        mask=mask,
-        depth=depth,
-        normal=normal,
-        neutral=rgba,
-        edge_canny=canny,
-        edge_geometry=drawn,
+
+@dataclass(frozen=True, kw_only=True)
+class Centred:
+    """What one ray through each pixel's centre meets, as the renderer's passes."""
+
+    mask: NDArray[np.uint8]
+    """(H, W) 0 or 255."""
+    depth: Floats
+    """(H, W) along the optical axis in longest sides, 0 = background."""
+    normal: Floats
+    """(H, W, 3) unit, camera axes, 0 = background."""
+
+
+def centre_passes(passes: shading.Passes, size: int) -> Centred:
+    """Return mask, depth and normals of a view at `size` x `size` pixels."""
+    view = passes.camera
+    hits = geometry.cast(passes.solid, view.centre, geometry.rays(view, size))
+    depth = (hits.position - view.centre) @ view.rotation[2] * hits.hit
+    return Centred(
+        mask=(hits.hit.reshape(size, size) * np.uint8(255)).astype(np.uint8),
+        depth=depth.reshape(size, size).astype(np.float32),
+        normal=(hits.normal @ view.rotation.T).reshape(size, size, 3).astype(np.float32),
     )
 
 

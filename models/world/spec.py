@@ -58,3 +58,18 @@ class WorldSpec:
     def pictures_per_shard(self) -> int:
         """Pictures of one shard."""
         return self.views_per_shard * self.appearances
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedSpec:
+    """Finished renders without diffusion (recipe `render-world`): the paper's baseline of renders with backgrounds."""
+
+    resolution: int = 512
+    """Width and height of the image in pixels."""
+    supersampling: int = 2
+    """Rays along a side of each pixel."""
+    distractor_share: float = 0.15
+    """Share of the views with other objects in the background."""
+
+    def __post_init__(self) -> None:
+        WorldSpec(resolution=self.resolution, supersampling=self.supersampling, distractor_share=self.distractor_share)
