@@ -100,7 +100,7 @@ def test_another_process_makes_the_same_bytes() -> None:
 
 
 def test_naming_the_classes_loads_neither_trimesh_nor_torch() -> None:
-    code = "import sys; from models.cad import parametric as p; p.keywords('car', 0); print(*{'trimesh', 'torch'} & {*sys.modules})"
+    code = "import sys, models.cad.parametric as p; p.keywords('car', 0); print(*{'trimesh', 'torch'} & {*sys.modules})"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert other.stdout.split() == []
 
