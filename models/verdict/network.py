@@ -85,7 +85,10 @@ def _network(backbone: str, outputs: int, generator: torch.Generator) -> torch.n
             answer: torch.Tensor = self.answer(self.body(pictures).pooler_output.flatten(1))
             return answer
 
-    network = Judge()
+    # On the meta device nothing is drawn and nothing is held; each part gets its values below.
+    with torch.device("meta"):
+        network = Judge()
+    network.to_empty(device="cpu")
     with torch.no_grad():
         for part in network.modules():
             if isinstance(part, nn.Conv2d):
@@ -94,6 +97,8 @@ def _network(backbone: str, outputs: int, generator: torch.Generator) -> torch.n
             elif isinstance(part, nn.Linear):
                 part.weight.normal_(0.0, 0.01, generator=generator)
                 part.bias.zero_()
+            elif isinstance(part, nn.BatchNorm2d):
+                part.reset_parameters()
     return network
 
 
