@@ -67,6 +67,7 @@ def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CA
     samples = [_sample(store, rows[i], states[i], size) for i in chosen]
     finite = [(float(row["score"]), state) for row, state in zip(rows, states, strict=True) if _number(row["score"]) is not None]
     verdict = next((row for row in rows if row["verdict_key"]), None)
+    specs = {name: spec for name, spec in (_json(run["recipe_specs"]) or {}).items() if isinstance(spec, dict)}
     rule = _rule(catalog, verdict["verdict_key"]) if verdict else ""
     return RunReport(
         run_id=run_id,
@@ -87,13 +88,19 @@ def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CA
             if _number(row["distance"]) is not None
         ),
         scores=tuple(finite),
+        edge_scores=tuple(
+            (float(row["edge_score"]), state)
+            for row, state in zip(rows, states, strict=True)
+            if _number(row.get("edge_score")) is not None
+        ),
+        edge_threshold=_number(specs.get("verdict", {}).get("min_edge_score")),
         counts=dict(Counter(states)),
         threshold=_number(verdict["threshold"]) if verdict else None,
         rule=rule,
         stages=_stages(rows, _json(run["seconds"]) or {}),
         wall_s=_between(run["started_at"], run["finished_at"]),
         cad_models=_cad_models(catalog, run["class_name"], rows, states, samples),
-        specs={name: spec for name, spec in (_json(run["recipe_specs"]) or {}).items() if isinstance(spec, dict)},
+        specs=specs,
         docs=str(run["docs_path"] or ""),
         provenance=_provenance(run, rows),
     )

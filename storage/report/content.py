@@ -184,6 +184,10 @@ class RunReport:
     """(distance, status) of every sample."""
     scores: tuple[tuple[float, Status], ...] = ()
     """(score, status) of every judged sample."""
+    edge_scores: tuple[tuple[float, Status], ...] = ()
+    """(edge score, status) of every sample that has one."""
+    edge_threshold: float | None = None
+    """Edge scores below it are dropped."""
     counts: dict[str, int] = field(default_factory=dict)
     """status -> number of samples, of all samples."""
     threshold: float | None = None
@@ -221,8 +225,12 @@ class RunReport:
         return [sample for sample in self.samples if sample.status in statuses]
 
     def showcase(self) -> Sample | None:
-        """Return the sample that explains the method best: kept, low score, seen from three quarters and a little above."""
-        complete = [s for s in self.samples if s.render and s.edge and s.image and s.status in ("kept", "unjudged")]
+        """Return the sample that explains the method best: low score, seen from three quarters and a little above.
+
+        A kept one, where there is one; None where no sample has all its pictures.
+        """
+        complete = [s for s in self.samples if s.render and s.edge and s.image]
+        complete = [s for s in complete if s.status in ("kept", "unjudged")] or complete
         if not complete:
             return None
         scores = sorted(s.score for s in complete if s.score is not None)
@@ -240,8 +248,9 @@ class RunReport:
     def varied(self, count: int) -> list[Sample]:
         """Return up to `count` kept samples with an image, from different sides and CAD models, the showcase first."""
         rest = [sample for sample in self.of("kept", "unjudged") if sample.image]
-        first = self.showcase() or next(iter(rest), None)
-        chosen = [first] if first and count else []
+        first = self.showcase()
+        chosen = [first] if first in rest and first and count else rest[: min(count, 1)]
+        first = chosen[0] if chosen else None
         rest = [sample for sample in rest if sample is not first]
 
         def familiar(sample: Sample) -> tuple[int, bool, bool]:

@@ -70,7 +70,8 @@ def render(report: RunReport, home: str = "") -> str:
                 bins=24,
                 ticks=plots.nice_ticks(low, high, 5),
             ),
-            scores=plots.score_histogram(report.scores, report.threshold),
+            scores=plots.score_histogram(report.scores, report.threshold, "pose score: high is suspect"),
+            edge_scores=plots.score_histogram(report.edge_scores, report.edge_threshold, "edge score: low is suspect"),
             longest=max((row.seconds or 0.0 for row in report.stages), default=0.0),
             specs=[(stage, {"text": _pretty(spec), "summary": _summary(spec)}) for stage, spec in report.specs.items()],
             **_frame(),
@@ -178,6 +179,14 @@ def _extrinsics(annotation: Annotation) -> list[list[float]]:
     return [[*row, shift] for row, shift in zip(annotation.R, annotation.t, strict=True)]
 
 
+def _number(value: float | None, digits: int = 2) -> str:
+    """Return a number with so many digits, never -0.00."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
 def _pretty(spec: Any) -> str:
     return json.dumps(spec, indent=2, ensure_ascii=False, sort_keys=isinstance(spec, dict) and len(spec) > 30)
 
@@ -208,6 +217,7 @@ def _environment() -> jinja2.Environment:
         overlay=plots.overlay,
         time_bar=plots.time_bar,
         dial=_dial,
+        number=_number,
         share_bar=plots.share_bar,
         duration=duration,
         extrinsics=_extrinsics,

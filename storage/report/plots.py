@@ -128,29 +128,22 @@ def histogram(
     return _svg(width, height, parts, title, "histogram")
 
 
-def score_histogram(scores: Sequence[tuple[float, Status]], threshold: float | None) -> Markup:
-    """Return the verdict's scores with their threshold, or an empty string without any finite score."""
+def score_histogram(scores: Sequence[tuple[float, Status]], threshold: float | None, title: str) -> Markup:
+    """Return scores with their threshold, or nothing where they do not differ (then nothing was judged)."""
     finite = [(score, status) for score, status in scores if math.isfinite(score)]
-    if not finite:
+    if len({score for score, _ in finite}) < 2:
         return Markup("")
     values = sorted(score for score, _ in finite)
-    # A few scores far out would squeeze all others into one bin: they go into the last one.
-    ends = [values[0], values[int(0.97 * (len(values) - 1))]] + ([threshold * 1.3] if threshold is not None else [])
+    # A few scores far out would squeeze all others into one bin: they go into the outer ones.
+    inner = values[int(0.02 * (len(values) - 1))], values[int(0.97 * (len(values) - 1))]
+    reach = inner[1] - inner[0]
+    ends = [*inner] + ([threshold - 0.15 * reach, threshold + 0.15 * reach] if threshold is not None else [])
     low, high = min(ends), max(ends)
     margin = (high - low) * 0.04 or 0.5
     low, high = low - margin, high + margin
-    ticks = nice_ticks(low, high, 7)
-    return histogram(
-        finite,
-        title="Score of the consistency filter (high is suspect)",
-        low=low,
-        high=high,
-        bins=min(40, max(12, len(finite) // 2)),
-        ticks=ticks,
-        threshold=threshold,
-        width=860,
-        height=210,
-    )
+    bins = min(32, max(12, len(finite) // 2))
+    ticks = nice_ticks(low, high, 5)
+    return histogram(finite, title=title, low=low, high=high, bins=bins, ticks=ticks, threshold=threshold, height=190)
 
 
 def time_bar(seconds: float, longest: float) -> Markup:

@@ -175,7 +175,7 @@ def test_a_score_far_out_does_not_squeeze_the_others_together(made_up_run: RunRe
     from storage.report.plots import score_histogram
 
     near = tuple((i / 20, "kept") for i in range(60))
-    drawn = str(score_histogram((*near, (900.0, "dropped"), (float("inf"), "dropped")), 3.0))
+    drawn = str(score_histogram((*near, (900.0, "dropped"), (float("inf"), "dropped")), 3.0, "score"))
     assert drawn.count('class="bar kept"') > 10
     assert "threshold 3" in drawn
 
@@ -183,3 +183,22 @@ def test_a_score_far_out_does_not_squeeze_the_others_together(made_up_run: RunRe
 def test_the_threshold_stands_between_kept_and_dropped(made_up_run: RunReport, html: str) -> None:
     assert made_up_run.threshold is not None
     assert f"threshold {made_up_run.threshold:.3g}" in html
+
+
+def test_scores_that_do_not_differ_draw_no_plot() -> None:
+    from storage.report.plots import score_histogram
+
+    assert score_histogram(((0.0, "kept"),) * 8, 3.0, "score") == ""
+
+
+def test_a_run_that_keeps_nothing_still_shows_what_it_made(made_up_run: RunReport) -> None:
+    dropped = tuple(dataclasses.replace(s, status="dropped") for s in made_up_run.samples if s.image)
+    page = render(dataclasses.replace(made_up_run, samples=dropped, counts={"dropped": len(dropped)}))
+    assert "No image was kept" in page
+    assert "hero-figure" in page.split("<main>")[0].split("</style>")[1]
+
+
+def test_numbers_are_never_minus_zero() -> None:
+    from storage.report.page import _number
+
+    assert [_number(-0.001), _number(-0.01), _number(None), _number(2.5, 0)] == ["0.00", "-0.01", "–", "2"]

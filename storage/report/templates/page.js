@@ -36,7 +36,7 @@
       shown += on;
     }
     find("#shown").value = shown === cards.length ? `${shown} shown` : `${shown} of ${cards.length} shown`;
-    for (const section of all("#dropped, #failed, #samples")) section.classList.toggle("nothing", !find(".card:not([hidden])", section) && cards.length > 0);
+    for (const section of all("#dropped, #failed, #samples")) section.classList.toggle("nothing", find(".card", section) && !find(".card:not([hidden])", section));
   };
   const sort = () => {
     const name = filters.elements.order.value.replace("-", ""), sign = filters.elements.order.value.startsWith("-") ? -1 : 1;
