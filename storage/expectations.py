@@ -249,6 +249,8 @@ def _told(result: Any) -> tuple[str, bool, str]:
     if outcome.get("unexpected_count"):
         return name, bool(result.success), f"{outcome['unexpected_count']} of {outcome['element_count']} rows"
     found = outcome.get("observed_value")
+    if result.expectation_config.type == "unexpected_rows_expectation":
+        return name, bool(result.success), f"{found} rows" if found else "as promised"
     return name, bool(result.success), f"found {found:g}" if isinstance(found, (int, float)) else "as promised"
 
 

@@ -6,6 +6,7 @@ connections that can't write at all. SQLite (WAL) and Postgres behave the same h
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sqlite3
@@ -73,9 +74,11 @@ class Database:
     def writer(self) -> sa.Engine:
         """The engine that may write."""
         if self.kind == "postgresql":
-            return sa.create_engine(self.url, pool_pre_ping=True)
+            return sa.create_engine(self.url, pool_pre_ping=True, json_serializer=_json_text)
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(self.url, poolclass=sa.pool.NullPool, connect_args={"timeout": WAIT_S})
+        engine = sa.create_engine(
+            self.url, poolclass=sa.pool.NullPool, connect_args={"timeout": WAIT_S}, json_serializer=_json_text
+        )
 
         @event.listens_for(engine, "connect")
         def _connected(connection: sqlite3.Connection, _: object) -> None:
@@ -242,6 +245,6 @@ def _only_reading(action: int, first: str | None, second: str | None, database: 
     return sqlite3.SQLITE_DENY
 
 
-def plain_values(row: Any) -> dict[str, Any]:
-    """Return a row as a dict."""
-    return dict(row._mapping)
+def _json_text(value: Any) -> str:
+    """Return one spelling of a JSON value, whatever order its names came in: rows made again are the same rows."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)

@@ -37,7 +37,7 @@ def query(database: Database, sql: str) -> pd.DataFrame:
     if not words:
         raise QueryError('an empty query; for example: dst sql "SELECT class_name, count(*) FROM samples GROUP BY 1"')
     if words[0] not in _READING:
-        if meant := difflib.get_close_matches(words[0], sorted(_READING), n=1):
+        if meant := difflib.get_close_matches(words[0], sorted(_READING), n=1, cutoff=0.7):
             raise QueryError(f'no query begins with "{words[0]}"; did you mean {meant[0].upper()}?')
         raise QueryError(f"{words[0].upper()} is refused: dst sql only reads (SELECT ..., WITH ..., VALUES ..., EXPLAIN ...)")
     with database.reading() as connection:

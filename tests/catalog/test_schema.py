@@ -1,0 +1,70 @@
+"""Migrations: up from nothing, never down, all or nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from storage.catalog import tables, views
+from storage.catalog.catalog import Catalog
+from storage.catalog.schema import MIGRATIONS
+from tests.catalog import records
+
+
+def test_an_empty_database_is_brought_to_the_schema_of_the_tables(catalog: Catalog) -> None:
+    with catalog.database.reader.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_the_newest_migration_is_the_schema_the_code_names() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_heads() == [tables.SCHEMA]
+
+
+def test_migrating_again_does_nothing(catalog: Catalog) -> None:
+    assert catalog.migrate() is False
+
+
+def test_every_sql_view_answers_from_its_first_day(catalog: Catalog) -> None:
+    for name in views.VIEWS:
+        assert catalog.query(f"SELECT * FROM {name}").empty
+
+
+def test_a_view_that_changed_is_made_anew_and_no_row_is_lost(catalog: Catalog) -> None:
+    catalog.index(records.records(records.cohort("car", 1, 3)))
+    with catalog.database.writing() as connection:
+        connection.execute(sa.text("DROP VIEW samples"))
+        connection.execute(sa.text("CREATE VIEW samples AS SELECT 1 AS old"))
+        connection.execute(sa.text("UPDATE catalog_facts SET value = 'an older text' WHERE name = 'views'"))
+    assert catalog.migrate() is True
+    assert "azimuth_deg" in catalog.query("SELECT * FROM samples").columns
+    assert catalog.query("SELECT count(*) AS n FROM images").n[0] == 3
+
+
+def test_a_half_made_catalog_is_completed(url: str, catalog: Catalog) -> None:
+    with catalog.database.writing() as connection:
+        for name in ("samples",):
+            connection.execute(sa.text(f"DROP VIEW {name}"))
+        for table in reversed(tables.metadata.sorted_tables):
+            table.drop(connection)
+        connection.execute(sa.text("DELETE FROM alembic_version"))
+    assert Catalog(url).migrate() is True
+    assert catalog.classes() == []
+
+
+@pytest.mark.slow
+def test_processes_that_migrate_at_once_all_succeed(url: str, tmp_path: Path) -> None:
+    code = f"from storage.catalog.catalog import Catalog; Catalog({url!r}).migrate()"
+    processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    assert Catalog(url).classes() == []
