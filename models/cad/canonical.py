@@ -17,6 +17,7 @@ from models.cad.bad import BadModel
 from models.cad.glb import write_glb
 from models.cad.normals import contradicting, corner_normals, face_normals, plausible, unit, watertight, weld
 from models.cad.parse import parse
+from models.cad.rows import distinct
 from models.cad.source import Floats, Ints, Material, Part, SourceModel, clean
 from models.cad.spec import CadSpec, resolve_axes
 
@@ -163,7 +164,7 @@ def _shaded(part: Part, model: SourceModel) -> Part:
     first = np.unique(welded, return_index=True)[1]
     smooth, groups = corner_normals(part.points[first], welded[part.faces])
     corners = part.faces.reshape(-1)
-    _, rows, numbers = np.unique(np.stack([corners, groups], axis=1), axis=0, return_index=True, return_inverse=True)
+    rows, numbers = distinct(np.stack([corners, groups], axis=1))
     made = _taken(replace(part, normals=None), corners[rows], numbers.reshape(-1, 3).astype(np.int64))
     return replace(made, normals=smooth[rows])
 

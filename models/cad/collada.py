@@ -17,6 +17,7 @@ import numpy as np
 
 from models.cad.bad import BadModel
 from models.cad.polygons import triangulate
+from models.cad.rows import distinct
 from models.cad.source import Floats, Ints, Material, Part, SourceModel, clean, linear, linear_rgb
 from models.cad.textures import TextureShelf
 
@@ -134,13 +135,15 @@ class _Reader:
         for entry in primitive.sources.get("COLOR", [])[:1]:
             indices = np.asarray(primitive.index, dtype=np.int64)[..., entry[0]]
             color = _source(entry[4].data, indices, columns, 3)
-        distinct, inverse = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
+        corners = np.stack(columns, axis=1)
+        first, inverse = distinct(corners)
+        used = corners[first]
         column = iter(range(1, len(columns)))
-        normals = None if normal is None else normal[distinct[:, next(column)]]
-        texture = None if uv is None else uv[distinct[:, next(column)]] * (1.0, -1.0) + (0.0, 1.0)
-        colors = None if color is None else color[distinct[:, next(column)]]
-        points = vertex[distinct[:, 0]]
-        faces = triangulate(points, inverse.reshape(-1).astype(np.int64), sizes)
+        normals = None if normal is None else normal[used[:, next(column)]]
+        texture = None if uv is None else uv[used[:, next(column)]] * (1.0, -1.0) + (0.0, 1.0)
+        colors = None if color is None else color[used[:, next(column)]]
+        points = vertex[used[:, 0]]
+        faces = triangulate(points, inverse, sizes)
         turn = matrix[:3, :3]
         mirrored = bool(np.linalg.det(turn) < 0)
         if normals is not None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.cad.rows import distinct
 from models.cad.source import Floats, Ints
 
 CREASE_DEG = 40.0
@@ -18,7 +19,7 @@ CREASE_DEG = 40.0
 def weld(points: Floats, tolerance: float = 1e-6) -> Ints:
     """Return for each point the number of its place; points closer than about `tolerance` share one."""
     rounded = np.round(points / tolerance).astype(np.int64)
-    return np.unique(rounded, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return distinct(rounded)[1]
 
 
 def face_normals(points: Floats, faces: Ints) -> Floats:

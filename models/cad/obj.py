@@ -14,6 +14,7 @@ import numpy as np
 from models.cad.bad import BadModel
 from models.cad.polygons import triangulate
 from models.cad.references import MTL_MAPS, mtl_libraries, mtl_map_name, text_of
+from models.cad.rows import distinct
 from models.cad.source import Floats, Material, Part, SourceModel, clean, linear, linear_rgb
 from models.cad.textures import TextureShelf
 
@@ -108,19 +109,19 @@ def read_obj(path: Path, max_faces: int) -> SourceModel:
     model.materials = list(materials.values())
     for group in groups.values():
         polygons = table[np.array(group.corners, dtype=np.int64)]
-        distinct, inverse = np.unique(polygons, axis=0, return_inverse=True)
-        inverse = inverse.reshape(-1)
-        has_uv = bool((distinct[:, 1] >= 0).all()) and len(uv) > 0
-        has_normals = bool((distinct[:, 2] >= 0).all()) and len(normals) > 0
-        own = points[distinct[:, 0]]
+        first, inverse = distinct(polygons)
+        used = polygons[first]
+        has_uv = bool((used[:, 1] >= 0).all()) and len(uv) > 0
+        has_normals = bool((used[:, 2] >= 0).all()) and len(normals) > 0
+        own = points[used[:, 0]]
         model.parts.append(
             Part(
                 name=clean(group.name),
                 points=own,
                 faces=triangulate(own, inverse, np.array(group.sizes, dtype=np.int64)),
-                normals=normals[distinct[:, 2]] if has_normals else None,
-                uv=(uv[distinct[:, 1]] * (1.0, -1.0) + (0.0, 1.0)) if has_uv else None,
-                colors=None if colors is None else colors[distinct[:, 0]],
+                normals=normals[used[:, 2]] if has_normals else None,
+                uv=(uv[used[:, 1]] * (1.0, -1.0) + (0.0, 1.0)) if has_uv else None,
+                colors=None if colors is None else colors[used[:, 0]],
                 material=order.get(group.material) if group.material is not None else None,
             )
         )

@@ -75,7 +75,9 @@ def write_stl(path: Path, up: str = "+z", front: str = "-y", text: bool = False)
     corners = turned(points, up, front)[triangles(quads)].astype("<f4")
     if text:
         facets = [
-            "facet normal 0 0 0\nouter loop\n" + "".join("vertex %f %f %f\n" % tuple(p) for p in c) + "endloop\nendfacet"
+            "facet normal 0 0 0\nouter loop\n"
+            + "".join("vertex {:f} {:f} {:f}\n".format(*tuple(p)) for p in c)
+            + "endloop\nendfacet"
             for c in corners
         ]
         path.write_text("solid wedge\n" + "\n".join(facets) + "\nendsolid wedge\n")

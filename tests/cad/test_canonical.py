@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from models.cad.canonical import canonicalise, rotation
-from models.cad.spec import AXES, CadSpec, resolve_axes
+from models.cad.spec import AXES, VERSION, CadSpec, resolve_axes
 from tests.cad import makers
 
 WRITERS: dict[str, Callable[[Path], Path]] = {
@@ -45,6 +46,15 @@ def test_a_shape_has_the_same_canonical_form_in_every_format(name: str, tmp_path
 def test_the_same_file_gives_the_same_bytes(name: str, tmp_path: Path) -> None:
     path = WRITERS[name](tmp_path / name)
     assert canonicalise(path, CadSpec()).glb == canonicalise(path, CadSpec()).glb
+
+
+GOLDEN = (1, "b5c7b97421331b8d6f9ab22fae56cb7e191495e53f40b71acf8238727ba21dbd")
+"""The cad stage's VERSION, and what it makes of the wedge as OBJ."""
+
+
+def test_other_bytes_for_the_same_file_mean_another_version(tmp_path: Path) -> None:
+    made = canonicalise(makers.write_obj(tmp_path / "wedge.obj"), CadSpec())
+    assert (VERSION, hashlib.sha256(made.glb).hexdigest()) == GOLDEN, "raise VERSION in models/cad/spec.py, then write both here"
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -105,7 +115,7 @@ def test_units_and_place_do_not_matter(tmp_path: Path) -> None:
     text = path.read_text().splitlines()
     faces = [line for line in text if line[0] == "f"]
     (tmp_path / "b.obj").write_text(
-        "\n".join([*("v %r %r %r" % tuple(p) for p in far.tolist()), *(f.replace("/", "//") for f in faces)])
+        "\n".join([*("v {!r} {!r} {!r}".format(*tuple(p)) for p in far.tolist()), *(f.replace("/", "//") for f in faces)])
     )
     (tmp_path / "b.obj").write_text((tmp_path / "b.obj").read_text().replace("//", "/"))
     one = makers.canonical_points(canonicalise(path, CadSpec()).glb)
@@ -129,7 +139,9 @@ def test_faces_wound_against_their_normals_are_turned_and_none_is_lost(tmp_path:
     points, quads = makers.wedge()
     centres = points[quads].mean(axis=1)
     bodies = np.repeat(points.reshape(3, 8, 3).mean(axis=1), 6, axis=0)
-    lines = ["v %f %f %f" % tuple(p) for p in points] + ["vn %f %f %f" % tuple(n) for n in centres - bodies]
+    lines = ["v {:f} {:f} {:f}".format(*tuple(p)) for p in points] + [
+        "vn {:f} {:f} {:f}".format(*tuple(n)) for n in centres - bodies
+    ]
     for i, quad in enumerate(quads):
         wound = quad[::-1] if i % 3 == 0 else quad
         lines.append("f " + " ".join(f"{corner + 1}//{i + 1}" for corner in wound))

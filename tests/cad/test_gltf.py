@@ -23,7 +23,10 @@ def test_animations_cameras_and_lights_are_dropped(tmp_path: Path) -> None:
     times, turns = maker.array(np.array([0, 1], np.float32), "SCALAR"), maker.array(np.eye(4, dtype=np.float32)[:2], "VEC4")
     maker.json |= {
         "animations": [
-            {"channels": [{"sampler": 0, "target": {"node": 0, "path": "rotation"}}], "samplers": [{"input": times, "output": turns}]}
+            {
+                "channels": [{"sampler": 0, "target": {"node": 0, "path": "rotation"}}],
+                "samplers": [{"input": times, "output": turns}],
+            }
         ],
         "cameras": [{"type": "perspective", "perspective": {"yfov": 1, "znear": 0.1}}],
         "nodes": [{"mesh": 0, "children": [1, 2, 3]}, {"camera": 0, "translation": [99, 0, 0]}, {"name": "empty"},
