@@ -113,14 +113,18 @@ def solid(scene: Any) -> Solid:
 
 
 def surface(mesh: Any) -> tuple[tuple[float, float, float], float, float]:
-    """Return (linear RGB, metallic, roughness) of a trimesh mesh; 0.5 grey where it has no such material."""
+    """Return (linear RGB, metallic, roughness) of a trimesh mesh; a texture counts by its mean, no material is 0.5 grey."""
     material = getattr(mesh.visual, "material", None)
     factor = getattr(material, "baseColorFactor", None)
-    if factor is None:
+    texture = getattr(material, "baseColorTexture", None)
+    if factor is None and texture is None:
         return (0.5, 0.5, 0.5), 0.0, 0.5
-    values = np.asarray(factor, np.float64)
-    if np.issubdtype(np.asarray(factor).dtype, np.integer):
+    values = np.ones(4) if factor is None else np.asarray(factor, np.float64)
+    if factor is not None and np.issubdtype(np.asarray(factor).dtype, np.integer):
         values = values / 255.0
+    if texture is not None:
+        srgb = np.asarray(texture.convert("RGB").resize((16, 16)), np.float64) / 255.0
+        values[:3] *= np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).mean(axis=(0, 1))
     metal, rough = getattr(material, "metallicFactor", None), getattr(material, "roughnessFactor", None)
     colour = (float(values[0]), float(values[1]), float(values[2]))
     return colour, 0.0 if metal is None else float(metal), 0.5 if rough is None else float(rough)

@@ -39,14 +39,14 @@ def test_the_colour_word_is_the_dominating_colour_of_painted_objects_at_noon(vie
     right, wrong = 0, []
     chromatic = [name for name in vocabulary.COLOURS if name not in ("black", "white", "grey")]
     for i, view in enumerate(views):
-        for j in range(4):
-            colour = chromatic[(i + 3 * j) % len(chromatic)]
+        for j in range(2):
+            colour = chromatic[(i + 4 * j) % len(chromatic)]
             made = paint(view, j, {"colour": colour, "material": "painted", "scene": "grass", "light": "noon"})
             named = _named(made.rgb, view.mask)
             right += named == colour
             if named != colour:
                 wrong.append((view.placed.class_name, view.placed.cad_seed, colour, named))
-    assert right >= 0.9 * 4 * len(views), wrong
+    assert right >= 0.9 * 2 * len(views), wrong
 
 
 def test_captions_say_the_words_and_no_others(views: list[Traced]) -> None:
