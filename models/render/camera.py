@@ -80,6 +80,18 @@ def fitting_distance(points: Matrix, R: Matrix, spec: RenderSpec) -> float:
     return float(max(needed.max(), (NEAR - seen[:, 2]).max()))
 
 
+def region(camera: Camera, points: Matrix, border: int = 8) -> tuple[int, int, int, int]:
+    """Return the part of the image (x0, y0, x1, y1, ends excluded) that holds every point (N, 3), and `border` pixels around."""
+    if camera.see(points)[:, 2].min() < NEAR:
+        # What reaches behind the camera may show anywhere.
+        return 0, 0, camera.width, camera.height
+    pixels = camera.project(points)
+    low, high = np.floor(pixels.min(axis=0)).astype(int) - border, np.ceil(pixels.max(axis=0)).astype(int) + border + 1
+    x0, y0 = np.clip(low, 0, [camera.width - 1, camera.height - 1]).tolist()
+    x1, y1 = np.clip(high, [x0 + 1, y0 + 1], [camera.width, camera.height]).tolist()
+    return x0, y0, x1, y1
+
+
 def place(view: View, points: Matrix, spec: RenderSpec) -> tuple[Camera, float, bool]:
     """Return the camera of `view` on an object with vertices `points` (N, 3), its distance, and whether it was moved back."""
     R = rotation(view)

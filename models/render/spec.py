@@ -59,9 +59,9 @@ class ViewpointSpec:
             raise ValueError(f"polar_sd_deg is {self.polar_sd_deg:g}: it must be above 0")
         if self.polar == "normal" and not self.polar_range_deg[0] <= self.polar_mean_deg <= self.polar_range_deg[1]:
             raise ValueError(f"polar_mean_deg is {self.polar_mean_deg:g}, outside polar_range_deg {self.polar_range_deg}")
-        if self.distance_sd < 0 or not self.distance_range[0] <= 0 <= self.distance_range[1]:
+        if not self.distance_sd >= 0 or not self.distance_range[0] <= 0 <= self.distance_range[1]:
             raise ValueError("distance_sd must not be negative and distance_range must enclose 0")
-        if self.distance + self.distance_range[0] < 0.1:
+        if not self.distance + self.distance_range[0] >= 0.1:
             raise ValueError(f"distance {self.distance:g} with range {self.distance_range} puts the camera inside the object")
 
     @classmethod

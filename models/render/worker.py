@@ -10,9 +10,11 @@ Runs as `python -m models.render.worker SCRATCH DEVICE THREADS`; models.render.p
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
+import shutil
 import sys
 import threading
 import time
@@ -23,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.render.annotation import annotate, normal_picture
-from models.render.camera import Camera, Matrix, place
+from models.render.camera import Camera, Matrix, place, region
 from models.render.light import sample_light
 from models.render.spec import LightSpec, RenderSpec, ViewpointSpec
 from models.render.viewpoint import sample_view
@@ -35,8 +37,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     jobs: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
     scratch, device, threads = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    threading.Thread(target=_read_jobs, args=(jobs, scratch), daemon=True).start()
 
     from models.render import blender
 
@@ -64,10 +66,13 @@ def resident_bytes() -> int:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _read_jobs(jobs: queue.SimpleQueue[str]) -> None:
+def _read_jobs(jobs: queue.SimpleQueue[str], scratch: Path) -> None:
     for line in sys.stdin:
         jobs.put(line)
-    # The parent closed the pipe or died: nobody will take what is being rendered.
+    # The parent closed the pipe or died: nobody will take what is being rendered, or clear it from memory.
+    shutil.rmtree(scratch, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        scratch.parent.rmdir()
     os._exit(0)
 
 
@@ -103,7 +108,7 @@ def _render_view(
     light = sample_light(spec.light, view_id, view)
     camera, distance, moved_back = place(view, vertices, spec)
     scene.light(light)
-    passes = scene.render(camera)
+    passes = scene.render(camera, region(camera, vertices))
     mask = np.where(passes.index > 0, np.uint8(255), np.uint8(0))
     if not mask.any():
         _say(answers, {"view": number, "reason": "empty_mask", "detail": "no pixel of the view shows the object"})
@@ -122,11 +127,12 @@ def _render_view(
 
 def straight_rgba(combined: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return 8-bit sRGB with straight alpha (H, W, 4) of linear RGB premultiplied by alpha."""
-    alpha = np.clip(combined[..., 3:], 0, 1)
-    linear = np.clip(combined[..., :3] / np.maximum(alpha, 1e-6), 0, 1)
+    levels = np.zeros(combined.shape, np.uint8)
+    seen = combined[..., 3] > 0
+    alpha = np.clip(combined[seen, 3:], 0, 1)
+    linear = np.clip(combined[seen, :3] / np.maximum(alpha, 1e-6), 0, 1)
     encoded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.power(linear, 1 / 2.4) - 0.055)
-    rgba = np.concatenate([np.where(alpha > 0, encoded, 0), alpha], axis=-1)
-    levels: NDArray[np.uint8] = np.rint(rgba * 255).astype(np.uint8)
+    levels[seen] = np.rint(np.concatenate([encoded, alpha], axis=-1) * 255).astype(np.uint8)
     return levels
 
 
