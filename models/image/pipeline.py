@@ -225,4 +225,9 @@ def _scheduler(spec: ImageSpec, saved: Any) -> Any:
         "dpmpp_2m": "DPMSolverMultistepScheduler",
         "unipc": "UniPCMultistepScheduler",
     }[spec.scheduler]
-    return getattr(diffusers, name).from_config(saved.config)
+    made = getattr(diffusers, name).from_config(saved.config)
+    if spec.scheduler == "ddim" and float(made.alphas_cumprod[-1]) == 0.0:
+        # A schedule that ends in pure noise leaves DDIM with eta 1 the root of a rounding error, and so NaN; the smallest signal
+        # avoids it, as diffusers' Euler schedulers do.
+        made.alphas_cumprod[-1] = 2.0**-24
+    return made

@@ -21,7 +21,7 @@ from models.training.tasks import Job
 SPECS: dict[Stage, TrainingSpec] = {
     "autoencoder": TrainingSpec(stage="autoencoder", learning_rate=2e-3, optimiser="muon"),
     "base": TrainingSpec(stage="base", learning_rate=2e-3, optimiser="muon"),
-    "control": TrainingSpec(stage="control", learning_rate=2e-3, optimiser="muon", text_dropout=0.2),
+    "control": TrainingSpec(stage="control", learning_rate=2e-3, optimiser="muon", text_dropout=0.15, ema=0.996),
 }
 """The settings that made the embedded weights."""
 

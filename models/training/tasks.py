@@ -135,12 +135,16 @@ class AutoencoderTask(Task):
         # A window of a quarter of the picture: the same lesson at a quarter of the cost.
         cells = latents.shape[-1]
         window = max(1, cells // 2)
-        y, x = (int(rng.integers(cells - window + 1)) for _ in range(2))
+        # Drawn beyond the picture and moved back, so that its borders come often enough.
+        y, x = (int(np.clip(rng.integers(-2, cells - window + 3), 0, cells - window)) for _ in range(2))
         latents = latents[:, :, y : y + window, x : x + window].to(self.device, self.low, memory_format=torch.channels_last)
         true = true[:, :, 8 * y : 8 * (y + window), 8 * x : 8 * (x + window)]
         made = self.vae.decoder(latents).float()
-        # The window's border lacks its neighbours; it is seen, but not judged.
-        return autoencoder.reconstruction_loss(made[:, :, 4:-4, 4:-4], true[:, :, 4:-4, 4:-4]) / workers
+        # A window's side within the picture lacks its neighbours: it is seen, but not judged.
+        top, left = (0 if start == 0 else 4 for start in (y, x))
+        bottom, right = (8 * window if start == cells - window else 8 * window - 4 for start in (y, x))
+        judged = (slice(None), slice(None), slice(top, bottom), slice(left, right))
+        return autoencoder.reconstruction_loss(made[judged], true[judged]) / workers
 
 
 class _LatentTask(Task):
