@@ -43,7 +43,7 @@ class EdgeSpec:
     """geometry: a step in depth of more than this, in longest sides and beyond the surface's own slope, is a line."""
     crease_deg: float = 22.0
     """geometry: normals that turn by more than this within two pixels, and faster than around them, make a line."""
-    shortest: float = 0.02
+    shortest: float = 0.04
     """geometry: lines shorter than this share of the picture's width are specks and are left out."""
 
     def __post_init__(self) -> None:

@@ -81,11 +81,13 @@ class Verdicts:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one mapping of JSON types for each image, for verdicts.json and the catalog."""
-        edge = [None] * len(self.scores) if self.edge_scores is None else [round(float(v), 4) for v in self.edge_scores]
+        measured = np.full(len(self.scores), np.nan) if self.edge_scores is None else self.edge_scores
+        edge = [None if np.isnan(value) else round(float(value), 4) for value in measured]
         return [
             {
                 "score": round(float(self.scores[i]), 4),
                 **{f"{head}_score": round(float(self.head_scores[i, h]), 4) for h, head in enumerate(HEADS)},
+                **{f"{head}_loss": round(float(self.cross_entropy[i, h]), 4) for h, head in enumerate(HEADS)},
                 "disagreement": round(float(self.disagreement[i]), 4),
                 "edge_score": edge[i],
                 "fold": int(self.fold[i]),

@@ -154,10 +154,12 @@ def test_lost_edges_are_a_reason_of_their_own_and_no_lines_are_none() -> None:
 def test_the_summary_counts_reasons_and_is_json(few: Set) -> None:
     edge_scores = np.full(len(few[0]), 0.9)
     edge_scores[:4] = 0.0
+    edge_scores[5] = np.nan
     judged = score(*few, VerdictSpec(threshold=99.0), edge_scores=edge_scores)
     summary = json.loads(json.dumps(judged.summary()))
     assert (summary["kept"], summary["dropped"], summary["reasons"]) == (len(few[0]) - 4, 4, {EDGES_LOST: 4})
-    assert judged.rows()[0]["edge_score"] == 0.0
+    rows = json.loads(json.dumps(judged.rows(), allow_nan=False))
+    assert (rows[0]["edge_score"], rows[0]["reason"], rows[5]["edge_score"]) == (0.0, EDGES_LOST, None)
 
 
 def test_a_cad_model_that_contradicts_the_others_as_a_whole_shows_in_its_fold() -> None:
