@@ -81,20 +81,15 @@ def canonicalise(path: Path, spec: CadSpec, max_faces: int = 2_000_000) -> Canon
     parts = [replace(part, points=(part.points - (low / 2 + high / 2)) / longest @ turn.T) for part in parts]
     parts = [replace(part, normals=None if part.normals is None else part.normals @ turn.T) for part in parts]
 
-    everything = np.concatenate([part.points for part in parts])
-    offsets = np.cumsum([0, *(len(part.points) for part in parts[:-1])])
-    places = weld(everything)
-    joined = places[np.concatenate([part.faces + offset for part, offset in zip(parts, offsets)])]
+    parts = _single(parts, model)
+    places, joined = _welded(parts)
     facts: dict[str, Any] = {
         "source_name": clean(path.name),
         "faces": int(sum(len(part.faces) for part in parts)),
         "vertices": int(places.max()) + 1,
         "extents": [float(e) for e in extents],
         "watertight": watertight(joined),
-        "textured": any(
-            part.uv is not None and part.material is not None and model.materials[part.material].base_texture is not None
-            for part in parts
-        ),
+        "textured": any(_textured(part, model) for part in parts),
         "up": up,
         "front": front,
         "canonical_from_source": matrix.tolist(),
@@ -113,6 +108,36 @@ def canonicalise(path: Path, spec: CadSpec, max_faces: int = 2_000_000) -> Canon
         for part in parts
     ]
     return CanonicalModel(glb=write_glb(turned, materials), canonical_from_source=matrix, facts=facts)
+
+
+def _welded(parts: list[Part]) -> tuple[Ints, Ints]:
+    """Return the place of every vertex, and all faces as places."""
+    places = weld(np.concatenate([part.points for part in parts]))
+    offsets = np.cumsum([0, *(len(part.points) for part in parts[:-1])])
+    return places, places[np.concatenate([part.faces + offset for part, offset in zip(parts, offsets)])]
+
+
+def _single(parts: list[Part], model: SourceModel) -> list[Part]:
+    """Keep one of each set of faces with the same three corners, a textured one if there is one.
+
+    SketchUp writes each face twice, once for either side. Faces that lie in each other shadow each other: they render black.
+    """
+    _, joined = _welded(parts)
+    plain = np.repeat([not _textured(part, model) for part in parts], [len(part.faces) for part in parts])
+    order = np.argsort(plain, kind="stable")
+    first, _ = distinct(np.sort(joined, axis=1)[order])
+    if len(first) == len(joined):
+        return parts
+    keep = np.zeros(len(joined), dtype=np.bool_)
+    keep[order[first]] = True
+    model.warn("doubled_faces", f"{len(joined) - len(first)} faces lay in others with the same corners; one of each was kept")
+    kept = np.split(keep, np.cumsum([len(part.faces) for part in parts])[:-1])
+    single = [_compact(replace(part, faces=part.faces[own])) for part, own in zip(parts, kept)]
+    return [part for part in single if len(part.faces)]
+
+
+def _textured(part: Part, model: SourceModel) -> bool:
+    return part.uv is not None and part.material is not None and model.materials[part.material].base_texture is not None
 
 
 def _sound(part: Part, model: SourceModel) -> Part:

@@ -134,23 +134,24 @@ def write_dae(path: Path, declared: str = "Z_UP", texture: str | None = None) ->
     path.write_text(f"""<?xml version="1.0" encoding="utf-8"?>
 <COLLADA xmlns="http://www.collada.org/2005/11/COLLADASchema" version="1.4.1">
 <asset><unit meter="0.01" name="cm"/><up_axis>{declared}</up_axis></asset>{image}
-<library_effects><effect id="e"><profile_COMMON>{params}<technique sid="t"><lambert><diffuse>{color}</diffuse></lambert></technique>
-</profile_COMMON></effect></library_effects>
+<library_effects><effect id="e"><profile_COMMON>{params}<technique sid="t">
+<lambert><diffuse>{color}</diffuse></lambert></technique></profile_COMMON></effect></library_effects>
 <library_materials><material id="m" name="paint"><instance_effect url="#e"/></material></library_materials>
 <library_geometries><geometry id="g"><mesh>
 <source id="p"><float_array id="pa" count="{points.size}">{" ".join(map(str, points.reshape(-1)))}</float_array>
-<technique_common><accessor source="#pa" count="{len(points)}" stride="3"><param name="X" type="float"/><param name="Y" type="float"/>
-<param name="Z" type="float"/></accessor></technique_common></source>
+<technique_common><accessor source="#pa" count="{len(points)}" stride="3"><param name="X" type="float"/>
+<param name="Y" type="float"/><param name="Z" type="float"/></accessor></technique_common></source>
 <source id="u"><float_array id="ua" count="8">0 0 1 0 1 1 0 1</float_array>
-<technique_common><accessor source="#ua" count="4" stride="2"><param name="S" type="float"/><param name="T" type="float"/></accessor>
-</technique_common></source>
+<technique_common><accessor source="#ua" count="4" stride="2"><param name="S" type="float"/>
+<param name="T" type="float"/></accessor></technique_common></source>
 <vertices id="v"><input semantic="POSITION" source="#p"/></vertices>
 <polylist material="sym" count="{len(quads)}"><input semantic="VERTEX" source="#v" offset="0"/>
 <input semantic="TEXCOORD" source="#u" offset="1" set="0"/><vcount>{"4 " * len(quads)}</vcount><p>{faces}</p></polylist>
 </mesh></geometry></library_geometries>
 <library_visual_scenes><visual_scene id="vs"><node id="n"><translate>5 6 7</translate><instance_geometry url="#g"><bind_material>
-<technique_common><instance_material symbol="sym" target="#m"><bind_vertex_input semantic="UV" input_semantic="TEXCOORD" input_set="0"/>
-</instance_material></technique_common></bind_material></instance_geometry></node></visual_scene></library_visual_scenes>
+<technique_common><instance_material symbol="sym" target="#m">
+<bind_vertex_input semantic="UV" input_semantic="TEXCOORD" input_set="0"/></instance_material>
+</technique_common></bind_material></instance_geometry></node></visual_scene></library_visual_scenes>
 <scene><instance_visual_scene url="#vs"/></scene></COLLADA>
 """)
     return path

@@ -181,6 +181,22 @@ def test_smooth_surfaces_are_smooth_and_edges_are_sharp(tmp_path: Path) -> None:
         assert len(loaded.vertices) == (642 if smooth else 24)
 
 
+def test_faces_that_lie_in_each_other_are_kept_once_with_their_texture(tmp_path: Path) -> None:
+    (tmp_path / "t.png").write_bytes(makers.picture())
+    path = makers.write_obj(tmp_path / "a.obj", mtl="a.mtl", texture="t.png")
+    points, quads = makers.wedge()
+    backs = ["f " + " ".join(str(corner + 1) for corner in triangle[::-1]) for triangle in makers.triangles(quads)]
+    lines = path.read_text().splitlines()
+    first_face = next(i for i, line in enumerate(lines) if line.startswith("f "))
+    path.write_text("\n".join([*lines[: first_face - 1], *backs, *lines[first_face - 1 :]]))
+    made = canonicalise(path, CadSpec())
+    assert made.facts["faces"] == 2 * len(quads)
+    assert made.facts["watertight"]
+    assert made.facts["textured"]
+    assert made.facts["materials"] == 1
+    assert made.facts["warnings"][0].startswith("doubled_faces")
+
+
 def test_hundreds_of_parts_are_joined_by_material(tmp_path: Path) -> None:
     lines: list[str] = []
     for i in range(200):

