@@ -164,7 +164,7 @@ class Database:
         self.refuse_newer(schema)
         raise CatalogTooOld(
             f"the catalog at {self} is of the older schema {schema} (this code wants {tables.SCHEMA}); "
-            "any command that writes brings it up to date, for example: dst status"
+            "bring it up to date with: dst cad list"
         )
 
     def refuse_newer(self, schema: str | None) -> None:

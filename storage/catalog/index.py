@@ -7,7 +7,7 @@ the mapping can be read, and tested, alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import Table
@@ -211,19 +211,20 @@ def _index_verdict(rows: Rows, item: Record | Artifact, record: Record, key: str
         },
     )
     for verdict in listed:
-        heads: Sequence[Any] = verdict.get("head_scores") or (None,) * 3
         rows.add(
             tables.verdicts,
             {
                 "verdict_key": record.key,
                 "image_key": verdict["image_key"],
                 "score": verdict.get("score"),
-                "score_azimuth": heads[0],
-                "score_elevation": heads[1],
-                "score_inplane": heads[2],
+                "score_azimuth": verdict.get("azimuth_score"),
+                "score_elevation": verdict.get("elevation_score"),
+                "score_inplane": verdict.get("inplane_score"),
                 "disagreement": verdict.get("disagreement"),
+                "edge_score": verdict.get("edge_score"),
                 "fold": verdict.get("fold"),
                 "kept": _bit(verdict.get("kept")),
+                "reason": verdict.get("reason"),
                 "threshold": values.get("threshold"),
             },
         )
@@ -232,7 +233,7 @@ def _index_verdict(rows: Rows, item: Record | Artifact, record: Record, key: str
 def _verdicts(item: Record | Artifact, record: Record) -> list[Row]:
     """Return the verdicts on single images: from the record's values, or from verdicts.json beside it.
 
-    {"image_key", "score", "head_scores": [azimuth, elevation, in-plane], "disagreement", "fold", "kept"} each.
+    Each: image_key, score, azimuth_score, elevation_score, inplane_score, disagreement, edge_score, fold, kept, reason.
     """
     listed = record.values.get("verdicts")
     if listed is None and isinstance(item, Artifact) and "verdicts.json" in record.files:

@@ -45,7 +45,10 @@ def query(database: Database, sql: str) -> pd.DataFrame:
             names, rows = _fetch(database, connection, sql)
         except sa.exc.DBAPIError as error:
             raise QueryError(_explained(database, error)) from error
-    return pd.DataFrame([[_readable(value) for value in row] for row in rows], columns=names)
+    columns = [[_readable(row[i]) for row in rows] for i in range(len(names))]
+    frame = pd.concat([pd.Series(column, dtype=_dtype(column)) for column in columns], axis=1)
+    frame.columns = pd.Index(names)
+    return frame
 
 
 def _fetch(database: Database, connection: sa.Connection, sql: str) -> tuple[list[str], list[Any]]:
@@ -67,6 +70,13 @@ def driver_errors() -> type[Exception]:
     import psycopg
 
     return psycopg.Error
+
+
+def _dtype(column: list[Any]) -> str | None:
+    """Return the pandas type that keeps the values as they are: with a NULL among them, seeds would else become floats."""
+    integers = sum(type(value) is int for value in column)
+    nulls = sum(value is None for value in column)
+    return "Int64" if integers and nulls and integers + nulls == len(column) else None
 
 
 def _readable(value: Any) -> Any:

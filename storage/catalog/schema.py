@@ -27,7 +27,7 @@ def migrate(database: Database) -> bool:
         for name in reversed(views.VIEWS):
             connection.execute(sa.text(f"DROP VIEW IF EXISTS {name}"))
         if schema != tables.SCHEMA:
-            _upgrade(connection)
+            upgrade(connection)
         for name, sql in views.VIEWS.items():
             connection.execute(sa.text(f"CREATE VIEW {name} AS {sql}"))
         connection.execute(sa.delete(tables.facts).where(tables.facts.c.name == "views"))
@@ -35,14 +35,15 @@ def migrate(database: Database) -> bool:
     return True
 
 
-def _upgrade(connection: sa.Connection) -> None:
+def upgrade(connection: sa.Connection, revision: str = "head") -> None:
+    """Run the migrations up to `revision` inside the caller's transaction; views are not touched."""
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _schema(connection: sa.Connection) -> str | None:

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.type_api import TypeEngine
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 """The newest migration: what this code reads and writes."""
 
 metadata = MetaData(
@@ -236,8 +236,10 @@ verdicts = Table(
     Column("score_elevation", Float),
     Column("score_inplane", Float),
     Column("disagreement", Float),
+    Column("edge_score", Float),
     Column("fold", Integer),
     Column("kept", SmallInteger),
+    Column("reason", String(64)),
     Column("threshold", Float),
     Index(None, "image_key"),
 )

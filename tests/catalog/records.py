@@ -128,8 +128,9 @@ def verdict(histories: list[History], class_name: str, threshold: float = 2.0) -
     inputs = {"class_name": class_name, "images": keys}
     listed = [
         {
-            "image_key": key, "score": 3.0 if i % 5 == 0 else 1.0, "head_scores": [1.0, 0.5, 0.25], "disagreement": 0.1,
-            "fold": i % 2, "kept": i % 5 != 0,
+            "image_key": key, "score": 3.0 if i % 5 == 0 else 1.0, "azimuth_score": 1.0, "elevation_score": 0.5,
+            "inplane_score": 0.25, "disagreement": 0.1, "edge_score": 0.9, "fold": i % 2, "kept": i % 5 != 0,
+            "reason": None if i % 5 else "pose_suspect",
         }
         for i, key in enumerate(keys)
     ]  # fmt: skip

@@ -152,3 +152,20 @@ def test_a_closed_catalog_can_be_read_when_nobody_writes(filled: Catalog, tmp_pa
     for left in ("catalog.sqlite-wal", "catalog.sqlite-shm"):
         (tmp_path / left).unlink(missing_ok=True)
     assert filled.query("SELECT count(*) AS n FROM samples").n[0] == 4
+
+
+def test_a_seed_keeps_every_digit_beside_a_sample_without_one(catalog: Catalog) -> None:
+    histories = [records.history("car", 0, 0), records.history("car", 0, 1, fails_at="render")]
+    histories[0].records["image"].values["seed"] = 2**62 + 1
+    catalog.index(records.records(histories))
+    run_id = catalog.start_run(class_name="car", recipe="embedded", recipe_specs={}, samples=2)
+    catalog.set_cohort("car", "embedded", run_id, [history.member() for history in histories])
+    frame = catalog.query("SELECT seed FROM samples ORDER BY view_index")
+    assert int(frame.seed[0]) == 2**62 + 1
+    assert frame.seed.isna().tolist() == [False, True]
+
+
+def test_an_answer_without_rows_has_its_columns(catalog: Catalog) -> None:
+    frame = catalog.query("SELECT sample_id, kept FROM samples")
+    assert frame.empty
+    assert list(frame.columns) == ["sample_id", "kept"]
