@@ -6,6 +6,7 @@ Enters: the networks. Leaves: a folder in diffusers' layout, half precision, saf
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -36,6 +37,7 @@ def save_pipeline(folder: Path, vae: Any, text_encoder: Any, tokenizer: Any, une
     try:
         pipeline.save_pretrained(temporary, safe_serialization=True)
         _write_clip_files(temporary / "tokenizer", tokenizer)
+        _load_as_float32(temporary / "text_encoder" / "config.json")
         card = folder / "README.md"
         if card.is_file():
             shutil.copyfile(card, temporary / "README.md")
@@ -98,3 +100,10 @@ def export_run(run: Path, folder: Path, sizes: networks.NetworkSpec) -> Path:
 def _write_clip_files(folder: Path, tokenizer: Any) -> None:
     """Add vocab.json and merges.txt beside tokenizer.json, for readers that know only CLIP's own two files."""
     tokenizer.backend_tokenizer.model.save(str(folder))
+
+
+def _load_as_float32(path: Path) -> None:
+    """Let transformers load the half-precision file as float32 when nothing else is asked for, as diffusers does with its own."""
+    settings = json.loads(path.read_text())
+    settings["dtype"] = "float32"
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")

@@ -173,7 +173,8 @@ def rate(spec: TrainingSpec, step: int, progress: float) -> float:
 
 def _room(parameter: Any) -> int:
     """Return the parameter's length in the vector: filled up, so that each begins on a cache line."""
-    return -(-parameter.numel() // 64) * 64
+    count: int = parameter.numel()
+    return -(-count // 64) * 64
 
 
 def _view(vector: Any, start: int, parameter: Any) -> Any:

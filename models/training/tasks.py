@@ -147,27 +147,35 @@ class AutoencoderTask(Task):
         return autoencoder.reconstruction_loss(made[judged], true[judged]) / workers
 
 
-class _LatentTask(Task):
+class LatentTask(Task):
     """What base and control share: latents, token ids, text encoder, UNet."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        self.noise = diffusion.Diffusion(networks.scheduler())
         self.latents: list[NDArray[np.float16]] = []
-        self.ids: list[NDArray[np.int16]] = []
-        self.code = code_of(job)
-        self.tokenizer = tokenizer_of(job)
-        size = len(self.tokenizer)
-        self.text = networks.text_encoder(job.networks, size, self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
-        self.unet = networks.unet(job.networks)
+        self.ids: list[NDArray[np.int32]] = []
+        self.load()
         self.empty = text.token_ids(self.tokenizer, [""])[0].numpy()
 
+    def load(self) -> None:
+        """Make the networks and what goes with them."""
+        self.noise = diffusion.Diffusion(networks.scheduler())
+        self.code = code_of(self.job)
+        self.tokenizer = tokenizer_of(self.job)
+        size, start, end = len(self.tokenizer), self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
+        self.text = networks.text_encoder(self.job.networks, size, start, end)
+        self.unet = networks.unet(self.job.networks)
+
+    def encode(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the latents of pictures."""
+        return autoencoder.encode(pictures, self.code)
+
     def take(self, shard: dataset.Shard) -> None:
-        latents = [autoencoder.encode(np.asarray(shard.rgb[i : i + 256]), self.code) for i in range(0, len(shard), 256)]
+        latents = [self.encode(np.asarray(shard.rgb[i : i + 64])) for i in range(0, len(shard), 64)]
         self.latents.append(np.concatenate(latents).astype(np.float16))
         captions = self.pictures.captions(shard)
         ids = text.token_ids(self.tokenizer, [caption for group in captions for caption in group]).numpy()
-        self.ids.append(ids.reshape(len(captions), -1, ids.shape[-1]).astype(np.int16))
+        self.ids.append(ids.reshape(len(captions), -1, ids.shape[-1]).astype(np.int32))
 
     def batch(self, step: int, rank: int, workers: int) -> dict[str, Any]:
         """Return one worker's share of a step: noisy latents, times, targets, token ids, and the indices of its pictures."""
@@ -196,7 +204,7 @@ class _LatentTask(Task):
         }
 
 
-class BaseTask(_LatentTask):
+class BaseTask(LatentTask):
     """Trains the base: text to image."""
 
     def __init__(self, job: Job) -> None:
@@ -211,18 +219,26 @@ class BaseTask(_LatentTask):
         return (said.float() - batch["target"]).square().mean() / workers
 
 
-class ControlTask(_LatentTask):
+class ControlTask(LatentTask):
     """Trains a ControlNet on the locked base."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        read_base(job, self.unet, self.text)
-        self.controlnet = networks.controlnet(self.unet, job.networks.control_channels)
+        self.controlnet = networks.controlnet(self.unet, self.control_channels)
         for module in (self.unet, self.text):
             module.requires_grad_(False).eval()
         for module in (self.unet, self.controlnet):
             plain_attention(module)
         self.trainable = [self.controlnet]
+
+    def load(self) -> None:
+        super().load()
+        read_base(self.job, self.unet, self.text)
+
+    @property
+    def control_channels(self) -> tuple[int, ...]:
+        """Width of the network that brings the edges down to the latent grid."""
+        return self.job.networks.control_channels
 
     def prepare(self) -> None:
         import torch
@@ -250,6 +266,12 @@ class ControlTask(_LatentTask):
 
 def task_of(job: Job) -> Task:
     """Return the task of a job's stage."""
+    if job.base:
+        from models.training.foreign import ForeignControlTask
+
+        if job.spec.stage != "control":
+            raise ValueError(f"on a foreign base only the control is trained, not the {job.spec.stage}")
+        return ForeignControlTask(job)
     kinds: dict[str, type[Task]] = {"autoencoder": AutoencoderTask, "base": BaseTask, "control": ControlTask}
     return kinds[job.spec.stage](job)
 
