@@ -1,0 +1,171 @@
+"""Golden outputs: a stage that gives something else for the same spec must raise its VERSION.
+
+When a test here turns red and the change is meant: raise the stage's VERSION, then `python -m tests.test_versions` writes the
+new golden outputs beside the old version's place.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from models import edge
+from models.cad import spec as cad
+from models.caption import spec as caption
+from models.image import spec as image
+from models.render import spec as render
+from models.sample import SampleId, ViewId
+from models.verdict import spec as verdict
+from storage.keys import digest
+
+GOLDEN = Path(__file__).parent / "golden" / "stages.json"
+
+
+def canonical_glbs() -> list[str]:
+    from models.cad import parametric
+    from models.cad.canonical import canonicalise
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "chair.glb"
+        path.write_bytes(parametric.glb("chair", 7))
+        made = canonicalise(path, cad.CadSpec(up="+z", front="-x"))
+        return [digest(made.glb), *(f"{value:.6f}" for value in np.asarray(made.canonical_from_source).ravel())]
+
+
+def line_drawings() -> list[str]:
+    y, x = np.mgrid[0:96, 0:96]
+    mask = ((np.abs(x - 40) < 25) & (np.abs(y - 50) < 30)).astype(np.uint8) * 255
+    depth = np.where(mask > 0, 1.2 + 0.004 * np.abs(x - 40), 0).astype(np.float32)
+    slope = np.where(x < 40, -0.6, 0.6)
+    normal = np.stack([slope, 0 * slope, -np.sqrt(1 - slope**2)], axis=2)
+    normal_picture = np.where(mask[..., None] > 0, np.rint(normal * 127.5 + 127.5), 0).astype(np.uint8)
+    shade = np.where(x < 40, 15, 180).astype(np.uint8)
+    rgba = np.dstack([shade, shade // 2, shade, mask])
+    K = np.array([[105.0, 0, 47.5], [0, 105.0, 47.5], [0, 0, 1]])
+    drawn = [edge.edges(rgba, mask, depth, normal_picture, K, edge.EdgeSpec(source=source)) for source in edge.SOURCES]
+    return [digest(lines.tobytes()) for lines in drawn]
+
+
+def prompts() -> list[str]:
+    from models.caption.grammar import GrammarCaptioner
+    from models.caption.protocol import CaptionRequest
+
+    captioner = GrammarCaptioner(caption.CaptionSpec())
+    said = []
+    for view in range(6):
+        sample = SampleId(class_name="coffee mug", cad_id="ab" * 32, view_index=view, draw_index=0)
+        request = CaptionRequest(
+            sample=sample,
+            class_name="coffee mug",
+            keywords=("enamel", "large"),
+            azimuth_deg=61.0 * view,
+            elevation_deg=9.0 * view,
+        )
+        said.append(captioner.caption(request).prompt)
+    return said
+
+
+def scores() -> list[str]:
+    from models.verdict.kcf import score
+
+    rng = np.random.default_rng(3)
+    azimuths = rng.uniform(0, 360, 48)
+    pictures = np.zeros((48, 96, 96, 3), np.uint8)
+    for picture, azimuth in zip(pictures, azimuths, strict=True):
+        tip = (int(48 + 35 * np.sin(np.radians(azimuth))), int(48 + 35 * np.cos(np.radians(azimuth))))
+        cv2.line(picture, (48, 48), tip, (200, 160, 90), 9)
+    poses = np.stack([azimuths, 0 * azimuths, 0 * azimuths], axis=1)
+    found = score(pictures, poses, [f"{i % 4}" * 64 for i in range(48)], verdict.VerdictSpec(backbone="hog"))
+    return [f"{value:.1f}" for value in found.scores]
+
+
+def viewpoints() -> list[str]:
+    from models.render.viewpoint import sample_view
+
+    poses = []
+    for strategy in render.STRATEGIES:
+        view = sample_view(
+            render.ViewpointSpec.official(strategy), ViewId(class_name="car", cad_id="cd" * 32, view_index=strategy)
+        )
+        poses.append(f"{view.azimuth_deg:.4f} {view.elevation_deg:.4f} {view.inplane_deg:.4f} {view.distance:.5f}")
+    return poses
+
+
+STAGES: dict[str, tuple[int, Callable[[], list[str]]]] = {
+    "cad": (cad.VERSION, canonical_glbs),
+    "edge": (edge.VERSION, line_drawings),
+    "caption": (caption.VERSION, prompts),
+    "verdict": (verdict.VERSION, scores),
+    "render viewpoints": (render.VERSION, viewpoints),
+}
+
+
+def rendered() -> np.ndarray[Any, Any]:
+    """(3, 16, 16, 4) means of three small renders."""
+    from models.cad import parametric
+    from models.render.pool import RenderedView, RenderPool
+
+    views = [ViewId(class_name="car", cad_id="ef" * 32, view_index=i) for i in range(3)]
+    with tempfile.TemporaryDirectory() as folder, RenderPool(1) as pool:
+        path = Path(folder) / "car.glb"
+        path.write_bytes(parametric.glb("car", 3))
+        made = list(pool.render(path, views, render.RenderSpec(resolution=128, samples=4)))
+    assert all(isinstance(view, RenderedView) for view in made)
+    return np.stack([view.rgba.reshape(16, 8, 16, 8, 4).mean(axis=(1, 3)) for view in made])  # type: ignore[union-attr]
+
+
+def painted() -> np.ndarray[Any, Any]:
+    """(2, 16, 16, 3) means of two images of a small random pipeline."""
+    from models.image.pipeline import ControlNetGenerator, ImageRequest
+    from models.training.export import random_pipeline
+
+    control = np.zeros((64, 64), np.uint8)
+    cv2.circle(control, (32, 32), 20, 255, 1)
+    samples = [SampleId(class_name="car", cad_id="01" * 32, view_index=i, draw_index=0) for i in range(2)]
+    with tempfile.TemporaryDirectory() as folder:
+        spec = image.ImageSpec(model=str(random_pipeline(Path(folder) / "pipeline")), resolution=64, steps=4)
+        generator = ControlNetGenerator(spec, device="cpu", threads=1, batch=2)
+        made = generator.generate([ImageRequest(sample=sample, prompt="a red car", control=control) for sample in samples])
+    return np.stack([picture.rgb.reshape(16, 4, 16, 4, 3).mean(axis=(1, 3)) for picture in made if picture.rgb is not None])
+
+
+PICTURES: dict[str, tuple[int, Callable[[], np.ndarray[Any, Any]]]] = {
+    "render": (render.VERSION, rendered),
+    "image": (image.VERSION, painted),
+}
+
+
+def golden(stage: str, version: int) -> Any:
+    known = json.loads(GOLDEN.read_text())
+    name = f"{stage} {version}"
+    assert name in known, f"{stage} has a new VERSION {version}: write its golden output with python -m tests.test_versions"
+    return known[name]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_gives_what_its_version_gave(stage: str) -> None:
+    version, make = STAGES[stage]
+    assert make() == golden(stage, version), f"{stage} gives something else for the same spec: raise its VERSION"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", PICTURES)
+def test_a_stage_gives_the_pictures_its_version_gave(stage: str) -> None:
+    # Within 2 of 255 in the mean over 8 x 8 pixels: other processors round differently, another light or seed differs by tens.
+    version, make = PICTURES[stage]
+    difference = np.abs(make() - np.array(golden(stage, version)))
+    assert difference.max() < 2, f"{stage} gives other pictures for the same spec: raise its VERSION"
+
+
+if __name__ == "__main__":
+    outputs = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
+    outputs |= {f"{stage} {version}": make() for stage, (version, make) in STAGES.items()}
+    outputs |= {f"{stage} {version}": np.round(make(), 2).tolist() for stage, (version, make) in PICTURES.items()}
+    GOLDEN.write_text(json.dumps(outputs, indent=None, separators=(",", ":")) + "\n")
