@@ -184,7 +184,7 @@ def test_smooth_surfaces_are_smooth_and_edges_are_sharp(tmp_path: Path) -> None:
 def test_faces_that_lie_in_each_other_are_kept_once_with_their_texture(tmp_path: Path) -> None:
     (tmp_path / "t.png").write_bytes(makers.picture())
     path = makers.write_obj(tmp_path / "a.obj", mtl="a.mtl", texture="t.png")
-    points, quads = makers.wedge()
+    _, quads = makers.wedge()
     backs = ["f " + " ".join(str(corner + 1) for corner in triangle[::-1]) for triangle in makers.triangles(quads)]
     lines = path.read_text().splitlines()
     first_face = next(i for i, line in enumerate(lines) if line.startswith("f "))
