@@ -85,7 +85,7 @@ def histogram(
         place = min(max(int((value - low) / (high - low) * bins), 0), bins - 1)
         counts[place][status] = counts[place].get(status, 0) + 1
     top = max((sum(column.values()) for column in counts), default=0) or 1
-    left, right, ceiling, floor = 30.0, width - 10.0, 20.0, height - 24.0
+    left, right, ceiling, floor = 30.0, width - 10.0, 20.0 if threshold is None else 38.0, height - 24.0
     step = (right - left) / bins
     parts: list[Markup] = [_text(left, 12, title, "label")]
     across = _across(low, high, left, right)
@@ -120,11 +120,11 @@ def histogram(
     if threshold is not None and low <= threshold <= high:
         x = across(threshold)
         parts.append(
-            Markup('<line x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}" class="threshold"/>').format(x, ceiling - 4, floor)
+            Markup('<line x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}" class="threshold"/>').format(x, ceiling - 16, floor)
         )
         side = "end" if threshold > (low + high) / 2 else ""
         shift = -5 if side else 5
-        parts.append(_text(x + shift, ceiling + 6, f"threshold {threshold:.3g}", f"threshold-label {side}"))
+        parts.append(_text(x + shift, ceiling - 7, f"threshold {threshold:.3g}", f"threshold-label {side}"))
     return _svg(width, height, parts, title, "histogram")
 
 
@@ -143,7 +143,7 @@ def score_histogram(scores: Sequence[tuple[float, Status]], threshold: float | N
     low, high = low - margin, high + margin
     bins = min(32, max(12, len(finite) // 2))
     ticks = nice_ticks(low, high, 5)
-    return histogram(finite, title=title, low=low, high=high, bins=bins, ticks=ticks, threshold=threshold, height=190)
+    return histogram(finite, title=title, low=low, high=high, bins=bins, ticks=ticks, threshold=threshold, height=200)
 
 
 def time_bar(seconds: float, longest: float) -> Markup:
