@@ -93,7 +93,7 @@ def test_a_samples_pose_is_its_views_pose_whatever_was_drawn_before() -> None:
     assert sample_view(spec, SampleId(class_name="car", cad_id="ab" * 32, view_index=3, draw_index=7).view) == alone
 
 
-def test_poses_are_those_of_version_1() -> None:
+def test_poses_are_those_of_version_2() -> None:
     """Red: the same spec gives other poses. Raise models.render.spec.VERSION, then renew the numbers."""
     view = sample_view(
         dataclasses.replace(ViewpointSpec.official(3), inplane_range_deg=(-10, 10)),
