@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -119,7 +120,10 @@ def doctor() -> None:
 
 
 def _settings(home: Path | None = None) -> Settings:
-    return Settings(home=home) if home else Settings()
+    if home is not None:
+        # Tasks, renderers and readers, in this process and others, all read the same environment.
+        os.environ["DST_HOME"] = str(home)
+    return Settings()
 
 
 def main() -> None:

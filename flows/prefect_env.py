@@ -25,9 +25,10 @@ def prepare(settings: Settings) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         "PREFECT_CLI_PROMPT": "false",
-        # Our own lines go to the terminal and, as extra logger, into the run's log; Prefect's only when they warn.
+        # Our own lines go to the terminal and, as extra logger, into the run's log. Prefect's stay in the run's log: what ends a
+        # run ends the command with one line or a traceback, and need not be said twice.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "dst",
-        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "DO_NOT_TRACK": "1",
         "GX_ANALYTICS_ENABLED": "false",
         "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 TIMEOUT_S = 300.0
 MEMORY_BYTES = 6 * 2**30
 
+OUT_OF_MEMORY = ("MemoryError", "Unable to allocate", "failed to map segment", "Cannot allocate memory")
+"""How a worker's last line says that its address space was too small: Python's way, numpy's, and the loader's of a library."""
+
 PASSING = ("took_too_long", "out_of_memory", "reader_died", "reader_failed", "too_many_faces")
 """Reasons that depend on the machine, the settings or this code: worth another try when a person asks for one."""
 
@@ -79,7 +82,7 @@ def _collect(folder: Path, path: Path, code: int, complaint: str, memory_bytes: 
     except FileNotFoundError:
         lines = [line for line in complaint.splitlines() if line.strip()]
         last = lines[-1] if lines else ""
-        if "MemoryError" in last or "Unable to allocate" in last:
+        if any(sign in last for sign in OUT_OF_MEMORY):
             limit = f"{memory_bytes / 2**30:.1f} GiB"
             raise BadModel("out_of_memory", f"{path.name} needs more than {limit} to read; simplify it") from None
         if code == -signal.SIGXCPU:
