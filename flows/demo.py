@@ -19,15 +19,16 @@ FIRST_SEED = 20_000
 def demo(settings: Settings, samples: int) -> None:
     """Register bundled CAD models of three classes, make their images, and say where everything is."""
     from flows.launch import launch
-    from tasks.page import index_path, write_index
+    from tasks.page import index_path, report_path, write_report
 
     console = Console(stderr=True)
     started = time.monotonic()
     console.print(f"[bold]dst demo[/bold]: {len(CLASSES)} classes, {MODELS} CAD models each, {samples * len(CLASSES)} samples")
     for class_name in CLASSES:
         _register(settings, class_name)
-    run_ids = launch(settings, list(CLASSES), samples, "embedded")
-    write_index(settings, run_ids)
+    for run_id in launch(settings, list(CLASSES), samples, "embedded"):
+        if not report_path(settings, run_id).exists():
+            write_report(settings, run_id)
     print(_ending(settings, index_path(settings), time.monotonic() - started))
 
 

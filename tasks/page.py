@@ -13,24 +13,36 @@ def report_path(settings: Settings, run_id: str) -> Path:
     return settings.root / "reports" / f"{run_id}.html"
 
 
-def write_report(settings: Settings, run_id: str) -> Path:
-    """Write a run's page and return its path."""
-    from storage.report.page import write
-
-    return write(Catalog(settings.catalog, settings.store), settings.store, run_id, report_path(settings, run_id))
+def sheet_path(settings: Settings, run_id: str) -> Path:
+    """Return where a run's picture strip is written."""
+    return settings.root / "reports" / f"{run_id}.png"
 
 
 def index_path(settings: Settings) -> Path:
-    """Return where the page over several runs is written."""
+    """Return where the page that leads to the present runs' pages is written."""
     return settings.root / "reports" / "index.html"
 
 
-def write_index(settings: Settings, run_ids: list[str]) -> Path:
-    """Write the missing pages of these runs and the page that leads to them."""
+def write_report(settings: Settings, run_id: str) -> Path:
+    """Write a run's page and its picture strip, and renew the index. Returns the page's path."""
+    from storage.report.page import write
+    from storage.report.sheet import write_sheet
+
+    catalog = Catalog(settings.catalog, settings.store)
+    page = write(catalog, settings.store, run_id, report_path(settings, run_id), home=index_path(settings))
+    rendered = "select count(*) as pictures from samples where run_id = :run and render_file is not null"
+    if catalog.rows(rendered, run=run_id)[0]["pictures"]:
+        write_sheet(catalog, settings.store, run_id, sheet_path(settings, run_id), samples=6)
+    write_index(settings)
+    return page
+
+
+def write_index(settings: Settings) -> Path:
+    """Write the page that leads to the page of each class's last run under each recipe, as far as it was written."""
     from storage.report.page import write_index as write_page
 
-    for run_id in run_ids:
-        if not report_path(settings, run_id).exists():
-            write_report(settings, run_id)
-    pages = {run_id: report_path(settings, run_id) for run_id in run_ids}
-    return write_page(Catalog(settings.catalog, settings.store), settings.store, pages, index_path(settings))
+    catalog = Catalog(settings.catalog, settings.store)
+    latest = {(run["class_name"], run["recipe"]): run["run_id"] for run in reversed(catalog.runs())}
+    pages = {run_id: report_path(settings, run_id) for _, run_id in sorted(latest.items())}
+    written = {run_id: page for run_id, page in pages.items() if page.exists()}
+    return write_page(catalog, settings.store, written, index_path(settings))
