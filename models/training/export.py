@@ -97,6 +97,17 @@ def export_run(run: Path, folder: Path, sizes: networks.NetworkSpec) -> Path:
     return folder
 
 
+def export_control(run: Path, folder: Path, base: str) -> Path:
+    """Write a ControlNet that was trained on a foreign base to `folder`; the base is not copied."""
+    from models.training import checkpoint, optimise
+    from models.training.foreign import unet_of
+
+    controlnet = networks.controlnet(unet_of(base), networks.FOREIGN_CONTROL_CHANNELS)
+    optimise.restore(list(controlnet.parameters()), checkpoint.vector(run / "control.safetensors"))
+    controlnet.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
 def _write_clip_files(folder: Path, tokenizer: Any) -> None:
     """Add vocab.json and merges.txt beside tokenizer.json, for readers that know only CLIP's own two files."""
     tokenizer.backend_tokenizer.model.save(str(folder))

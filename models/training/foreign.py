@@ -6,13 +6,14 @@ are the base's. The base stays as it is; what comes out is a ControlNet folder f
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.image.spec import folder_of, revision
-from models.training import diffusion
+from models.training import diffusion, networks
 from models.training.tasks import ControlTask
 
 
@@ -25,11 +26,7 @@ class ForeignControlTask(ControlTask):
         from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTokenizer
 
-        folder = folder_of(self.job.base)
-        source: dict[str, Any] = {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
-        if folder is None:
-            commit = revision(self.job.base, self.job.base_revision)
-            source = {"pretrained_model_name_or_path": self.job.base, "revision": commit}
+        source = _source(self.job.base, self.job.base_revision)
         weights = {"use_safetensors": True, "torch_dtype": torch.float32}
         self.tokenizer = CLIPTokenizer.from_pretrained(**source, subfolder="tokenizer")
         self.text = CLIPTextModel.from_pretrained(**source, subfolder="text_encoder", **weights)
@@ -40,8 +37,7 @@ class ForeignControlTask(ControlTask):
 
     @property
     def control_channels(self) -> tuple[int, ...]:
-        """ControlNet's usual widths: three halvings, as Stable Diffusion's autoencoder has."""
-        return (16, 32, 96, 256)
+        return networks.FOREIGN_CONTROL_CHANNELS
 
     def encode(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the base's latents of pictures, scaled as its UNet expects them."""
@@ -55,6 +51,21 @@ class ForeignControlTask(ControlTask):
                 latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
                 made.append((latents * self.vae.config.scaling_factor).float().cpu().numpy())
         return np.concatenate(made)
+
+
+def unet_of(base: str) -> Any:
+    """Return the UNet of a base: a folder, or hub id@commit."""
+    from diffusers import UNet2DConditionModel
+
+    name, _, commit = (base, "", "") if Path(base).is_dir() else base.partition("@")
+    return UNet2DConditionModel.from_pretrained(**_source(name, commit), subfolder="unet", use_safetensors=True)
+
+
+def _source(base: str, commit: str) -> dict[str, Any]:
+    folder = folder_of(base)
+    if folder is not None:
+        return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
+    return {"pretrained_model_name_or_path": base, "revision": revision(base, commit)}
 
 
 def _class_of(source: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,9 @@ def train(job: Job, runtime: Runtime, log: Log = print) -> checkpoint.Standing:
     shared = optimise.vectors(task.parameters, runtime.workers, job.precision, job.device)
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(runtime.workers)
+    taken = context.Value("l", 0)
     others = [
-        context.Process(target=_other, args=(job, runtime, shared, barrier, rank, os.getpid()), daemon=True)
+        context.Process(target=_other, args=(job, runtime, shared, barrier, taken, rank, os.getpid()), daemon=True)
         for rank in range(1, runtime.workers)
     ]
     for process in others:
@@ -55,7 +56,7 @@ def train(job: Job, runtime: Runtime, log: Log = print) -> checkpoint.Standing:
             f"{job.spec.stage}: {sum(p.numel() for p in task.parameters) / 1e6:.2f} M weights, from step {standing.step}, "
             f"{runtime.workers} workers, {job.precision} on {job.device}"
         )
-        _lead(task, optimiser, runtime, standing, log)
+        _lead(task, optimiser, runtime, standing, taken, log)
     finally:
         barrier.abort()
         for process in others:
@@ -65,7 +66,9 @@ def train(job: Job, runtime: Runtime, log: Log = print) -> checkpoint.Standing:
     return standing
 
 
-def _lead(task: Task, optimiser: optimise.FlatOptimiser, runtime: Runtime, standing: checkpoint.Standing, log: Log) -> None:
+def _lead(
+    task: Task, optimiser: optimise.FlatOptimiser, runtime: Runtime, standing: checkpoint.Standing, taken: Any, log: Log
+) -> None:
     """Run the first worker: it decides when to stop, when shards join and when to save."""
     job, shared = task.job, optimiser.shared
     plan = shared["plan"]
@@ -82,10 +85,11 @@ def _lead(task: Task, optimiser: optimise.FlatOptimiser, runtime: Runtime, stand
             plan[2] = len(names)
             refreshed = now
         plan[0], plan[1], plan[3] = float(stop), optimise.rate(task.spec, standing.step, progress), standing.step
+        taken.value = 0
         optimiser.wait()
         if stop:
             break
-        norm = _step(task, optimiser, runtime.workers)
+        norm = _step(task, optimiser, runtime, taken)
         loss = float(shared["losses"].sum())
         standing.loss = (
             loss if standing.step == 0 else standing.loss + (loss - standing.loss) * max(0.01, 1.0 / (standing.step + 1))
@@ -108,19 +112,36 @@ def _lead(task: Task, optimiser: optimise.FlatOptimiser, runtime: Runtime, stand
     log(f"{task.spec.stage} done: {standing.step} steps in {standing.seconds / 60:.1f} min, loss {standing.loss:.4f}")
 
 
-def _step(task: Task, optimiser: optimise.FlatOptimiser, workers: int) -> float:
+def _step(task: Task, optimiser: optimise.FlatOptimiser, runtime: Runtime, taken: Any) -> float:
     """Do one step in one worker, as planned by the first; return the gradient's norm."""
     plan = optimiser.shared["plan"]
     if int(plan[2]) > len(task.pictures.shards):
         task.extend(json.loads((task.job.run / "shards.json").read_text())[: int(plan[2])])
     step = int(plan[3])
-    loss = task.loss(step, optimiser.rank, workers)
-    loss.backward()
-    optimiser.shared["losses"][optimiser.rank] = float(loss.detach())
+    total = 0.0
+    for part, parts in _parts(optimiser.rank, runtime, taken):
+        loss = task.loss(step, part, parts)
+        loss.backward()
+        total += float(loss.detach())
+    optimiser.shared["losses"][optimiser.rank] = total
     return optimiser.step(step, float(plan[1]))
 
 
-def _other(job: Job, runtime: Runtime, shared: dict[str, Any], barrier: Any, rank: int, parent: int) -> None:
+def _parts(rank: int, runtime: Runtime, taken: Any) -> Iterator[tuple[int, int]]:
+    """Yield the parts of a step that are this worker's, as (part, number of parts)."""
+    if not runtime.parts:
+        yield rank, runtime.workers
+        return
+    while True:
+        with taken.get_lock():
+            part = taken.value
+            taken.value = part + 1
+        if part >= runtime.parts:
+            return
+        yield part, runtime.parts
+
+
+def _other(job: Job, runtime: Runtime, shared: dict[str, Any], barrier: Any, taken: Any, rank: int, parent: int) -> None:
     """Run another worker until the first says stop, or is gone."""
     import torch
 
@@ -140,7 +161,7 @@ def _other(job: Job, runtime: Runtime, shared: dict[str, Any], barrier: Any, ran
             optimiser.wait()
             if shared["plan"][0] > 0:
                 break
-            _step(task, optimiser, runtime.workers)
+            _step(task, optimiser, runtime, taken)
     except threading.BrokenBarrierError:
         os._exit(1)
 

@@ -58,6 +58,9 @@ class NetworkSpec:
             raise ValueError(f"text_width {self.text_width} is not a multiple of 32")
 
 
+FOREIGN_CONTROL_CHANNELS = (16, 32, 96, 256)
+"""`control_channels` on a foreign base: ControlNet's usual widths; three halvings, as Stable Diffusion's autoencoder has."""
+
 TINY = NetworkSpec(
     resolution=64,
     latent_channels=4,

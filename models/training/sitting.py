@@ -26,13 +26,37 @@ SPECS: dict[Stage, TrainingSpec] = {
 """The settings that made the embedded weights."""
 
 
-def job_of(stage: Stage, pictures: Path, run: Path, sizes: NetworkSpec, precision: str = "bfloat16", device: str = "cpu") -> Job:
-    """Return the job of one stage."""
-    return Job(spec=SPECS[stage], networks=sizes, pictures=pictures, run=run, precision=precision, device=device)
+def job_of(
+    stage: Stage,
+    pictures: Path,
+    run: Path,
+    sizes: NetworkSpec,
+    precision: str = "bfloat16",
+    device: str = "cpu",
+    base: str = "",
+) -> Job:
+    """Return the job of one stage; `base` is a foreign one for the control: a folder, or hub id@commit."""
+    name, _, commit = base.partition("@") if not Path(base).is_dir() else (base, "", "")
+    return Job(
+        spec=SPECS[stage],
+        networks=sizes,
+        pictures=pictures,
+        run=run,
+        precision=precision,
+        device=device,
+        base=name,
+        base_revision=commit,
+    )
 
 
 def sit(
-    pictures: Path, run: Path, minutes: Mapping[str, float], sizes: NetworkSpec, workers: int = 2, device: str = "cpu"
+    pictures: Path,
+    run: Path,
+    minutes: Mapping[str, float],
+    sizes: NetworkSpec,
+    workers: int = 2,
+    device: str = "cpu",
+    parts: int = 0,
 ) -> None:
     """Train each stage named in `minutes`, in order, to so many minutes in all over all sittings."""
     from models.training.loop import train
@@ -48,7 +72,7 @@ def sit(
     for stage in STAGES:
         if minutes.get(stage):
             job = job_of(stage, pictures, run, sizes, device=device)
-            train(job, Runtime(minutes=minutes[stage], workers=workers, device=device), log)
+            train(job, Runtime(minutes=minutes[stage], workers=workers, device=device, parts=parts), log)
 
 
 def main() -> None:
@@ -58,11 +82,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the pipeline here at the end")
     parser.add_argument("--minutes", default="autoencoder=10,base=60,control=60", help="minutes of each stage, over all sittings")
     parser.add_argument("--workers", type=int, default=2, help="processes that share a step")
+    parser.add_argument("--parts", type=int, default=0, help="cut a step into so many parts for workers on a busy machine")
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     minutes = {name: float(value) for name, value in (part.split("=") for part in given.minutes.split(",") if part)}
     sizes = dataclasses.replace(NetworkSpec())
-    sit(given.pictures, given.run, minutes, sizes, given.workers, given.device)
+    sit(given.pictures, given.run, minutes, sizes, given.workers, given.device, given.parts)
     if given.out:
         from models.training.export import export_run
 

@@ -74,6 +74,9 @@ class Runtime:
     workers: int = 2
     """Processes that share a step's pictures (CPU); one thread each beats threads, which wait for each other at every
     operation."""
+    parts: int = 0
+    """0: each worker takes its equal share of a step, and a training is the same to the last bit whenever it is resumed. More: a
+    step is cut into so many parts, which workers take as they come free; faster on a busy machine, sums differ by rounding."""
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     """Type of forward and backward; the weights are kept in float32 besides."""
     steps: int | None = None
@@ -90,5 +93,7 @@ class Runtime:
             raise ValueError("give either steps or minutes")
         if self.workers < 1:
             raise ValueError(f"workers {self.workers} is not positive")
+        if self.parts < 0:
+            raise ValueError(f"parts {self.parts} is negative")
         if self.workers > 1 and self.device != "cpu":
             raise ValueError("several workers share a CPU; on a GPU use one")

@@ -146,6 +146,24 @@ def _start(pictures: Path, run: Path, steps: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, str(program), str(pictures), str(run), str(steps)], env=environment, cwd=ROOT)
 
 
+def test_a_control_is_trained_on_a_frozen_foreign_base_and_comes_out_as_a_folder(pictures: Path, tmp_path: Path) -> None:
+    from diffusers import ControlNetModel
+
+    from models.training.export import export_control, random_pipeline
+    from models.training.loop import train
+
+    base = random_pipeline(tmp_path / "foreign")
+    files = {path: path.read_bytes() for path in base.rglob("*.safetensors")}
+    job = dataclasses.replace(_job("control", pictures, tmp_path / "run"), base=str(base))
+    train(job, Runtime(steps=5, workers=1, precision="float32"), lambda line: None)
+    folder = export_control(tmp_path / "run", tmp_path / "control", str(base))
+    made = ControlNetModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    assert any(parameter.any() for parameter in made.controlnet_down_blocks.parameters()), "the zero convolutions learned nothing"
+    assert {path: path.read_bytes() for path in base.rglob("*.safetensors")} == files
+    with pytest.raises(ValueError, match="only the control is trained"):
+        train(dataclasses.replace(_job("base", pictures, tmp_path / "other"), base=str(base)), Runtime(steps=1, workers=1))
+
+
 def test_a_checkpoint_of_other_networks_is_refused(pictures: Path, trained: Path) -> None:
     from models.training.loop import train
 

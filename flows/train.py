@@ -1,0 +1,58 @@
+"""Train: the embedded generator from nothing, or a ControlNet on a base of one's own.
+
+    world -> autoencoder -> base -> control -> weights
+
+Launched by `dst train`. Any number of sittings: each goes on where the last one stopped, was killed or ran out of time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from storage.settings import Settings
+from tasks import train as tasks
+
+Minutes = Annotated[float, Field(ge=0, description="Minutes of this stage over all sittings")]
+
+
+@flow(name="train", task_runner=ThreadPoolTaskRunner(max_workers=2))  # type: ignore[arg-type]
+def train(
+    shards: Annotated[int, Field(ge=1, description="Shards of 256 pictures")] = 44,
+    autoencoder_minutes: Minutes = 30,
+    base_minutes: Minutes = 120,
+    control_minutes: Minutes = 120,
+    base: Annotated[str, Field(description="Train a ControlNet on this frozen base: folder or hub id@commit")] = "",
+) -> str:
+    """Make pictures, train on them, write the weights; return their folder."""
+    settings = Settings()
+    place = settings.root / "training"
+    pictures, run = place / "world", place / ("run-on-base" if base else "run")
+    device, workers = _device(settings)
+    halves = [(0, shards // 2 - 1), (shards // 2, shards - 1)]
+    done: list[Any] = [tasks.world.submit(pictures, first, last) for first, last in halves if last >= first]
+    minutes = {"autoencoder": autoencoder_minutes, "base": base_minutes, "control": control_minutes}
+    for stage in ("control",) if base else ("autoencoder", "base", "control"):
+        done = [tasks.train.submit(stage, pictures, run, minutes[stage], workers, device, base, *done)]
+    folder: Path = tasks.export.submit(run, place / "weights", base, *done).result()
+    return str(folder)
+
+
+def _device(settings: Settings) -> tuple[str, int]:
+    """Return the device and the workers that share it."""
+    from models.image.pipeline import pick_device
+
+    device = pick_device(settings.device)
+    return (device, settings.cores) if device == "cpu" else (device, 1)
+
+
+def launch(settings: Settings, **choices: Any) -> None:
+    """Start Prefect, train, and say where the weights are."""
+    from flows.prefect_env import prepare
+
+    prepare(settings)
+    print(f"weights in {train(**choices)}")
