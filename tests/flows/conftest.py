@@ -133,11 +133,11 @@ class Home:
             if file.name != "record.json"
         }
 
-    def renderers(self, process: subprocess.Popen[str]) -> list[int]:
-        """Process ids of a run's live renderer workers."""
+    def renderers(self, process: subprocess.Popen[str]) -> list[psutil.Process]:
+        """A run's live renderer workers."""
         try:
             children = psutil.Process(process.pid).children(recursive=True)
-            return [child.pid for child in children if "models.render.worker" in " ".join(child.cmdline())]
+            return [child for child in children if "models.render.worker" in " ".join(child.cmdline())]
         except psutil.NoSuchProcess:
             return []
 

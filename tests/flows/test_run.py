@@ -8,6 +8,7 @@ import re
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tasks.cohort import STAGES
@@ -110,8 +111,8 @@ def test_a_killed_renderer_shows_as_retrying_then_completed(home: Home, server: 
     deadline = time.monotonic() + 120
     while not list((home.path / "artifacts").glob("render/*/*")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    for pid in home.renderers(process):
-        kill(pid)
+    for worker in home.renderers(process):
+        kill(worker.pid)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, out + err
     runs = [run for run in server.task_runs(flow_runs(home)[-1]) if run["name"].startswith("render")]
@@ -132,8 +133,8 @@ def test_a_run_killed_five_times_ends_with_the_bytes_of_one_that_was_not(unbroke
         if process.poll() is None:
             kill(process.pid)
         process.wait(30)
-        time.sleep(1.0)
-        assert not any(Path(f"/proc/{pid}").exists() for pid in workers), "a renderer outlived its run"
+        _, alive = psutil.wait_procs(workers, timeout=20)
+        assert not [worker for worker in alive if worker.status() != psutil.STATUS_ZOMBIE], "a renderer outlived its run"
     home.dst(*RUN, "--overrides", home.overrides())
     question = "select sample_id, image_key, sha256, score, kept from samples where in_cohort = 1 and recipe = 'small' order by 1"
     assert home.rows(question) == unbroken.rows(question)
