@@ -158,26 +158,28 @@ class Readout:
         return float(np.mean(self.model.predict(described) == np.asarray(labels)))
 
 
-def readouts(folder: Path, limit: int = 4000) -> dict[str, Readout]:
+def readouts(folder: Path, limit: int = 6000) -> dict[str, Readout]:
     """Train the readouts on at most `limit` pictures of the world's shards."""
+    from sklearn.decomposition import PCA
     from sklearn.ensemble import ExtraTreesClassifier
-    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
 
     pictures, masks, rows = [], [], []
     for name in dataset.complete(folder):
         shard = dataset.open_shard(folder, name)
         mask = np.load(folder / name / "mask.npy", mmap_mode="r")
         for index, row in enumerate(shard.rows):
-            pictures.append(np.asarray(shard.rgb[index]))
-            masks.append(np.asarray(mask[index]))
-            rows.append(row)
+            # Two appearances of a view teach the readouts what all four would.
+            if row["appearance_index"] < 2:
+                pictures.append(np.asarray(shard.rgb[index]))
+                masks.append(np.asarray(mask[index]))
+                rows.append(row)
         if len(rows) >= limit:
             break
     labels: dict[str, tuple[Features, list[Any], Any]] = {
-        "class": (shape_features, [row["class_name"] for row in rows], "linear"),
-        "side": (shape_features, [sector(row["azimuth_deg"]) for row in rows], "trees"),
+        "class": (shape_features, [row["class_name"] for row in rows], "curved"),
+        "side": (shape_features, [sector(row["azimuth_deg"]) for row in rows], "curved"),
         "colour": (object_colour, [row["words"]["colour"] for row in rows], "trees"),
         "scene": (ground_colour, [row["words"]["scene"] for row in rows], "trees"),
         "light": (ground_colour, [row["words"]["light"] for row in rows], "trees"),
@@ -189,8 +191,8 @@ def readouts(folder: Path, limit: int = 4000) -> dict[str, Readout]:
         if features not in described:
             described[features] = np.stack([features(p, m) for p, m in zip(pictures, masks, strict=True)])
         model = (
-            make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300))
-            if kind == "linear"
+            make_pipeline(PCA(250, random_state=0), SVC(C=10, gamma="scale"))
+            if kind == "curved"
             else ExtraTreesClassifier(200, random_state=0, n_jobs=1)
         )
         model.fit(described[features][usable], np.asarray([wanted[index] for index in usable]))
@@ -199,17 +201,20 @@ def readouts(folder: Path, limit: int = 4000) -> dict[str, Readout]:
 
 
 def evaluate(
-    spec: ImageSpec, folder: Path, samples: int = 96, batch: int = 16, threads: int = 0, log: Callable[[str], None] = print
+    spec: ImageSpec, folder: Path | None, samples: int = 96, batch: int = 16, threads: int = 0, log: Callable[[str], None] = print
 ) -> tuple[dict[str, Any], NDArray[np.uint8]]:
-    """Return the figures of a generator, and a sheet: render, edges, image, image with control off, one column a case."""
+    """Return the figures of a generator, and a sheet: render, edges, image, image with control off, one column a case.
+
+    `folder` holds shards to train the readouts on; without it only the edges are measured.
+    """
     from models.image.pipeline import ControlNetGenerator, ImageRequest
     from models.world.shard import classes_of
     from models.world.spec import WorldSpec
 
     chosen = cases(samples, classes_of(WorldSpec()))
     log(f"{len(chosen)} held-out views")
-    reads = readouts(folder)
-    log("readouts trained on renders")
+    reads = readouts(folder) if folder else {}
+    log(f"{len(reads)} readouts trained on renders")
 
     def made(settings: ImageSpec, draw: int, controls: Sequence[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], float]:
         generator = ControlNetGenerator(settings, "cpu", threads, batch)
@@ -269,6 +274,8 @@ def _figures(pictures: Sequence[NDArray[np.uint8]], chosen: Sequence[Case], read
     }
     figures = _edges(pictures, chosen)
     for name, wanted in labels.items():
+        if name not in reads:
+            continue
         # What a caption does not say (wood has no colour word) cannot be asked for.
         said = [index for index, label in enumerate(wanted) if label]
         figures[name] = round(
@@ -287,7 +294,7 @@ def main() -> None:
     import cv2
 
     parser = argparse.ArgumentParser(description="Measure how well a generator obeys its edges and its prompt.")
-    parser.add_argument("--pictures", type=Path, required=True, help="shards of the training world, for the readouts")
+    parser.add_argument("--pictures", type=Path, help="shards of the training world, for the readouts; without: edges only")
     parser.add_argument("--out", type=Path, required=True, help="folder for figures.json and sheet.png")
     parser.add_argument("--model", default=ImageSpec().model, help="embedded, or a pipeline's folder")
     parser.add_argument("--samples", type=int, default=96)
