@@ -109,6 +109,34 @@ def report(
 
 
 @app.command
+def train(
+    *,
+    shards: Annotated[int, Parameter(help="Shards of 256 training pictures.")] = 44,
+    autoencoder_minutes: Annotated[float, Parameter(help="Minutes for the autoencoder, over all sittings.")] = 30,
+    base_minutes: Annotated[float, Parameter(help="Minutes for the text-to-image model, over all sittings.")] = 120,
+    control_minutes: Annotated[float, Parameter(help="Minutes for the ControlNet, over all sittings.")] = 120,
+    base: Annotated[str, Parameter(help="Train a ControlNet on this frozen base instead: a folder, or hub id@commit.")] = "",
+) -> None:
+    """Train the embedded generator from nothing, or a ControlNet on a base of your own. Start it again to go on.
+
+    Example: dst train --shards 44 --base-minutes 120
+    """
+    from flows.prefect_env import prepare
+
+    prepare(_settings())
+    from flows.train import train as run_train
+
+    folder = run_train(
+        shards=shards,
+        autoencoder_minutes=autoencoder_minutes,
+        base_minutes=base_minutes,
+        control_minutes=control_minutes,
+        base=base,
+    )
+    print(f"weights in {folder}")
+
+
+@app.command
 def doctor() -> None:
     """Check what is installed, reachable and working.
 

@@ -34,7 +34,7 @@ def embedded() -> Recipe:
     """128x128 with the generator that comes with the project: no internet, no GPU."""
     return Recipe(
         name="embedded",
-        render=RenderSpec(resolution=128, samples=8, viewpoint=NEAR),
+        render=RenderSpec(resolution=128, samples=16, viewpoint=NEAR),
         edge=EdgeSpec(source="canny"),
         caption=CaptionSpec(),
         image=ImageSpec(),

@@ -48,11 +48,3 @@ def _device(settings: Settings) -> tuple[str, int]:
 
     device = pick_device(settings.device)
     return (device, settings.cores) if device == "cpu" else (device, 1)
-
-
-def launch(settings: Settings, **choices: Any) -> None:
-    """Start Prefect, train, and say where the weights are."""
-    from flows.prefect_env import prepare
-
-    prepare(settings)
-    print(f"weights in {train(**choices)}")
