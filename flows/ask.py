@@ -25,7 +25,10 @@ def ask(settings: Settings, query: str, format: str, out: Path | None) -> None:
     if format == "table" and out is None:
         _print_table(frame)
         return
-    texts = {"csv": lambda: frame.to_csv(index=False), "json": lambda: frame.to_json(orient="records", indent=1) + "\n"}
+    texts = {
+        "csv": lambda: frame.to_csv(index=False),
+        "json": lambda: json.dumps(_records(frame), indent=1, ensure_ascii=False) + "\n",
+    }
     text = texts.get(format, lambda: frame.to_string(index=False) + "\n")()
     if out is None:
         sys.stdout.write(text)
@@ -64,7 +67,7 @@ def show(settings: Settings, sample_id: str) -> None:
         close = catalog.query(f"select distinct sample_id from samples where sample_id like '{quoted[:12]}%' order by 1 limit 3")
         hint = f"; did you mean {', '.join(close['sample_id'])}?" if not close.empty else ""
         raise ValueError(f'no sample "{sample_id}" in the catalog{hint} See: dst sql "select sample_id from samples"')
-    for row in json.loads(found.to_json(orient="records")):
+    for row in _records(found):
         table = Table("what", "value", title=sample_id, show_lines=False)
         for name, value in row.items():
             if value is not None:
@@ -83,6 +86,11 @@ def report(settings: Settings, run_id: str | None) -> None:
     print(write_report(settings, matching[0]))
 
 
+def _records(frame: Any) -> list[dict[str, Any]]:
+    """Return rows as dicts of JSON types, every number with all its digits."""
+    return list(frame.astype(object).where(frame.notna(), None).to_dict(orient="records"))
+
+
 def _with_root(settings: Settings, name: str, value: Any) -> str:
     return str(settings.store.root / value) if name in ("file", "render_file", "edge_file") else str(value)
 
@@ -91,5 +99,6 @@ def _print_table(frame: Any, title: str | None = None) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200)
     table = Table(*(str(name) for name in frame.columns), title=title)
     for row in frame.astype(object).where(frame.notna(), None).itertuples(index=False):
-        table.add_row(*("" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value) for value in row))
+        shown = ("" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value) for value in row)
+        table.add_row(*shown)
     console.print(table)

@@ -21,6 +21,7 @@ from storage.settings import Settings
 from tasks.caching import ByArtifactKeys
 from tasks.cohort import Planned, Shard
 from tasks.faults import time_can_heal
+from tasks.passport import passport
 from tasks.recipe import Recipe
 from tasks.shard import Finished, ShardReport, fill
 
@@ -65,6 +66,9 @@ def edge(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
             except EmptyEdges as error:
                 yield Record(**common, outcome="failed", reason=error.reason, detail=str(error)), {}
                 continue
-            yield Record(**common, values=facts(found)), {"edge.png": to_png(found)}
+            yield (
+                Record(**common, values=facts(found)),
+                {"edge.png": to_png(found, passport("edge", planned.edge_key, render=planned.render_key, spec=recipe.edge))},
+            )
 
     return fill("edge", shard, store, make)

@@ -6,7 +6,6 @@ section 3.3).
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -24,6 +23,7 @@ from storage.settings import Settings
 from tasks.caching import ByArtifactKeys
 from tasks.cohort import Planned, Shard
 from tasks.faults import time_can_heal
+from tasks.passport import passport
 from tasks.recipe import Recipe
 from tasks.shard import Finished, ShardReport, fill
 
@@ -108,25 +108,19 @@ def _finished(
         return Record(**failed), {}
     mean, spread = float(picture.rgb.mean()), float(picture.rgb.std())
     record.values.update(mean=round(mean, 4), std=round(spread, 4))
-    return record, {"image.png": to_png(picture.rgb, {"dst": _passport(recipe, planned, store, record)})}
+    return record, {"image.png": to_png(picture.rgb, _passport(recipe, planned, store, record))}
 
 
-def _passport(recipe: Recipe, planned: Planned, store: ArtifactStore, record: Record) -> str:
-    """Return what identifies a picture, as JSON: never time, host, run or verdict, so that equal pictures are equal files."""
-    annotation = store.get("render", planned.render_key).record.values
-    passport = {
-        "sample": str(planned.sample),
-        **plain(planned.sample),
-        "annotation": annotation,
-        "caption": _caption(store, planned),
-        "keys": {stage: planned.key(stage) for stage in ("cad", "render", "edge", "caption", "image")},
-        "specs": {
-            "render": plain(recipe.render),
-            "edge": plain(recipe.edge),
-            "caption": plain(recipe.caption),
-            "image": record.spec,
-        },
-        "seed": record.values["seed"],
-        "attempt": record.values["attempt"],
-    }
-    return json.dumps(passport, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+def _passport(recipe: Recipe, planned: Planned, store: ArtifactStore, record: Record) -> dict[str, str]:
+    return passport(
+        "image",
+        planned.image_key,
+        sample=str(planned.sample),
+        identity=planned.sample,
+        annotation=store.get("render", planned.render_key).record.values,
+        caption=_caption(store, planned),
+        keys={stage: planned.key(stage) for stage in ("cad", "render", "edge", "caption", "image")},
+        specs={"render": recipe.render, "edge": recipe.edge, "caption": recipe.caption, "image": recipe.image},
+        seed=record.values["seed"],
+        attempt=record.values["attempt"],
+    )

@@ -26,6 +26,7 @@ from storage.settings import Settings
 from tasks.caching import ByArtifactKeys
 from tasks.cohort import Planned, Shard
 from tasks.faults import time_can_heal
+from tasks.passport import passport
 from tasks.recipe import Recipe
 from tasks.shard import Finished, ShardReport, fill
 
@@ -116,8 +117,9 @@ def _finished(recipe: Recipe, planned: Planned, outcome: RenderedView | RenderFa
 
     if isinstance(outcome, RenderFailure):
         return _record(recipe, planned, outcome="failed", reason=outcome.reason, detail=outcome.detail), {}
+    view = passport("render", planned.render_key, view=planned.sample.view, annotation=outcome.annotation, spec=recipe.render)
     files = {
-        "rgba.png": to_png(outcome.rgba),
+        "rgba.png": to_png(outcome.rgba, view),
         "mask.png": to_png(outcome.mask),
         "depth.png": to_png(depth_picture(outcome.depth)),
         "normal.png": to_png(outcome.normal),

@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from storage.images import png_text
 from tasks.cohort import STAGES
 from tests.flows.conftest import Home, Server, add_cars, kill, small
 
@@ -42,6 +43,20 @@ def test_a_run_makes_every_sample_with_its_whole_history(unbroken: Home) -> None
         assert (unbroken.path / "artifacts" / row["file"]).exists()
     runs = unbroken.rows("select * from runs")
     assert [run["status"] for run in runs] == ["complete"]
+
+
+def test_a_picture_on_its_own_can_be_traced(unbroken: Home) -> None:
+    row = unbroken.rows("select * from samples where in_cohort = 1 order by sample_id limit 1")[0]
+    said = json.loads(png_text((unbroken.path / "artifacts" / row["file"]).read_bytes())["dst"])
+    assert said["sample"] == row["sample_id"]
+    assert said["identity"]["cad_id"] == row["cad_id"]
+    assert said["caption"]["prompt"] == row["prompt"]
+    assert said["keys"]["render"] == row["render_key"]
+    assert said["seed"] == row["seed"]
+    assert said["annotation"]["azimuth_deg"] == row["azimuth_deg"]
+    assert said["specs"]["image"]["steps"] == 2
+    for name, key in (("render_file", "render_key"), ("edge_file", "edge_key")):
+        assert json.loads(png_text((unbroken.path / "artifacts" / row[name]).read_bytes())["dst"])["key"] == row[key]
 
 
 def test_a_finished_run_started_again_starts_no_server_and_makes_nothing(unbroken: Home) -> None:
