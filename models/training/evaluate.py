@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from models.image.spec import ImageSpec
 from models.sample import SampleId
 from models.training import dataset
+from models.training.spec import STAGES
 
 REACH = 2
 """An edge is found again when the other map has one within so many pixels (at 128 px)."""
@@ -234,6 +235,7 @@ def evaluate(
     off, _ = made(dataclasses.replace(spec, control_scale=0.0), 0, edges)
     again, _ = made(spec, 1, edges)
     figures: dict[str, Any] = {
+        "settings": {name: getattr(spec, name) for name in ("steps", "guidance", "eta", "control_scale", "scheduler", "dtype")},
         "samples": len(chosen),
         "seconds_for_16": round(seconds, 2),
         "failed": sum(not picture.any() for picture in on),
@@ -297,12 +299,14 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="shards of the training world, for the readouts; without: edges only")
     parser.add_argument("--out", type=Path, required=True, help="folder for figures.json and sheet.png")
     parser.add_argument("--model", default=ImageSpec().model, help="embedded, or a pipeline's folder")
+    parser.add_argument("--run", type=Path, help="the training's folder: write the model card as well")
     parser.add_argument("--samples", type=int, default=96)
     parser.add_argument("--guidance", type=float, default=ImageSpec().guidance)
     parser.add_argument("--eta", type=float, default=ImageSpec().eta)
     parser.add_argument("--control-scale", type=float, default=ImageSpec().control_scale)
     parser.add_argument("--steps", type=int, default=ImageSpec().steps)
     parser.add_argument("--dtype", default=ImageSpec().dtype)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--threads", type=int, default=0)
     given = parser.parse_args()
     spec = ImageSpec(
@@ -313,10 +317,18 @@ def main() -> None:
         steps=given.steps,
         dtype=given.dtype,
     )
-    figures, sheet = evaluate(spec, given.pictures, given.samples, threads=given.threads)
+    figures, sheet = evaluate(spec, given.pictures, given.samples, given.batch, given.threads)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "figures.json").write_text(json.dumps(figures, indent=1))
     cv2.imwrite(str(given.out / "sheet.png"), sheet[..., ::-1])
+    if given.run:
+        from models.training import checkpoint
+        from models.training.card import card
+
+        stages = {path.stem: vars(checkpoint.peek(path)) for path in (given.run / f"{name}.safetensors" for name in STAGES)}
+        pictures = dataset.Pictures(given.pictures)
+        pictures.extend(pictures.names())
+        (given.out / "README.md").write_text(card(figures, stages, pictures.count))
     print(json.dumps(figures, indent=1))
 
 

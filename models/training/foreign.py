@@ -46,7 +46,7 @@ class ForeignControlTask(ControlTask):
         made = []
         with torch.no_grad():
             for start in range(0, len(pictures), 8):
-                batch = torch.from_numpy(pictures[start : start + 8]).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+                batch = torch.from_numpy(np.array(pictures[start : start + 8])).permute(0, 3, 1, 2).float() / 127.5 - 1.0
                 encoded = self.vae.encode(batch.to(self.device))
                 latents = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
                 made.append((latents * self.vae.config.scaling_factor).float().cpu().numpy())

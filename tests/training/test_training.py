@@ -110,7 +110,7 @@ def test_training_lowers_the_loss(pictures: Path, tmp_path: Path, kind: str) -> 
 def test_a_training_that_is_killed_and_started_again_ends_in_the_same_state_as_one_that_was_not(
     pictures: Path, tmp_path: Path
 ) -> None:
-    steps = 60
+    steps = 30
     _start(pictures, tmp_path / "whole", steps).wait(300)
     whole = checkpoint.vector(tmp_path / "whole" / "base.safetensors", "master")
 
