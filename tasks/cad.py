@@ -9,31 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from prefect import task
-from prefect.tasks import exponential_backoff
-
 from models.cad.spec import STAGE, VERSION, CadSpec
 from storage.artifacts import Record
 from storage.catalog.catalog import Catalog
 from storage.keys import plain
 from storage.settings import Settings
 from tasks import intake
-from tasks.caching import ByArtifactKeys
+from tasks.caching import shard_task
 from tasks.cohort import Planned, Shard
-from tasks.faults import time_can_heal
 from tasks.recipe import Recipe
 from tasks.shard import Finished, ShardReport, fill
 
 
-@task(
-    name="cad",
-    task_run_name="cad {shard}",
-    retries=2,
-    retry_delay_seconds=exponential_backoff(backoff_factor=2),
-    retry_condition_fn=time_can_heal,
-    cache_policy=ByArtifactKeys(stage="cad"),
-    persist_result=True,
-)
+@shard_task("cad")
 def cad(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
     """See to it that every CAD model of the shard has its canonical GLB."""
     settings = Settings()

@@ -9,29 +9,17 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from prefect import task
-from prefect.tasks import exponential_backoff
-
 from models.caption import spec as caption_spec
 from storage.artifacts import Record
 from storage.keys import plain
 from storage.settings import Settings
-from tasks.caching import ByArtifactKeys
+from tasks.caching import shard_task
 from tasks.cohort import Planned, Shard
-from tasks.faults import time_can_heal
 from tasks.recipe import Recipe
 from tasks.shard import Finished, ShardReport, fill
 
 
-@task(
-    name="caption",
-    task_run_name="caption {shard}",
-    retries=2,
-    retry_delay_seconds=exponential_backoff(backoff_factor=2),
-    retry_condition_fn=time_can_heal,
-    cache_policy=ByArtifactKeys(stage="caption"),
-    persist_result=True,
-)
+@shard_task("caption")
 def caption(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
     """Write the prompts of a shard."""
     from models.caption.grammar import GrammarCaptioner

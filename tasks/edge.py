@@ -10,31 +10,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from prefect import task
-from prefect.tasks import exponential_backoff
 
 from models import edge as edge_spec
 from storage.artifacts import Record
 from storage.images import from_png, to_png
 from storage.keys import plain
 from storage.settings import Settings
-from tasks.caching import ByArtifactKeys
+from tasks.caching import shard_task
 from tasks.cohort import Planned, Shard
-from tasks.faults import time_can_heal
 from tasks.passport import passport
 from tasks.recipe import Recipe
 from tasks.shard import Finished, ShardReport, fill
 
 
-@task(
-    name="edge",
-    task_run_name="edge {shard}",
-    retries=2,
-    retry_delay_seconds=exponential_backoff(backoff_factor=2),
-    retry_condition_fn=time_can_heal,
-    cache_policy=ByArtifactKeys(stage="edge"),
-    persist_result=True,
-)
+@shard_task("edge")
 def edge(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
     """Turn the renders of a shard into edge maps."""
     from models.edge import EmptyEdges, edges, facts

@@ -12,17 +12,13 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from prefect import task
-from prefect.tasks import exponential_backoff
-
 from models.image import spec as image_spec
 from storage.artifacts import ArtifactStore, Record
 from storage.images import from_png, to_png
 from storage.keys import plain
 from storage.settings import Settings
-from tasks.caching import ByArtifactKeys
+from tasks.caching import shard_task
 from tasks.cohort import Planned, Shard
-from tasks.faults import time_can_heal
 from tasks.passport import passport
 from tasks.recipe import Recipe
 from tasks.shard import Finished, ShardReport, fill
@@ -41,15 +37,7 @@ def _generator(spec: image_spec.ImageSpec, device: str, threads: int, batch: int
     return ControlNetGenerator(spec, device=device, threads=threads, batch=batch)
 
 
-@task(
-    name="image",
-    task_run_name="image {shard}",
-    retries=2,
-    retry_delay_seconds=exponential_backoff(backoff_factor=5),
-    retry_condition_fn=time_can_heal,
-    cache_policy=ByArtifactKeys(stage="image"),
-    persist_result=True,
-)
+@shard_task("image", first_delay_s=5)
 def image(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
     """Paint the images of a shard."""
     settings = Settings()

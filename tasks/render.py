@@ -15,17 +15,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from prefect import task
-from prefect.tasks import exponential_backoff
-
 from models.render import spec as render_spec
 from storage.artifacts import Record
 from storage.images import to_png
 from storage.keys import plain
 from storage.settings import Settings
-from tasks.caching import ByArtifactKeys
+from tasks.caching import shard_task
 from tasks.cohort import Planned, Shard
-from tasks.faults import time_can_heal
 from tasks.passport import passport
 from tasks.recipe import Recipe
 from tasks.shard import Finished, ShardReport, fill
@@ -43,15 +39,7 @@ _pool: RenderPool | None = None
 _deaths: Counter[str] = Counter()
 
 
-@task(
-    name="render",
-    task_run_name="render {shard}",
-    retries=RETRIES,
-    retry_delay_seconds=exponential_backoff(backoff_factor=2),
-    retry_condition_fn=time_can_heal,
-    cache_policy=ByArtifactKeys(stage="render"),
-    persist_result=True,
-)
+@shard_task("render", retries=RETRIES)
 def render(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
     """Render the views of a shard that are not in the store yet."""
     settings = Settings()
