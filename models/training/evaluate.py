@@ -201,6 +201,18 @@ def readouts(folder: Path, limit: int = 6000) -> dict[str, Readout]:
     return made
 
 
+def painted(spec: ImageSpec, chosen: Sequence[Case], draw: int, batch: int, threads: int) -> list[NDArray[np.uint8]]:
+    """Return the generator's picture of each case, black where there is none."""
+    from models.image.pipeline import ControlNetGenerator, ImageRequest
+
+    generator = ControlNetGenerator(spec, "cpu", threads, batch)
+    requests = [
+        ImageRequest(sample=dataclasses.replace(case.sample, draw_index=draw), prompt=case.prompt, control=case.edges)
+        for case in chosen
+    ]
+    return [np.zeros_like(chosen[0].rgb) if image.rgb is None else image.rgb for image in generator.generate(requests)]
+
+
 def evaluate(
     spec: ImageSpec, folder: Path | None, samples: int = 96, batch: int = 16, threads: int = 0, log: Callable[[str], None] = print
 ) -> tuple[dict[str, Any], NDArray[np.uint8]]:
@@ -208,7 +220,6 @@ def evaluate(
 
     `folder` holds shards to train the readouts on; without it only the edges are measured.
     """
-    from models.image.pipeline import ControlNetGenerator, ImageRequest
     from models.world.shard import classes_of
     from models.world.spec import WorldSpec
 
@@ -217,23 +228,12 @@ def evaluate(
     reads = readouts(folder) if folder else {}
     log(f"{len(reads)} readouts trained on renders")
 
-    def made(settings: ImageSpec, draw: int, controls: Sequence[NDArray[np.uint8]]) -> tuple[list[NDArray[np.uint8]], float]:
-        generator = ControlNetGenerator(settings, "cpu", threads, batch)
-        requests = [
-            ImageRequest(sample=dataclasses.replace(case.sample, draw_index=draw), prompt=case.prompt, control=control)
-            for case, control in zip(chosen, controls, strict=True)
-        ]
-        began = time.perf_counter()
-        images = generator.generate(requests)
-        seconds = (time.perf_counter() - began) / len(requests) * 16
-        empty = np.zeros_like(chosen[0].rgb)
-        return [empty if image.rgb is None else image.rgb for image in images], seconds
-
-    edges = [case.edges for case in chosen]
-    on, seconds = made(spec, 0, edges)
+    began = time.perf_counter()
+    on = painted(spec, chosen, 0, batch, threads)
+    seconds = (time.perf_counter() - began) / len(chosen) * 16
     log(f"16 images in {seconds:.1f} s")
-    off, _ = made(dataclasses.replace(spec, control_scale=0.0), 0, edges)
-    again, _ = made(spec, 1, edges)
+    off = painted(dataclasses.replace(spec, control_scale=0.0), chosen, 0, batch, threads)
+    again = painted(spec, chosen, 1, batch, threads)
     figures: dict[str, Any] = {
         "settings": {name: getattr(spec, name) for name in ("steps", "guidance", "eta", "control_scale", "scheduler", "dtype")},
         "samples": len(chosen),
@@ -242,10 +242,10 @@ def evaluate(
         "render": _figures([case.rgb for case in chosen], chosen, reads),
         "control_on": _figures(on, chosen, reads),
         "control_off": _figures(off, chosen, reads),
-        "exchanged": _edges(on, [*chosen[8:], *chosen[:8]]),
+        "exchanged": edge_figures(on, [*chosen[8:], *chosen[:8]]),
         "diversity": round(float(np.mean([np.abs(a.astype(float) - b).mean() for a, b in zip(on, again)])), 2),
         "by_class": {
-            name: _edges(
+            name: edge_figures(
                 [p for p, c in zip(on, chosen) if c.sample.class_name == name], [c for c in chosen if c.sample.class_name == name]
             )
             for name in sorted({case.sample.class_name for case in chosen})
@@ -253,7 +253,7 @@ def evaluate(
     }
     uncommon = [index for index, case in enumerate(chosen) if not -10.0 <= case.elevation_deg <= 60.0]
     if uncommon:
-        figures["uncommon_views"] = _edges([on[i] for i in uncommon], [chosen[i] for i in uncommon])
+        figures["uncommon_views"] = edge_figures([on[i] for i in uncommon], [chosen[i] for i in uncommon])
     columns = [
         np.concatenate([case.rgb, np.repeat(case.edges[..., None], 3, 2), a, b], 0)
         for case, a, b in list(zip(chosen, on, off))[:24]
@@ -274,7 +274,7 @@ def _figures(pictures: Sequence[NDArray[np.uint8]], chosen: Sequence[Case], read
         "scene": [case.words["scene"] for case in chosen],
         "light": [case.words["light"] for case in chosen],
     }
-    figures = _edges(pictures, chosen)
+    figures = edge_figures(pictures, chosen)
     for name, wanted in labels.items():
         if name not in reads:
             continue
@@ -286,7 +286,7 @@ def _figures(pictures: Sequence[NDArray[np.uint8]], chosen: Sequence[Case], read
     return figures
 
 
-def _edges(pictures: Sequence[NDArray[np.uint8]], chosen: Sequence[Case]) -> dict[str, float]:
+def edge_figures(pictures: Sequence[NDArray[np.uint8]], chosen: Sequence[Case]) -> dict[str, float]:
     found = np.array([edge_agreement(picture, case.edges, case.mask) for picture, case in zip(pictures, chosen, strict=True)])
     recall, precision, f1 = np.nanmean(found, axis=0)
     return {"edge_recall": round(float(recall), 3), "edge_precision": round(float(precision), 3), "edge_f1": round(float(f1), 3)}

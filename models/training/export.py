@@ -66,6 +66,11 @@ def random_pipeline(folder: Path, spec: networks.NetworkSpec = networks.TINY, se
                 torch.nn.init.normal_(parameter.data, std=0.5)
         encoder = networks.text_encoder(spec, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
         vae = networks.autoencoder(spec)
+        # Fresh networks predict next to nothing and decode it to black; louder ones show what edges and words do.
+        unet.conv_out.weight.data *= 10.0
+        last = vae.decoder.layers[-1]
+        last.weight.data *= 30.0
+        last.bias.data.fill_(0.5)
         save_pipeline(folder, vae, encoder, tokenizer, unet, controlnet, networks.scheduler())
     return folder
 

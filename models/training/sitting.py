@@ -19,7 +19,7 @@ from models.training.spec import STAGES, Runtime, Stage, TrainingSpec
 from models.training.tasks import Job
 
 SPECS: dict[Stage, TrainingSpec] = {
-    "autoencoder": TrainingSpec(stage="autoencoder", learning_rate=2e-3, optimiser="muon"),
+    "autoencoder": TrainingSpec(stage="autoencoder", learning_rate=2e-3, optimiser="muon", ema=0.99),
     "base": TrainingSpec(stage="base", learning_rate=2e-3, optimiser="muon"),
     "control": TrainingSpec(stage="control", learning_rate=2e-3, optimiser="muon", text_dropout=0.15, ema=0.996),
 }

@@ -7,7 +7,9 @@ nothing is unknown. Numbers come out as digits, as CLIP splits them.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from models.caption.vocabulary import COLOURS, LIGHTS, MATERIALS, SCENES, height, side
@@ -57,19 +59,11 @@ def split(phrases: Iterable[str]) -> list[str]:
 
 def tokenizer(vocabulary: Iterable[str], length: int) -> Any:
     """Return a CLIPTokenizer to which each word of `vocabulary` is one token, for prompts of `length` tokens."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from tokenizers import pre_tokenizers
     from transformers import CLIPTokenizer
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trained = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=1_000_000, min_frequency=1, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
-    )
-    trained.train_from_iterator(split(vocabulary), trainer)
-    import json
-
-    merges = [tuple(pair) for pair in json.loads(trained.to_str())["model"]["merges"]]
+    merges = _merges(split(vocabulary))
     tokens = [*alphabet, *(f"{letter}</w>" for letter in alphabet)]
     known = set(tokens)
     for first, second in merges:
@@ -78,6 +72,37 @@ def tokenizer(vocabulary: Iterable[str], length: int) -> Any:
             tokens.append(first + second)
     table = {token: index for index, token in enumerate([*tokens, START, END])}
     return CLIPTokenizer(vocab=table, merges=merges, model_max_length=length, pad_token=END)
+
+
+def _merges(words: list[str]) -> list[tuple[str, str]]:
+    """Return the byte pairs that make each word one token, the most frequent first, ties in order of the alphabet.
+
+    The tokenizers library's own trainer breaks ties by chance, and with them the promise that a training can be repeated.
+    """
+    from tokenizers import pre_tokenizers
+
+    spell = pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str
+    letters = ["".join(piece for piece, _ in spell(word)) for word in words]
+    spelled = [[*word[:-1], f"{word[-1]}</w>"] for word in letters]
+    merges = []
+    while pairs := Counter(pair for word in spelled for pair in pairwise(word)):
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        spelled = [_joined(word, best) for word in spelled]
+    return merges
+
+
+def _joined(word: list[str], pair: tuple[str, str]) -> list[str]:
+    """Return the pieces of a word with every occurrence of `pair` made one piece."""
+    if pair[0] not in word:
+        return word
+    made: list[str] = []
+    for piece in word:
+        if made and (made[-1], piece) == pair:
+            made[-1] += piece
+        else:
+            made.append(piece)
+    return made
 
 
 def token_ids(tokenizer: Any, captions: list[str]) -> Any:
