@@ -36,6 +36,7 @@ def cohort(settings: Settings, class_name: str, samples: int, recipe: Recipe) ->
         close = difflib.get_close_matches(class_name, known, n=1)
         meant = f'; did you mean "{close[0]}"?' if close else f'; add CAD models first: dst cad add PATH --class "{class_name}"'
         raise ValueError(f'no such class "{class_name}" in the catalog{meant} See: dst cad list')
+    planning.check_count(samples)
     models = [
         CadModel(cad_id=row["cad_id"], cad_key=row["cad_key"], keywords=tuple(row["keywords"]))
         for row in catalog.cad_models(class_name)

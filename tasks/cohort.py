@@ -134,8 +134,7 @@ def plan(class_name: str, recipe: Recipe, models: Sequence[CadModel], samples: i
 
     Raises ValueError for zero samples or a class without CAD models.
     """
-    if samples < 1:
-        raise ValueError(f"a run needs at least 1 sample, not {samples}; say --samples 24")
+    check_count(samples)
     if not models:
         raise ValueError(f'class "{class_name}" has no usable CAD model; add one: dst cad add PATH --class "{class_name}"')
     return Cohort(
@@ -143,6 +142,12 @@ def plan(class_name: str, recipe: Recipe, models: Sequence[CadModel], samples: i
         recipe=recipe,
         samples=tuple(_planned(class_name, recipe, model, view) for model, view in deal(models, samples)),
     )
+
+
+def check_count(samples: int) -> None:
+    """Raise ValueError unless a run can have so many samples."""
+    if samples < 1:
+        raise ValueError(f"a run needs at least 1 sample, not {samples}; say --samples 24")
 
 
 def deal(models: Sequence[CadModel], samples: int) -> Iterator[tuple[CadModel, int]]:

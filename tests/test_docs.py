@@ -12,9 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS = sorted(
-    {match for page in PAGES for match in re.findall(r"(?<![\w/-])dst ((?:cad )?[a-z]+)\b(?= |$|`)", page.read_text(), re.M)}
-)
+NAMED = re.compile(r"(?:^|[\s`(/])dst ((?:cad )?[a-z]+)(?=[\s`,.:]|$)", re.M)
+COMMANDS = sorted({match for page in PAGES for match in NAMED.findall(page.read_text())})
 
 
 def dst(*arguments: str) -> subprocess.CompletedProcess[str]:
