@@ -90,6 +90,15 @@ def write_encoder(network: Any, code: dict[str, NDArray[np.float32]]) -> None:
         last.bias.copy_(torch.from_numpy(code["bias"]))
 
 
+def read_encoder(network: Any, channels: int) -> dict[str, NDArray[np.float32]]:
+    """Return the code that `write_encoder` wrote into an AutoencoderTiny."""
+    *_, eighth, last = network.encoder.layers
+    weight = eighth.weight.detach().float()[:channels, :48, 1:, 1:]
+    # (channel, colour, row in 4, column in 4, row of blocks, column of blocks) to (channel, colour, row, column).
+    basis = weight.reshape(channels, 3, 4, 4, 2, 2).permute(0, 1, 4, 2, 5, 3).reshape(channels, 3 * PATCH * PATCH)
+    return {"basis": basis.contiguous().numpy(), "bias": last.bias.detach().float().numpy().copy()}
+
+
 def save_code(path: Path, code: dict[str, NDArray[np.float32]]) -> None:
     """Write the code at once."""
     from safetensors.numpy import save_file

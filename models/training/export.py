@@ -102,6 +102,42 @@ def export_run(run: Path, folder: Path, sizes: networks.NetworkSpec) -> Path:
     return folder
 
 
+def import_run(folder: Path, run: Path, sizes: networks.NetworkSpec) -> None:
+    """Begin a run where landed weights end: its checkpoints are the folder's weights, at step 0, without the optimiser's memory.
+
+    Raises ValueError when the run has begun already, or when the folder is of other sizes.
+    """
+    from diffusers import AutoencoderTiny, ControlNetModel, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    from models.training import autoencoder, checkpoint, optimise
+    from models.training.tasks import CODE, layout_of
+
+    if any(run.glob("*.safetensors")):
+        raise ValueError(
+            f"{run} has begun already: it goes on from its own checkpoints; take another folder to begin from weights"
+        )
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    vae = AutoencoderTiny.from_pretrained(folder / "vae")
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
+    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder")
+    controlnet = ControlNetModel.from_pretrained(folder / "controlnet")
+    if tuple(unet.config.block_out_channels) != sizes.unet_channels or unet.config.in_channels != sizes.latent_channels:
+        raise ValueError(f"{folder} holds networks of other sizes than the training's")
+    run.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(run / "tokenizer")
+    autoencoder.save_code(run / CODE, autoencoder.read_encoder(vae, sizes.latent_channels))
+    for stage, modules in (("autoencoder", [vae.decoder]), ("base", [unet, text_encoder]), ("control", [controlnet])):
+        vector = optimise.collect([parameter for module in modules for parameter in module.parameters()])
+        state = {
+            "master": vector,
+            "ema": vector.clone(),
+            "first": vector.new_zeros(len(vector)),
+            "second": vector.new_zeros(len(vector)),
+        }
+        checkpoint.save(run / f"{stage}.safetensors", state, checkpoint.Standing(layout=layout_of(modules)))
+
+
 def export_control(run: Path, folder: Path, base: str) -> Path:
     """Write a ControlNet that was trained on a foreign base to `folder`; the base is not copied."""
     from models.training import checkpoint, optimise

@@ -6,7 +6,6 @@ from the last checkpoint and, step for step, to the same weights.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import threading
@@ -35,7 +34,7 @@ def train(job: Job, runtime: Runtime, log: Log = print) -> checkpoint.Standing:
     task = task_of(job)
     if not dataset.complete(job.pictures):
         raise dataset.NoPictures(f"no complete shard in {job.pictures}; make pictures first")
-    layout = hashlib.sha256(json.dumps(task.names).encode()).hexdigest()
+    layout = task.layout
     shared = optimise.vectors(task.parameters, runtime.workers, job.precision, job.device)
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(runtime.workers)

@@ -162,6 +162,18 @@ def restore(parameters: list[Any], vector: Any) -> None:
         start += _room(parameter)
 
 
+def collect(parameters: list[Any]) -> Any:
+    """Return parameters as one flat float32 vector: what `restore` reads."""
+    import torch
+
+    vector = torch.zeros(sum(_room(parameter) for parameter in parameters))
+    start = 0
+    for parameter in parameters:
+        _view(vector, start, parameter).copy_(parameter.detach())
+        start += _room(parameter)
+    return vector
+
+
 def rate(spec: TrainingSpec, step: int, progress: float) -> float:
     """Return the learning rate at a step: linear warm-up, constant, then a cosine down to a hundredth at progress 1."""
     import math

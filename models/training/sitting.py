@@ -79,6 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the embedded generator, in as many sittings as it takes.")
     parser.add_argument("--pictures", type=Path, required=True, help="folder of shards")
     parser.add_argument("--run", type=Path, required=True, help="folder for checkpoints and log")
+    parser.add_argument("--begin-from", type=Path, help="a folder of landed weights to go on from, in a new run")
     parser.add_argument("--out", type=Path, help="write the pipeline here at the end")
     parser.add_argument("--minutes", default="autoencoder=10,base=60,control=60", help="minutes of each stage, over all sittings")
     parser.add_argument("--workers", type=int, default=2, help="processes that share a step")
@@ -87,6 +88,10 @@ def main() -> None:
     given = parser.parse_args()
     minutes = {name: float(value) for name, value in (part.split("=") for part in given.minutes.split(",") if part)}
     sizes = dataclasses.replace(NetworkSpec())
+    if given.begin_from:
+        from models.training.export import import_run
+
+        import_run(given.begin_from, given.run, sizes)
     sit(given.pictures, given.run, minutes, sizes, given.workers, given.device, given.parts)
     if given.out:
         from models.training.export import export_run

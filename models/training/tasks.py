@@ -6,6 +6,8 @@ share of a step. Paper section 3.1 (ControlNet): locked copy, trainable copy of 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,13 +63,8 @@ class Task:
         return [parameter for module in self.trainable for parameter in module.parameters() if parameter.requires_grad]
 
     @property
-    def names(self) -> list[str]:
-        return [
-            f"{name}{tuple(parameter.shape)}"
-            for module in self.trainable
-            for name, parameter in module.named_parameters()
-            if parameter.requires_grad
-        ]
+    def layout(self) -> str:
+        return layout_of(self.trainable)
 
     def prepare(self) -> None:
         """Move the networks to their device and type; called after the weights were taken over by the optimiser."""
@@ -262,6 +259,17 @@ class ControlTask(LatentTask):
             batch["noisy"], batch["times"], words, down_block_additional_residuals=down, mid_block_additional_residual=middle
         ).sample
         return (said.float() - batch["target"]).square().mean() / workers
+
+
+def layout_of(modules: list[Any]) -> str:
+    """Return the digest of the names and shapes of what is trained: checkpoints of another layout are not of these networks."""
+    names = [
+        f"{name}{tuple(parameter.shape)}"
+        for module in modules
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad
+    ]
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
 def task_of(job: Job) -> Task:

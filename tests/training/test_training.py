@@ -146,6 +146,23 @@ def _start(pictures: Path, run: Path, steps: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, str(program), str(pictures), str(run), str(steps)], env=environment, cwd=ROOT)
 
 
+def test_a_run_can_begin_where_landed_weights_end(pictures: Path, trained: Path, tmp_path: Path) -> None:
+    from models.training.export import export_run, import_run
+    from models.training.loop import train
+
+    first = export_run(trained, tmp_path / "first", networks.TINY)
+    import_run(first, tmp_path / "run", networks.TINY)
+    second = export_run(tmp_path / "run", tmp_path / "second", networks.TINY)
+    for path in first.rglob("*.safetensors"):
+        assert (second / path.relative_to(first)).read_bytes() == path.read_bytes(), path
+    standing = train(
+        _job("base", pictures, tmp_path / "run"), Runtime(steps=2, workers=1, precision="float32"), lambda line: None
+    )
+    assert standing.step == 2
+    with pytest.raises(ValueError, match="has begun already"):
+        import_run(first, tmp_path / "run", networks.TINY)
+
+
 def test_a_control_is_trained_on_a_frozen_foreign_base_and_comes_out_as_a_folder(pictures: Path, tmp_path: Path) -> None:
     from diffusers import ControlNetModel
 
