@@ -14,6 +14,7 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
+from models.training.spec import STAGES, Stage
 from storage.settings import Settings
 from tasks import train as tasks
 
@@ -36,7 +37,8 @@ def train(
     halves = [(0, shards // 2 - 1), (shards // 2, shards - 1)]
     done: list[Any] = [tasks.world.submit(pictures, first, last) for first, last in halves if last >= first]
     minutes = {"autoencoder": autoencoder_minutes, "base": base_minutes, "control": control_minutes}
-    for stage in ("control",) if base else ("autoencoder", "base", "control"):
+    stages: tuple[Stage, ...] = ("control",) if base else STAGES
+    for stage in stages:
         done = [tasks.train.submit(stage, pictures, run, minutes[stage], workers, device, base, *done)]
     folder: Path = tasks.export.submit(run, place / "weights", base, *done).result()
     return str(folder)
