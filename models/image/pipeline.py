@@ -164,10 +164,17 @@ class BadModelFolder(ValueError):
 
 def load(spec: ImageSpec) -> Any:
     """Return the StableDiffusionControlNetPipeline of a pinned spec: safetensors only, no code from the model's folder."""
+    import diffusers
     import torch
+    import transformers
     from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
     dtype = getattr(torch, spec.dtype)
+    # Their notes (an autoencoder other than AutoencoderKL, progress bars of loading) say nothing a user could act on.
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     common: dict[str, Any] = {"torch_dtype": dtype, "use_safetensors": True}
     parts: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False}
     try:

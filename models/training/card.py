@@ -56,8 +56,8 @@ own render of the view, so the most it can say. Another machine's figures differ
 
 - Edges of another view (exchanged controls): recall {exchanged["edge_recall"]:.2f}, F1 {exchanged["edge_f1"]:.2f}.
 - Uncommon views (elevation under -10 or over 60 degrees): {_uncommon(figures)}.
-- The share of edges met by chance is what "exchanged" and "control off" show: both are above the plan's one half, for busy grounds
-  have many edges. Guidance, eta and control scale were chosen by edge F1 on 24 of these views.
+- The share of edges met by chance is what "exchanged" and "control off" show: both are above the plan's one half, for busy
+  grounds have many edges. Guidance, eta and control scale were chosen by edge F1 on 24 of these views.
 - Diversity: two seeds of one prompt and control differ by {figures["diversity"]} grey levels a pixel on average.
 - Unusable images: {figures["failed"]} of {figures["samples"]}.
 - Speed: 16 images in {figures["seconds_for_16"]:.0f} s, on one thread of a busy machine (goal: 15 s on two cores).
@@ -71,8 +71,8 @@ own render of the view, so the most it can say. Another machine's figures differ
 - Fine parts (wheels, legs, handles, windows) are soft or missing; thin objects on busy grounds dissolve.
 - It knows the eight classes above, the words of `models/caption/vocabulary.py` and the scenes of the training world. Any other
   class is drawn as a coloured body within the given edges.
-- Goals of the plan: edge recall 0.80; colour and class read in 0.85 of images; a pose readout that is right on 0.90 of renders and
-  nine tenths as often on images. Class, colour and side are below them: training was short, and the side readout itself is weak,
+- Goals of the plan: edge recall 0.80; colour and class read in 0.85 of images; a pose readout that is right on 0.90 of renders
+  and nine tenths as often on images. Class, colour and side are below them: training was short, and the side readout itself is weak,
   so it says little. Real CAD models and classes never trained are not in the table yet.
 - `python -m models.training.sitting --begin-from FOLDER` goes on from these weights.
 """
