@@ -72,8 +72,8 @@ own render of the view, so the most it can say. Another machine's figures differ
 - It knows the eight classes above, the words of `models/caption/vocabulary.py` and the scenes of the training world. Any other
   class is drawn as a coloured body within the given edges.
 - Goals of the plan: edge recall 0.80; colour and class read in 0.85 of images; a pose readout that is right on 0.90 of renders
-  and nine tenths as often on images. Class, colour and side are below them: training was short, and the side readout itself is weak,
-  so it says little. Real CAD models and classes never trained are not in the table yet.
+  and nine tenths as often on images. Class, colour and side are below them: training was short, and the side readout itself
+  is weak, so it says little. Real CAD models and classes never trained are not in the table yet.
 - `python -m models.training.sitting --begin-from FOLDER` goes on from these weights.
 """
 
