@@ -175,7 +175,7 @@ def load(spec: ImageSpec) -> Any:
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    common: dict[str, Any] = {"torch_dtype": dtype, "use_safetensors": True}
+    common: dict[str, Any] = {"dtype": dtype, "use_safetensors": True}
     parts: dict[str, Any] = {"safety_checker": None, "requires_safety_checker": False}
     try:
         if spec.control_model:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -97,7 +98,7 @@ def _flow(home: Path, samples: int) -> tuple[float, float]:
 
 
 def _task_runs(home: Path) -> str:
-    return _dst(home, "run", "car", "--samples", "10000", "--dry-run").split("task runs")[-1].split()[-2]
+    return re.findall(r"\d+", _dst(home, "run", "car", "--samples", "10000", "--dry-run"))[-1]
 
 
 if __name__ == "__main__":
