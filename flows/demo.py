@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -49,7 +52,14 @@ def _register(settings: Settings, class_name: str) -> None:
         register(settings, path, class_name, keywords=parametric.keywords(class_name, seed), licence="MIT, made by this project")
 
 
+def _typed() -> str:
+    """Return how a person types this command here: `dst` where the shell finds it, else its path, such as .venv/bin/dst."""
+    here = os.path.relpath(sys.argv[0])
+    return "dst" if shutil.which("dst") or not here.endswith("dst") else here
+
+
 def _ending(settings: Settings, index: Path, seconds: float) -> str:
+    dst = _typed()
     return f"""
 done in {seconds:.0f} s
   report    {index}
@@ -57,8 +67,8 @@ done in {seconds:.0f} s
   images    {settings.store.root / "image"}
 
 next:
-  dst status
-  dst sql "select class_name, count(*), avg(kept) from samples group by 1"
-  dst sql "select sample_id, prompt, azimuth_deg, kept, file from samples limit 5"
-  dst cad add PATH/TO/YOUR/MODELS --class NAME --keywords "two, words"
-  dst run NAME --samples 24"""
+  {dst} status
+  {dst} sql "select class_name, count(*), avg(kept) from samples group by 1"
+  {dst} sql "select sample_id, prompt, azimuth_deg, kept, file from samples limit 5"
+  {dst} cad add PATH/TO/YOUR/MODELS --class NAME --keywords "two, words"
+  {dst} run NAME --samples 24"""
