@@ -21,7 +21,7 @@ from storage.artifacts import Artifact, ArtifactStore
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 from tasks import progress
-from tasks.cohort import STAGES, Cohort
+from tasks.cohort import STAGES, Cohort, failure
 from tasks.faults import time_can_heal
 
 log = logging.getLogger("dst")
@@ -77,10 +77,10 @@ def _records(cohort: Cohort, store: ArtifactStore, verdict_key: str) -> Iterator
 
 def _members(cohort: Cohort, store: ArtifactStore, verdict_key: str | None) -> Iterator[dict[str, Any]]:
     for planned in cohort.samples:
-        failure = cohort.failure(store, planned)
+        failed = failure(store, planned)
         image = store.find("image", planned.image_key)
         made = image is not None and image.record.outcome == "made"
-        if not made and failure is None:
+        if not made and failed is None:
             raise RuntimeError(f"{planned.sample} has neither an image nor a reason; start the run again")
         yield {
             "sample_id": str(planned.sample),
@@ -91,9 +91,9 @@ def _members(cohort: Cohort, store: ArtifactStore, verdict_key: str | None) -> I
             "image_key": planned.image_key if made else None,
             "verdict_key": verdict_key if made else None,
             "status": "made" if made else "failed",
-            "stage": failure[0] if failure else None,
-            "reason": failure[1].record.reason if failure else None,
-            "detail": failure[1].record.detail if failure else None,
+            "stage": failed[0] if failed else None,
+            "reason": failed[1].record.reason if failed else None,
+            "detail": failed[1].record.detail if failed else None,
         }
 
 

@@ -102,14 +102,6 @@ class Cohort:
         ordered = sorted(self.samples, key=lambda planned: planned.sample)
         return [Shard(index=i // size, samples=tuple(ordered[i : i + size])) for i in range(0, len(ordered), size)]
 
-    def failure(self, store: ArtifactStore, planned: Planned) -> tuple[str, Artifact] | None:
-        """Return the first stage at which a sample has failed, with its record, or None."""
-        for stage in STAGES:
-            artifact = store.find(stage, planned.key(stage))
-            if artifact is not None and artifact.record.outcome == "failed":
-                return stage, artifact
-        return None
-
     def made(self, store: ArtifactStore) -> list[Planned]:
         """Return the samples whose image is there."""
         found = ((planned, store.find("image", planned.image_key)) for planned in self.samples)
@@ -119,7 +111,7 @@ class Cohort:
         """Return the samples for which a stage has still something to do: nothing there and no earlier stage failed."""
         missing = [planned for planned in self.samples if not store.has(stage, planned.key(stage))]
         before = STAGES[: STAGES.index(stage)]
-        return [planned for planned in missing if not any(_failed(store, earlier, planned) for earlier in before)]
+        return [planned for planned in missing if failure(store, planned, before) is None]
 
     def verdict_key(self, made: Sequence[Planned]) -> str:
         """Return the key of the verdicts over these samples."""
@@ -174,9 +166,13 @@ def _with(planned: Planned, **keys: str) -> Planned:
     return Planned(**{**{name: getattr(planned, name) for name in Planned.__dataclass_fields__}, **keys})
 
 
-def _failed(store: ArtifactStore, stage: str, planned: Planned) -> bool:
-    artifact = store.find(stage, planned.key(stage))
-    return artifact is not None and artifact.record.outcome == "failed"
+def failure(store: ArtifactStore, planned: Planned, stages: Sequence[str] = STAGES) -> tuple[str, Artifact] | None:
+    """Return the first of `stages` at which a sample has failed, with its record, or None."""
+    for stage in stages:
+        artifact = store.find(stage, planned.key(stage))
+        if artifact is not None and artifact.record.outcome == "failed":
+            return stage, artifact
+    return None
 
 
 def check(store: ArtifactStore, cohort: Cohort) -> Mapping[str, int]:

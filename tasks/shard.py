@@ -13,7 +13,7 @@ from typing import TypedDict
 
 from storage.artifacts import ArtifactStore, Record
 from tasks import progress
-from tasks.cohort import STAGES, Planned, Shard
+from tasks.cohort import STAGES, Planned, Shard, failure
 
 log = logging.getLogger("dst")
 
@@ -58,7 +58,7 @@ def fill(stage: str, shard: Shard, store: ArtifactStore, make: Callable[[Sequenc
             kept += there.record.outcome == "made"
             if there.record.outcome == "failed":
                 failed[str(there.record.reason)] += 1
-        elif any(_has_failed(store, earlier, planned) for earlier in before):
+        elif failure(store, planned, before) is not None:
             blocked += 1
         else:
             todo.append(planned)
@@ -77,8 +77,3 @@ def fill(stage: str, shard: Shard, store: ArtifactStore, make: Callable[[Sequenc
     return ShardReport(
         stage=stage, shard=str(shard), made=made, kept=kept, failed=dict(failed), blocked=blocked, seconds=round(seconds, 3)
     )
-
-
-def _has_failed(store: ArtifactStore, stage: str, planned: Planned) -> bool:
-    there = store.find(stage, planned.key(stage))
-    return there is not None and there.record.outcome == "failed"
