@@ -42,13 +42,13 @@ TRAINED_CLASSES: tuple[str, ...] = ("car", "bus", "truck", "airplane", "chair", 
 CLASSES: tuple[str, ...] = tuple(MAKERS)
 """All classes; those after the trained ones are held out from training."""
 
-SYMMETRY: dict[str, float] = {"table": 180.0}
+SYMMETRY: dict[str, int] = {"table": 2}
 
 
-def symmetry(class_name: str) -> float | None:
-    """Return the smallest turn about z, in degrees, that a class's shapes do not show; 0 when none shows, None when each does."""
+def symmetry(class_name: str, seed: int | None = None) -> int:
+    """Return the rotational symmetry about +z (see models.symmetry) of one model, or without a seed what all of a class share."""
     _maker(class_name)
-    return SYMMETRY.get(class_name)
+    return SYMMETRY.get(class_name, 1) if seed is None else model(class_name, seed).symmetry
 
 
 def model(class_name: str, seed: int) -> Model:

@@ -284,6 +284,7 @@ def table(rng: np.random.Generator) -> Model:
         w = d = between(rng, 0.40, 0.55)
     elif style in ("round table", "pedestal table"):
         w = d = between(rng, 0.85, 1.25)
+    symmetry = 4 if w == d else 2
     thick = between(rng, 0.03, 0.06) * (0.6 if style == "side table" else 1.0)
     hx, hy = w / 2, d / 2
     ring: Points
@@ -305,6 +306,7 @@ def table(rng: np.random.Generator) -> Model:
         profile = curve([(0.06, 0.10), (0.10, 0.16), (0.06, 0.30), (0.075, 0.45), (0.05, under - 0.08), (0.14, under)], 18)
         add("column", revolve(profile, 28))
         n = int(rng.integers(3, 5)) if rng.random() < 0.6 else 0
+        symmetry = n
         if n:
             feet = []
             for i in range(n):
@@ -374,4 +376,4 @@ def table(rng: np.random.Generator) -> Model:
         if style in ("coffee table", "side table") and rng.random() < 0.5 and leg != "splayed legs":
             add("shelf", slab(rectangle(lx, ly, 0.01, 3), 0.25 * height, 0.25 * height + 0.02, 0.004))
             words.append("with shelf")
-    return Model(parts=tuple(parts), keywords=tuple(words))
+    return Model(parts=tuple(parts), keywords=tuple(words), symmetry=symmetry)

@@ -105,7 +105,9 @@ def lamp(rng: np.random.Generator) -> Model:
             )
         )
     add("spider", join(*spokes), CHROME, 1.0)
-    return Model(parts=tuple(made.parts), keywords=tuple(words))
+    # The shade's thin spokes aside, all but a tripod's legs is turned.
+    symmetry = 3 if style == "tripod lamp" else 0
+    return Model(parts=tuple(made.parts), keywords=tuple(words), symmetry=symmetry)
 
 
 def _desk_lamp(made: Assembly, rng: np.random.Generator, body: Colour, metallic: float, second: Colour) -> None:

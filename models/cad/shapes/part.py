@@ -55,6 +55,8 @@ class Model:
     """At least two."""
     keywords: tuple[str, ...]
     """Words for it beside its class, the most telling first."""
+    symmetry: int = 1
+    """Rotational symmetry about +z: 1 none, n for one that a turn of 360 / n degrees does not change, 0 for any turn."""
 
 
 def paint(rng: np.random.Generator) -> Colour:
