@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 RUN_STATUSES = ("running", "complete", "invalid", "failed", "crashed")
 CAD_STATUSES = ("ok", "rejected", "removed")
+QUARANTINE_ORIGINS = ("watch", "import", "add")
 
 
 class Catalog:
@@ -95,10 +96,19 @@ class Catalog:
         status: str = "ok",
         reason: str | None = None,
         detail: str | None = None,
+        collection: str | None = None,
+        uid: str | None = None,
+        symmetry: int | None = None,
+        symmetry_origin: str | None = None,
+        camera: Mapping[str, Any] | None = None,
+        alignment: Sequence[Sequence[float]] | None = None,
     ) -> Row:
         """Register a CAD model for a class, or change what is known of it; return its row.
 
-        `facts`: values of its cad record (faces, vertices, extents, watertight, textured, ...).
+        `facts`: values of its cad record (faces, vertices, extents, watertight, textured, ...). collection, uid: where it is
+        published. symmetry: rotational, about +z (1 none, n-fold, 0 any angle), and its origin: given, mesh or class. camera:
+        what its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the canonical frame. Of these
+        six, what is None stays as it was said before.
         """
         if status not in CAD_STATUSES:
             raise ValueError(f"a CAD model is {', '.join(CAD_STATUSES)}, not {status}")
@@ -125,8 +135,15 @@ class Catalog:
             "reason": reason,
             "detail": detail,
             "added_at": journal.now(),
+            "collection": collection,
+            "uid": uid,
+            "symmetry": symmetry,
+            "symmetry_origin": symmetry_origin,
+            "camera": plain(camera),
+            "alignment": plain(alignment),
         }
         with self.database.writing() as connection:
+            writing.fill_in_what_was_said(connection, row)
             if cad_key is not None:
                 artifact = tables.artifacts.c
                 known = sa.select(artifact.spec_key).where(artifact.key == cad_key)
@@ -136,6 +153,62 @@ class Catalog:
         if self.store is not None:
             self.store.put(journal.registration(row))
         return row
+
+    # -- files that were refused ---------------------------------------------------------------------------------------
+
+    def quarantine(
+        self,
+        path: Path | str,
+        *,
+        reason: str,
+        origin: str,
+        detail: str | None = None,
+        class_name: str | None = None,
+        digest: str | None = None,
+        size: int | None = None,
+        modified_at: str | None = None,
+    ) -> Row:
+        """Note that a file was refused before it had a cad_id, or was refused again; return its row.
+
+        reason: a short name that reports count by. origin: watch, import or add. modified_at: UTC, ISO 8601.
+        """
+        if origin not in QUARANTINE_ORIGINS:
+            raise ValueError(f"a file is refused by {', '.join(QUARANTINE_ORIGINS)}, not by {origin}")
+        row: Row = {
+            "path": str(path),
+            "class_name": class_name,
+            "reason": reason,
+            "detail": detail,
+            "digest": digest,
+            "size": size,
+            "modified_at": modified_at,
+            "found_at": journal.now(),
+            "origin": origin,
+        }
+        with self.database.writing() as connection:
+            writing.upsert(connection, tables.quarantine, [row])
+        if self.store is not None:
+            self.store.put(journal.quarantine(str(path), row))
+        return row
+
+    def unquarantine(self, path: Path | str) -> bool:
+        """Forget that a file was refused; return whether it was."""
+        table = tables.quarantine
+        with self.database.writing() as connection:
+            gone = connection.execute(sa.delete(table).where(table.c.path == str(path))).rowcount
+        if gone and self.store is not None:
+            self.store.put(journal.quarantine(str(path), None))
+        return bool(gone)
+
+    def quarantined(self, class_name: str | None = None, origin: str | None = None) -> list[Row]:
+        """Return the rows of refused files (of one class, from one origin), by path."""
+        table = tables.quarantine
+        statement = sa.select(table).order_by(table.c.path)
+        if class_name is not None:
+            statement = statement.where(table.c.class_name == class_name)
+        if origin is not None:
+            statement = statement.where(table.c.origin == origin)
+        return self._select(statement)
 
     # -- artifacts -----------------------------------------------------------------------------------------------------
 
@@ -171,8 +244,13 @@ class Catalog:
         flow_run_id: str | None = None,
         flow_run_url: str | None = None,
         runtime: Mapping[str, Any] | None = None,
+        kind: str = "generate",
+        parent_run: str | None = None,
     ) -> str:
-        """Note that a run has begun; return its run_id. Runs on this machine whose process is gone become `crashed`."""
+        """Note that a run has begun; return its run_id. Runs on this machine whose process is gone become `crashed`.
+
+        kind: what it does (generate, ...). parent_run: the run_id of the run that started it.
+        """
         row: Row = {
             "run_id": run_id or uuid.uuid4().hex[:12],
             "class_name": class_name,
@@ -191,12 +269,21 @@ class Catalog:
             "counts": None,
             "runtime": plain(runtime or {}),
             "docs_path": None,
+            "heartbeat_at": journal.now(),
+            "parent_run": parent_run,
+            "kind": kind,
         }
         with self.database.writing() as connection:
             writing.bury_the_dead(connection)
             writing.ensure_class(connection, class_name)
             writing.upsert(connection, tables.runs, [row])
         return str(row["run_id"])
+
+    def heartbeat(self, run_id: str) -> None:
+        """Note that a run is alive."""
+        table = tables.runs
+        with self.database.writing() as connection:
+            connection.execute(sa.update(table).where(table.c.run_id == run_id).values(heartbeat_at=journal.now()))
 
     def finish_run(
         self,
@@ -283,6 +370,90 @@ class Catalog:
         """
         with self.database.writing() as connection:
             return writing.set_cohort(connection, class_name, recipe, run_id, members)
+
+    # -- releases ------------------------------------------------------------------------------------------------------
+
+    def add_release(
+        self,
+        *,
+        name: str,
+        format: str,
+        query: str,
+        digest: str,
+        path: Path | str,
+        samples: Sequence[Mapping[str, Any]],
+        card: Mapping[str, Any] | None = None,
+    ) -> Row:
+        """Note a release, once: raises ValueError if there is one of that name. Returns its row.
+
+        query: the condition that chose the samples. digest: over the sorted sample ids and their digests. samples: sample_id,
+        image_key, sha256, recipe, render_key and verdict_key each.
+        """
+        row: Row = {
+            "name": name,
+            "format": format,
+            "created_at": journal.now(),
+            "query": query,
+            "samples": len(samples),
+            "digest": digest,
+            "path": str(path),
+            "card": plain(card),
+        }
+        columns = [column.name for column in tables.release_samples.columns]
+        listed = sorted(({**{c: sample.get(c) for c in columns}, "name": name} for sample in samples), key=_by_sample)
+        with self.database.writing() as connection:
+            known = sa.select(tables.releases.c.created_at).where(tables.releases.c.name == name)
+            if (since := connection.execute(known).scalar()) is not None:
+                raise ValueError(f'there is a release "{name}" since {since[:10]}, and releases never change; give another name')
+            writing.upsert(connection, tables.releases, [row])
+            writing.upsert(connection, tables.release_samples, listed)
+        if self.store is not None:
+            self.store.put(journal.release(row, listed))
+        return row
+
+    def releases(self) -> list[Row]:
+        """Return the rows of releases, the oldest first."""
+        return self._select(sa.select(tables.releases).order_by(tables.releases.c.created_at))
+
+    def release_samples(self, name: str) -> list[Row]:
+        """Return the rows of a release's samples, by sample_id. Raises ValueError if there is no such release."""
+        table = tables.release_samples
+        names = [row["name"] for row in self.releases()]
+        if name not in names:
+            raise ValueError(f'no release "{name}"; there are: {", ".join(names) or "none yet"}')
+        return self._select(sa.select(table).where(table.c.name == name).order_by(table.c.sample_id, table.c.image_key))
+
+    # -- what others made ----------------------------------------------------------------------------------------------
+
+    def add_foreign_images(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Write images that others made, or change what is known of them; return how many.
+
+        A row: image_id (sha256 of the file), origin, class_name and path, and what is known of cad_uid, caption, azimuth_deg,
+        elevation_deg, inplane_deg, distance, kept and facts. Give thousands at once: each call is one entry in the journal.
+        """
+        return self._add_foreign(tables.foreign_images, [{"added_at": journal.now(), **row} for row in rows])
+
+    def add_foreign_captions(self, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Write captions that others wrote: origin, class_name, number, prompt and, where known, cad_uid; return how many."""
+        return self._add_foreign(tables.foreign_captions, rows)
+
+    def _add_foreign(self, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> int:
+        complete = [{column.name: plain(row.get(column.name)) for column in table.columns} for row in rows]
+        if not complete:
+            return 0
+        with self.database.writing() as connection:
+            writing.upsert(connection, table, complete)
+        if self.store is not None:
+            self.store.put(journal.foreign(table.name, complete))
+        return len(complete)
+
+    def _select(self, statement: sa.Select[Any]) -> list[Row]:
+        with self.database.reading() as connection:
+            return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def _by_sample(row: Row) -> tuple[str, str]:
+    return row["sample_id"], row["image_key"]
 
 
 def _run_row(connection: sa.Connection, run_id: str) -> Row:

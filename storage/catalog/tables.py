@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.type_api import TypeEngine
 
-SCHEMA = "0002"
+SCHEMA = "0003"
 """The newest migration: what this code reads and writes."""
 
 metadata = MetaData(
@@ -92,10 +92,36 @@ cad_models = Table(
     Column("reason", String(64)),
     Column("detail", Text),
     Column("added_at", String(32), nullable=False),
+    Column("collection", Text),
+    Column("uid", Text),
+    Column("symmetry", Integer),
+    Column("symmetry_origin", Text),
+    Column("camera", _json()),
+    Column("alignment", _json()),
     Index(None, "cad_id"),
     Index(None, "cad_key"),
+    Index(None, "collection", "uid"),
 )
-"""What people registered: status ok, rejected (with a reason) or removed."""
+"""What people registered: status ok, rejected (with a reason) or removed.
+
+symmetry: rotational, about +z: 1 none, n-fold, 0 any angle, NULL not known; symmetry_origin: given, mesh or class. camera: what
+its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the canonical frame.
+"""
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("class_name", Text),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text),
+    Column("digest", Text),
+    Column("size", BigInteger),
+    Column("modified_at", Text),
+    Column("found_at", String(32), nullable=False),
+    Column("origin", Text, nullable=False),
+)
+"""Files that were refused before they had a cad_id; origin: watch, import or add."""
 
 specs = Table(
     "specs",
@@ -264,6 +290,9 @@ runs = Table(
     Column("counts", _json()),
     Column("runtime", _json()),
     Column("docs_path", Text),
+    Column("heartbeat_at", String(32)),
+    Column("parent_run", Text),
+    Column("kind", Text, nullable=False, server_default="generate"),
     Index(None, "class_name"),
 )
 """One class, one recipe, one flow run: status running, complete, invalid, failed or crashed."""
@@ -324,3 +353,61 @@ coverage_checks = Table(
     Column("repeated", Integer, nullable=False),
 )
 """How the poses of a run compare with the distribution that its viewpoint strategy promises."""
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("format", Text, nullable=False),
+    Column("created_at", String(32), nullable=False),
+    Column("query", Text, nullable=False),
+    Column("samples", Integer, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("card", _json()),
+)
+"""Exported, named, immutable selections. query: the condition that chose them; digest: over sorted sample ids and digests."""
+
+release_samples = Table(
+    "release_samples",
+    metadata,
+    Column("name", Text, ForeignKey("releases.name"), primary_key=True),
+    Column("sample_id", String(300), primary_key=True),
+    Column("image_key", String(64), primary_key=True),
+    Column("sha256", String(64)),
+    Column("recipe", Text),
+    Column("render_key", String(64)),
+    Column("verdict_key", String(64)),
+    Index(None, "image_key"),
+)
+
+foreign_images = Table(
+    "foreign_images",
+    metadata,
+    Column("image_id", String(64), primary_key=True),
+    Column("origin", Text, nullable=False),
+    Column("class_name", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("cad_uid", Text),
+    Column("caption", Text),
+    Column("azimuth_deg", Float),
+    Column("elevation_deg", Float),
+    Column("inplane_deg", Float),
+    Column("distance", Float),
+    Column("kept", SmallInteger),
+    Column("facts", _json()),
+    Column("added_at", String(32), nullable=False),
+    Index(None, "origin", "class_name"),
+)
+"""Images that others made, with what is known of them; image_id is the sha256 of the file."""
+
+foreign_captions = Table(
+    "foreign_captions",
+    metadata,
+    Column("origin", Text, primary_key=True),
+    Column("class_name", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("cad_uid", Text),
+    Column("prompt", Text, nullable=False),
+)
+"""Captions that others wrote, in the order in which they were published."""

@@ -57,22 +57,62 @@ def index(connection: sa.Connection, items: Iterable[Record | Artifact], replay_
 
 
 def _replay(connection: sa.Connection, record: Record, known_too: bool) -> int:
-    row = record.values["row"]
-    if record.stage == journal.REGISTRATION:
-        model = tables.cad_models
-        same = sa.and_(model.c.class_name == row["class_name"], model.c.cad_id == row["cad_id"])
-        newest = connection.execute(sa.select(model.c.added_at).where(same)).scalar()
-        if not known_too and newest is not None and newest >= row["added_at"]:
-            return 0
-        ensure_class(connection, row["class_name"], row["added_at"])
-        upsert(connection, model, [row])
+    return _REPLAYS[record.stage](connection, record, known_too)
+
+
+def _replay_registration(connection: sa.Connection, record: Record, known_too: bool) -> int:
+    row, model = record.values["row"], tables.cad_models
+    same = sa.and_(model.c.class_name == row["class_name"], model.c.cad_id == row["cad_id"])
+    newest = connection.execute(sa.select(model.c.added_at).where(same)).scalar()
+    if not known_too and newest is not None and newest >= row["added_at"]:
+        return 0
+    ensure_class(connection, row["class_name"], row["added_at"])
+    upsert(connection, model, [row])
+    return 1
+
+
+def _replay_quarantine(connection: sa.Connection, record: Record, known_too: bool) -> int:
+    row, refused = record.values["row"], tables.quarantine
+    if row is not None:
+        upsert(connection, refused, [row])
         return 1
+    connection.execute(sa.delete(refused).where(refused.c.path == record.inputs["path"]))
+    return 0
+
+
+def _replay_run(connection: sa.Connection, record: Record, known_too: bool) -> int:
+    row = {**_RUN_BEFORE_0003, **record.values["row"]}
     known = connection.execute(sa.select(tables.runs.c.finished_at).where(tables.runs.c.run_id == row["run_id"])).scalar()
     if known is not None and not known_too:
         return 0
     ensure_class(connection, row["class_name"], row["started_at"])
     upsert(connection, tables.runs, [row])
     return 1 + set_cohort(connection, row["class_name"], row["recipe"], row["run_id"], journal.members_of(record))
+
+
+def _replay_release(connection: sa.Connection, record: Record, known_too: bool) -> int:
+    samples = journal.released(record)
+    upsert(connection, tables.releases, [record.values["row"]])
+    upsert(connection, tables.release_samples, samples)
+    return 1 + len(samples)
+
+
+def _replay_foreign(connection: sa.Connection, record: Record, known_too: bool) -> int:
+    rows = journal.foreign_rows(record)
+    upsert(connection, tables.metadata.tables[record.inputs["table"]], rows)
+    return len(rows)
+
+
+_REPLAYS = {
+    journal.REGISTRATION: _replay_registration,
+    journal.QUARANTINE: _replay_quarantine,
+    journal.RUN: _replay_run,
+    journal.RELEASE: _replay_release,
+    journal.FOREIGN: _replay_foreign,
+}
+
+_RUN_BEFORE_0003 = {"heartbeat_at": None, "parent_run": None, "kind": "generate"}
+"""What an entry of older code does not say."""
 
 
 def set_cohort(connection: sa.Connection, class_name: str, recipe: str, run_id: str, members: Iterable[Mapping[str, Any]]) -> int:
@@ -113,6 +153,23 @@ def _fill_in_cad_facts(connection: sa.Connection, facts: Sequence[Row]) -> None:
         .values({name: sa.bindparam(f"new_{name}", type_=table.c[name].type) for name in names}),
         [{"of_cad_key": row["cad_key"], **{f"new_{name}": row[name] for name in names}} for row in facts],
     )
+
+
+def fill_in_what_was_said(connection: sa.Connection, row: Row) -> None:
+    """Keep of a CAD model's row what an earlier registration said and this one leaves open."""
+    table = tables.cad_models
+    names = ("collection", "uid", "symmetry", "symmetry_origin", "camera", "alignment")
+    before = (
+        connection.execute(
+            sa.select(*(table.c[name] for name in names)).where(
+                table.c.class_name == row["class_name"], table.c.cad_id == row["cad_id"]
+            )
+        )
+        .mappings()
+        .one_or_none()
+    )
+    if before is not None:
+        row.update({name: before[name] for name in names if row[name] is None})
 
 
 def ensure_class(connection: sa.Connection, class_name: str, created_at: str | None = None) -> None:

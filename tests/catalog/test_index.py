@@ -17,7 +17,10 @@ from storage.catalog.database import CatalogError
 from storage.catalog.index import Rows
 from tests.catalog import records
 
-TABLES = [table.name for table in Rows.ORDER]
+TABLES = [
+    *(table.name for table in Rows.ORDER),
+    "quarantine", "releases", "release_samples", "foreign_images", "foreign_captions",
+]  # fmt: skip
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -145,7 +148,22 @@ def lived(url: str, store: ArtifactStore) -> Catalog:
             catalog.set_cohort(class_name, "embedded", run_id, members)
             catalog.finish_run(run_id, status="complete", seconds={"render": 1.0}, counts={"made": len(histories) - 1})
     catalog.add_cad_model(
-        cad_id="f" * 64, class_name="car", source="bad.obj", status="rejected", reason="no_faces", detail="empty"
+        cad_id="f" * 64, class_name="car", source="bad.obj", status="rejected", reason="no_faces", detail="empty",
+        collection="toys4k", uid="car_007", symmetry=2, symmetry_origin="mesh", camera={"distance_factor": 1.5},
+        alignment=[[0, -1, 0], [1, 0, 0], [0, 0, 1]],
+    )  # fmt: skip
+    for name in ("a.obj", "b.obj"):
+        catalog.quarantine(name, reason="unreadable", origin="watch", class_name="car", size=12, digest="d" * 64)
+    catalog.unquarantine("a.obj")
+    released = [{"sample_id": "car-1", "image_key": "a" * 64, "sha256": "b" * 64, "recipe": "embedded"}]
+    catalog.add_release(
+        name="car-v1", format="coco", query="kept = 1", digest="c" * 64, path="out", samples=released, card={"n": 1}
+    )
+    image = {"origin": "official", "class_name": "car", "path": "car/1.png", "caption": "a car", "kept": 1}
+    catalog.add_foreign_images([{"image_id": str(n) * 64, **image, "azimuth_deg": 30.5 * n, "facts": {"n": n}} for n in range(3)])
+    catalog.add_foreign_images([{"image_id": "1" * 64, **image, "azimuth_deg": None}])
+    catalog.add_foreign_captions(
+        [{"origin": "official", "class_name": "car", "number": n, "prompt": f"car {n}"} for n in range(2)]
     )
     return catalog
 
@@ -169,6 +187,11 @@ def test_rebuilding_mends_rows_that_were_tampered_with(lived: Catalog, store: Ar
             "UPDATE members SET in_cohort = 1 - in_cohort, status = 'made'",
             "UPDATE cad_models SET keywords_text = 'nonsense', status = 'removed'",
             "UPDATE runs SET status = 'failed'",
+            "DELETE FROM quarantine",
+            "UPDATE releases SET samples = 0",
+            "DELETE FROM release_samples",
+            "UPDATE foreign_images SET path = 'elsewhere'",
+            "DELETE FROM foreign_captions",
             "INSERT INTO verdicts (verdict_key, image_key, kept) VALUES ('x', 'y', 1)",
         ):
             connection.exec_driver_sql(statement)
