@@ -9,7 +9,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from storage.artifacts import ArtifactStore
@@ -31,6 +31,19 @@ class Settings(BaseSettings):
     prefect_api_url: str = Field(
         default="", description="A running Prefect server; empty: PREFECT_API_URL, else one started for the run."
     )
+    watch: str = Field(
+        default="", description="Folders looked at for new CAD models, separated as in PATH; empty: `watch` in the home folder."
+    )
+    watch_samples: int = Field(default=200, ge=1, description="Samples of a watched class that was never run before.")
+    watch_recipe: str = Field(
+        default="embedded", description="Recipe of such a class: its name, or a TOML file of overrides of the embedded one."
+    )
+    watch_settle_s: float = Field(default=5.0, ge=0, description="A watched file counts when nobody has written it for so long.")
+    scan_cron: str = Field(default="*/5 * * * *", description="When watched folders are looked at, as cron says it.")
+    timezone: str = Field(default="", description="Time zone of schedules, such as Europe/Berlin; empty: this machine's.")
+    notify_url: SecretStr = Field(
+        default=SecretStr(""), description="Webhook that is told of failed and invalid runs; empty: nobody is."
+    )
 
     @property
     def root(self) -> Path:
@@ -45,6 +58,12 @@ class Settings(BaseSettings):
     def catalog(self) -> str:
         """The catalog's SQLAlchemy URL."""
         return self.catalog_url or f"sqlite:///{self.root / 'catalog.sqlite'}"
+
+    @property
+    def watched(self) -> list[Path]:
+        """The folders that are looked at for new CAD models, absolute."""
+        named = [Path(name).expanduser().absolute() for name in self.watch.split(os.pathsep) if name.strip()]
+        return named or [self.root / "watch"]
 
     @property
     def cores(self) -> int:
