@@ -19,6 +19,7 @@ from models.image.spec import ImageSpec
 from models.image.spec import paper_sd15 as paper_generator
 from models.render.spec import RenderSpec, ViewpointSpec
 from models.verdict.spec import VerdictSpec
+from storage.settings import Settings
 from tasks.recipe import Recipe
 
 
@@ -59,12 +60,39 @@ RECIPES = {"embedded": embedded, "paper-sd15": paper_sd15}
 
 def resolve(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """Return the recipe called `name` with overrides applied (nested as its specs are). Raises UnknownRecipe."""
-    if name not in RECIPES:
-        raise UnknownRecipe(f'no such recipe "{name}"{_meant(name, RECIPES)}; there are: {", ".join(RECIPES)}')
-    recipe = RECIPES[name]()
+    if name in RECIPES:
+        recipe = RECIPES[name]()
+    elif name in (own := saved()):
+        said = read_overrides(own[name])
+        recipe = resolve(said.pop("base", "embedded"), said | {"name": name})
+    else:
+        raise UnknownRecipe(f'no such recipe "{name}"{_meant(name, dict.fromkeys(names()))}; there are: {", ".join(names())}')
     changed = _replaced(recipe, overrides or {}, name)
+    if changed == recipe or changed.name != name or "name" in (overrides or {}):
+        return changed
     # A changed recipe needs a name of its own: cohorts and rows are told apart by it.
-    return dataclasses.replace(changed, name=f"{name}+") if changed != recipe and changed.name == name else changed
+    return dataclasses.replace(changed, name=f"{name}+")
+
+
+def recorded(specs: Mapping[str, Any]) -> Recipe:
+    """Return the recipe that a run's row spells out (`runs.recipe_specs`). Raises UnknownRecipe where this code knows no such."""
+    return resolve(**as_overrides(specs))
+
+
+def as_overrides(specs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's recorded recipe as the arguments of `resolve` that give exactly it, name and all."""
+    name = str(specs["name"])
+    return {"name": name if name in RECIPES else next(iter(RECIPES)), "overrides": dict(specs)}
+
+
+def names() -> list[str]:
+    """Return the recipes there are: ours, then those of the user."""
+    return [*RECIPES, *saved()]
+
+
+def saved() -> dict[str, Path]:
+    """Return the user's own recipes: TOML files in the home folder's `recipes`, overrides of their `base` (default: embedded)."""
+    return {path.stem: path for path in sorted((Settings().root / "recipes").glob("*.toml")) if path.stem not in RECIPES}
 
 
 def read_overrides(path: Path | None) -> dict[str, Any]:
@@ -90,6 +118,8 @@ def _replaced(spec: Any, overrides: Mapping[str, Any], where: str) -> Any:
             if not isinstance(value, Mapping):
                 raise UnknownRecipe(f"{where}.{name} is a table of fields, not {value!r}")
             changes[name] = _replaced(current, value, f"{where}.{name}")
+        elif isinstance(current, float) and type(value) is int:
+            changes[name] = float(value)
         else:
             changes[name] = tuple(value) if isinstance(value, list) else value
     return dataclasses.replace(spec, **changes)
