@@ -21,7 +21,7 @@ from storage.settings import Settings
 from tasks import cohort as planning
 from tasks.cohort import STAGES, CadModel, Cohort
 from tasks.recipe import Recipe
-from tasks.run import RunReport, summarise
+from tasks.run import RunReport, newly_made, summarise
 from tasks.shard import ShardReport
 
 log = logging.getLogger("dst")
@@ -37,11 +37,12 @@ def cohort(settings: Settings, class_name: str, samples: int, recipe: Recipe) ->
         meant = f'; did you mean "{close[0]}"?' if close else f'; add CAD models first: dst cad add PATH --class "{class_name}"'
         raise ValueError(f'no such class "{class_name}" in the catalog{meant} See: dst cad list')
     planning.check_count(samples)
-    models = [
-        CadModel(cad_id=row["cad_id"], cad_key=row["cad_key"], keywords=tuple(row["keywords"]))
-        for row in catalog.cad_models(class_name)
-    ]
-    return planning.plan(class_name, resolved(recipe), models, samples)
+    return planning.plan(class_name, resolved(recipe), [cad_model(row) for row in catalog.cad_models(class_name)], samples)
+
+
+def cad_model(row: Mapping[str, Any]) -> CadModel:
+    """Return what the cohort needs to know of a CAD model's row."""
+    return CadModel(cad_id=row["cad_id"], cad_key=row["cad_key"], keywords=tuple(row["keywords"]))
 
 
 def resolved(recipe: Recipe) -> Recipe:
@@ -107,7 +108,7 @@ class Run:
             self.run_id,
             status="complete" if findings["success"] else "invalid",
             reason="; ".join(findings["failed"]) or None,
-            counts=dict(counts),
+            counts={**counts, **newly_made(stages)},
             seconds=summarise(stages),
             docs_path=findings["docs"] or None,
         )

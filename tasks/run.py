@@ -19,7 +19,7 @@ class RunReport(TypedDict):
     reason: str | None
     """For invalid: the expectations that were not met."""
     counts: dict[str, int]
-    """asked, made, failed, kept, dropped."""
+    """asked, made, failed, kept, dropped; new_render and so on: artifacts that this run itself made."""
     report: str
     """Path of the page."""
 
@@ -30,3 +30,11 @@ def summarise(stages: Iterable[ShardReport]) -> dict[str, float]:
     for report in stages:
         seconds[report["stage"]] += report["seconds"]  # type: ignore[assignment]
     return {stage: round(value, 2) for stage, value in seconds.items()}
+
+
+def newly_made(stages: Iterable[ShardReport]) -> dict[str, int]:
+    """Return new_<stage> -> artifacts that a run made itself, over its shards: what its seconds were spent on."""
+    made: Counter[str] = Counter()
+    for report in stages:
+        made[f"new_{report['stage']}"] += report["made"]
+    return dict(made)

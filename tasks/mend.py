@@ -1,0 +1,98 @@
+"""Failed samples: which there are, and setting what failed aside so that it is tried again.
+
+Enters: a class and, where wanted, a stage, a reason or samples. Leaves: rows, or a store in which the next run finds the failed
+artifacts missing. Nothing is deleted, and nothing that was made is touched. Knows no Prefect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from storage.catalog.catalog import Catalog
+from storage.settings import Settings
+
+GENERATE = "generate"
+"""Kind of the runs that leave a cohort behind; a preview leaves none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A sample of a class's present cohort that has no image."""
+
+    sample_id: str
+    """Which sample."""
+    class_name: str
+    """Its class."""
+    recipe: str
+    """The recipe it failed under."""
+    stage: str
+    """The stage at which it failed."""
+    reason: str
+    """A short name that reports count by."""
+    detail: str
+    """One line for a person."""
+    key: str
+    """Key of the failed artifact."""
+
+
+def last_run(catalog: Catalog, class_name: str) -> dict[str, Any] | None:
+    """Return the row of the newest run that was to make a class's samples, or None before there was one."""
+    found = [row for row in catalog.runs(class_name) if row["kind"] == GENERATE]
+    return found[0] if found else None
+
+
+def failures(
+    settings: Settings,
+    class_name: str,
+    stage: str | None = None,
+    reason: str | None = None,
+    samples: Collection[str] | None = None,
+) -> list[Failure]:
+    """Return the failed samples of a class under the recipe of its last run that match; None matches all."""
+    catalog = Catalog(settings.catalog, settings.store)
+    run = last_run(catalog, class_name)
+    if run is None:
+        return []
+    rows = catalog.rows(
+        "select * from members where class_name = :class_name and recipe = :recipe and in_cohort = 1 and status = 'failed' "
+        "order by sample_id",
+        class_name=class_name,
+        recipe=run["recipe"],
+    )
+    found = [
+        Failure(
+            sample_id=row["sample_id"],
+            class_name=class_name,
+            recipe=row["recipe"],
+            stage=row["stage"] or "",
+            reason=row["reason"] or "",
+            detail=row["detail"] or "",
+            key=row.get(f"{row['stage']}_key") or "",
+        )
+        for row in rows
+    ]
+    return [
+        failure
+        for failure in found
+        if (stage is None or failure.stage == stage)
+        and (reason is None or failure.reason == reason)
+        and (samples is None or failure.sample_id in samples)
+    ]
+
+
+def forget_failures(
+    settings: Settings,
+    class_name: str,
+    stage: str | None = None,
+    reason: str | None = None,
+    samples: Collection[str] | None = None,
+) -> int:
+    """Set the failed artifacts of matching samples aside, so that the next run tries them again; return how many samples."""
+    found = failures(settings, class_name, stage, reason, samples)
+    for at, key in sorted({(failure.stage, failure.key) for failure in found}):
+        artifact = settings.store.find(at, key)
+        if artifact is not None and artifact.record.outcome == "failed":
+            settings.store.set_aside(at, key)
+    return len(found)
