@@ -14,20 +14,21 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
+from flows.forms import Said
 from models.training.spec import STAGES, Stage
 from storage.settings import Settings
 from tasks import train as tasks
 
-Minutes = Annotated[float, Field(ge=0, description="Minutes of this stage over all sittings")]
+Minutes = Annotated[float, Field(ge=0), Said("Minutes of this stage over all sittings")]
 
 
 @flow(name="train", task_runner=ThreadPoolTaskRunner(max_workers=2))  # type: ignore[arg-type]
 def train(
-    shards: Annotated[int, Field(ge=1, description="Shards of 256 pictures")] = 44,
+    shards: Annotated[int, Field(ge=1), Said("Shards of 256 pictures")] = 44,
     autoencoder_minutes: Minutes = 30,
     base_minutes: Minutes = 120,
     control_minutes: Minutes = 120,
-    base: Annotated[str, Field(description="Train a ControlNet on this frozen base: folder or hub id@commit")] = "",
+    base: Annotated[str, Said("Train a ControlNet on this frozen base: folder or hub id@commit; empty: from nothing")] = "",
 ) -> str:
     """Make pictures, train on them, write the weights; return their folder."""
     settings = Settings()

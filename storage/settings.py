@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     notify_url: SecretStr = Field(
         default=SecretStr(""), description="Webhook that is told of failed and invalid runs; empty: nobody is."
     )
+    files_url: str = Field(
+        default="", description="Where reports and images can be opened in a browser; `dst serve` sets it for its runs."
+    )
 
     @property
     def root(self) -> Path:

@@ -1,0 +1,143 @@
+"""Deployments: what a person launches from the Prefect UI, each with a flat form.
+
+Enters: the catalog's classes and the recipes there are. Leaves: registered deployments whose forms offer just those; a value
+that is none of them is refused by the form and, for whoever calls the API, by the server at once. `dst serve` registers them,
+and `prefect deploy --all` reads the same list from prefect.yaml (a test compares the two).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from prefect import Flow, flow
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from flows import recipes
+from flows.forms import OneOf, Said
+from flows.generate import generate, generate_many
+from flows.train import train
+from storage.catalog.catalog import Catalog
+from storage.settings import Settings
+from tasks.run import RunReport
+
+POOL = "dst"
+"""The process work pool whose workers run the deployments: each run is a process of its own."""
+
+
+def classes() -> list[str]:
+    """Return the classes with a CAD model that can be rendered; none before the first `dst cad add`."""
+    settings = Settings()
+    catalog = Catalog(settings.catalog, settings.store)
+    return sorted({row["class_name"] for row in catalog.cad_models()}) if catalog.exists else []
+
+
+ClassName = Annotated[str, OneOf(classes)]
+RecipeName = Annotated[str, OneOf(recipes.names), Said("What decides how pictures look: size, generator, viewpoints, filter")]
+Samples = Annotated[int, Field(ge=1, le=100_000), Said("Samples of a class, divided evenly over its CAD models")]
+Steps = Annotated[int, Field(ge=0, le=200), Said("Denoising steps of the generator; 0: as the recipe says")]
+ControlScale = Annotated[float, Field(ge=0, le=10), Said("How firmly the edge map is obeyed; 0: as the recipe says")]
+
+
+@flow(
+    name="generate a class",
+    flow_run_name="{class_name} {recipe} {samples}",
+    task_runner=ThreadPoolTaskRunner(max_workers=4),  # type: ignore[arg-type]
+    result_serializer="json",
+)
+def generate_class(
+    class_name: Annotated[ClassName, Said("One of the registered classes")],
+    samples: Samples = 200,
+    recipe: RecipeName = "embedded",
+    steps: Steps = 0,
+    control_scale: ControlScale = 0.0,
+) -> RunReport:
+    """Make the images of one class. Only what is missing is made; started again, it goes on where it was."""
+    made: RunReport = generate.fn(class_name, samples, recipe, _changes(steps, control_scale))
+    return made
+
+
+@flow(name="generate many classes", flow_run_name="{recipe} {samples} of {class_names}", result_serializer="json")
+def generate_classes(
+    class_names: Annotated[list[ClassName], Field(min_length=1), Said("Registered classes; each is a run of its own")],
+    samples: Samples = 200,
+    recipe: RecipeName = "embedded",
+    steps: Steps = 0,
+    control_scale: ControlScale = 0.0,
+) -> list[RunReport]:
+    """Make the images of several classes, a run each. One class's failure does not stop the others."""
+    made: list[RunReport] = generate_many.fn(class_names, samples, recipe, _changes(steps, control_scale))
+    return made
+
+
+def _changes(steps: int, control_scale: float) -> dict[str, Any]:
+    changes = {name: value for name, value in (("steps", steps), ("control_scale", control_scale)) if value}
+    return {"image": changes} if changes else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployed:
+    """One deployment."""
+
+    name: str
+    """What it is called in the UI."""
+    flow: Flow[..., Any]
+    """What it runs."""
+    entrypoint: str
+    """The flow by module: by file path, flows/ would be first on the path and shadow packages."""
+    tags: tuple[str, ...] = ()
+    """What the UI can filter by."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Schedules, triggers and limits, in Prefect's words."""
+
+
+def deployments() -> list[Deployed]:
+    """Return everything that a person can launch from the UI."""
+    return [
+        Deployed(name="generate a class", flow=generate_class, entrypoint="flows.deployments.generate_class", tags=("generate",)),
+        Deployed(
+            name="generate many classes",
+            flow=generate_classes,
+            entrypoint="flows.deployments.generate_classes",
+            tags=("generate",),
+        ),
+        Deployed(name="train", flow=train, entrypoint="flows.train.train", tags=("models",)),
+    ]
+
+
+def register() -> list[str]:
+    """Register the work pool and every deployment at the server that Prefect is set to; return the deployments' names.
+
+    Registering again changes what has changed (the choices of a form, for one) and leaves runs alone.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.deployments.runner import RunnerDeployment
+    from prefect.exceptions import ObjectAlreadyExists
+    from prefect.types.entrypoint import EntrypointType
+
+    with get_client(sync_client=True) as client:
+        with suppress(ObjectAlreadyExists):
+            client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=_template()))
+    for entry in deployments():
+        deployment = RunnerDeployment.from_flow(
+            entry.flow,
+            name=entry.name,
+            work_pool_name=POOL,
+            tags=list(entry.tags),
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            **entry.more,
+        )
+        deployment.entrypoint = entry.entrypoint
+        deployment.apply()
+    return [entry.name for entry in deployments()]
+
+
+def _template() -> dict[str, Any]:
+    """Return the job template of Prefect's own process workers."""
+    from prefect.workers.process import ProcessWorker
+
+    return dict(ProcessWorker.get_default_base_job_template())
