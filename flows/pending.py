@@ -1,0 +1,298 @@
+"""What is still to be made, class by class: what `dst status`, `dst retry` and the scan for new CAD models ask.
+
+Enters: catalog and store. Leaves: for each class, under the recipe of its last run, how many samples are done, pending and failed
+at each stage, and which CAD models its cohort does not have yet. A class whose last run ended is counted from rows; only where
+something changed since, or the run did not end, is its cohort planned and looked up in the store. Starts nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flows import recipes, runs
+from models.image.spec import UnknownModel
+from storage.artifacts import ArtifactStore
+from storage.catalog.catalog import Catalog
+from storage.keys import plain
+from storage.settings import Settings
+from tasks import cohort as planning
+from tasks.cohort import STAGES, Cohort, Planned
+from tasks.mend import GENERATE
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageStatus:
+    """How far a class is at one stage, in samples."""
+
+    stage: str
+    """cad, render, edge, caption, image or verdict."""
+    done: int
+    """Samples that have it."""
+    pending: int
+    """Samples for which it is still to be made."""
+    failed: int
+    """Samples that failed here; later stages do not count them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassStatus:
+    """How far a class is under one recipe."""
+
+    class_name: str
+    """The class."""
+    cad_models: int
+    """Usable CAD models."""
+    rejected: int
+    """CAD models that were refused, with a reason."""
+    new_cad_models: tuple[str, ...] = ()
+    """cad_id of usable CAD models that belong into the cohort and are not in it, or are in it otherwise (aligned anew)."""
+    recipe: str | None = None
+    """Name of the last run's recipe; None: nothing was run yet."""
+    recipe_specs: Mapping[str, Any] = field(default_factory=dict)
+    """That recipe in full, as the run's row spells it (see flows.recipes.recorded)."""
+    recipe_changed: bool = False
+    """The recipe of that name says something else today."""
+    samples: int = 0
+    """What the last run was asked for."""
+    stages: tuple[StageStatus, ...] = ()
+    """Every stage, in order."""
+    failures: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(stage, reason) -> samples."""
+    kept: int = 0
+    """Samples of the present cohort that the filter keeps."""
+    dropped: int = 0
+    """Samples of the present cohort that it does not."""
+    run_id: str | None = None
+    """The last run."""
+    run_status: str | None = None
+    """running, complete, invalid, failed or crashed."""
+
+    def stage(self, name: str) -> StageStatus:
+        """Return one stage; nothing done and nothing pending where nothing was run yet."""
+        return next((s for s in self.stages if s.stage == name), StageStatus(stage=name, done=0, pending=0, failed=0))
+
+    @property
+    def pending(self) -> int:
+        """How many samples have still something to be made, their verdict included."""
+        return max((stage.pending for stage in self.stages), default=0)
+
+
+def class_status(settings: Settings, class_name: str | None = None, every_recipe: bool = False) -> list[ClassStatus]:
+    """Return how far each class is (or one class) under the recipe of its last run, in order of name.
+
+    every_recipe: one entry for each recipe a class was run with, the last one first. Raises CatalogMissing.
+    """
+    catalog = Catalog(settings.catalog, settings.store)
+    names = catalog.classes() if class_name is None else [class_name]
+    last = last_runs(catalog, class_name)
+    models: dict[str, list[Row]] = {name: [] for name in names}
+    for row in catalog.cad_models(class_name, status=None):
+        models.setdefault(row["class_name"], []).append(row)
+    today = _Today()
+    found = []
+    for name in sorted(models):
+        own = last.get(name, [])
+        for run in (own if every_recipe else own[:1]) or [None]:
+            found.append(_status(settings.store, catalog, name, models[name], run, today))
+    return found
+
+
+def last_runs(catalog: Catalog, class_name: str | None = None) -> dict[str, list[Row]]:
+    """Return class -> the last run under each recipe that left (or is to leave) a cohort behind, the newest first."""
+    found: dict[str, dict[str, Row]] = {}
+    for row in catalog.runs(class_name):
+        if row["kind"] == GENERATE:
+            found.setdefault(row["class_name"], {}).setdefault(row["recipe"], row)
+    return {name: list(by_recipe.values()) for name, by_recipe in found.items()}
+
+
+def recorded_cohort(catalog: Catalog, run: Mapping[str, Any], samples: int | None = None) -> Cohort:
+    """Return the cohort a run was to make, with the CAD models that there are now. Raises ValueError where that makes no sense.
+
+    The generator's revision is the recorded one: it is not compared with what lies on disk today.
+    """
+    models = [runs.cad_model(row) for row in catalog.cad_models(run["class_name"])]
+    recipe = recipes.recorded(run["recipe_specs"])
+    return planning.plan(run["class_name"], recipe, models, int(run["samples"]) if samples is None else samples)
+
+
+def table(statuses: Sequence[ClassStatus]) -> list[dict[str, Any]]:
+    """Return the table that a terminal and the Prefect UI show: one row for each class and recipe."""
+    return [
+        {
+            "class": status.class_name,
+            "CAD models": _models(status),
+            "recipe": f"{status.recipe or ''}{' (changed since)' if status.recipe_changed else ''}",
+            "samples": status.samples,
+            **{name: _cell(status.stage(name)) for name in STAGES if name != "cad"},
+            "verdict": _verdicts(status),
+            "last run": status.run_status or "none yet",
+        }
+        for status in statuses
+    ]
+
+
+class _Today:
+    """What recipes say today, each worked out once: a folder's digest takes a moment."""
+
+    def __init__(self) -> None:
+        self._specs: dict[str, Any] = {}
+
+    def differs(self, name: str, recorded: Mapping[str, Any]) -> bool:
+        if name not in self._specs:
+            try:
+                self._specs[name] = plain(runs.resolved(recipes.resolve(name)))
+            except (recipes.UnknownRecipe, UnknownModel):
+                self._specs[name] = None
+        return self._specs[name] is not None and self._specs[name] != dict(recorded)
+
+
+def _status(
+    store: ArtifactStore, catalog: Catalog, name: str, models: Sequence[Row], run: Row | None, today: _Today
+) -> ClassStatus:
+    usable = [row for row in models if row["status"] == "ok"]
+    known: dict[str, Any] = {
+        "class_name": name,
+        "cad_models": len(usable),
+        "rejected": sum(row["status"] == "rejected" for row in models),
+    }
+    if run is None:
+        return ClassStatus(**known, new_cad_models=tuple(row["cad_id"] for row in usable))
+    known |= {
+        "recipe": run["recipe"],
+        "recipe_specs": run["recipe_specs"],
+        "recipe_changed": today.differs(run["recipe"], run["recipe_specs"]),
+        "samples": run["samples"],
+        "run_id": run["run_id"],
+        "run_status": run["status"],
+    }
+    which = {"class_name": name, "recipe": run["recipe"]}
+    members = catalog.rows(
+        "select cad_id, cad_key, status, stage, reason, count(*) as samples from members "
+        "where class_name = :class_name and recipe = :recipe and in_cohort = 1 group by cad_id, cad_key, status, stage, reason",
+        **which,
+    )
+    belonging = {row["cad_id"]: row["cad_key"] for row in usable[: run["samples"]]}
+    have = {row["cad_id"]: row["cad_key"] for row in members}
+    known["new_cad_models"] = tuple(cad_id for cad_id, key in sorted(belonging.items()) if have.get(cad_id) != key)
+    settled = belonging == have and sum(row["samples"] for row in members) == run["samples"]
+    if settled and run["status"] in ("complete", "invalid") and _keys_stand(catalog, usable, run):
+        counts = run["counts"] or {}
+        return ClassStatus(
+            **known,
+            stages=_from_rows(members),
+            failures=_reasons(members),
+            kept=counts.get("kept", 0),
+            dropped=counts.get("dropped", 0),
+        )
+    try:
+        cohort = recorded_cohort(catalog, run)
+    except ValueError:
+        # No usable CAD model is left, or other code wrote the recipe: what rows say is all there is to say.
+        return ClassStatus(**known, stages=_from_rows(members), failures=_reasons(members), **_decided(catalog, which))
+    stages, failures = _looked_up(store, cohort)
+    return ClassStatus(**known, stages=stages, failures=failures, **_decided(catalog, which))
+
+
+def _keys_stand(catalog: Catalog, usable: Sequence[Row], run: Row) -> bool:
+    """Say whether the cohort, planned today, has the keys that its rows have: judged by the first view of CAD models.
+
+    Of one CAD model, or of all where something was said about one of them since the run.
+    """
+    said = any(row["added_at"] > run["started_at"] for row in usable)
+    try:
+        planned = recorded_cohort(catalog, run, samples=min(len(usable), run["samples"]) if said else 1)
+    except ValueError:
+        return False
+    rows = catalog.rows(
+        "select * from members where class_name = :class_name and recipe = :recipe and in_cohort = 1 and view_index = 0 "
+        "and draw_index = 0",
+        class_name=run["class_name"],
+        recipe=run["recipe"],
+    )
+    keys = {row["cad_id"]: row for row in rows}
+    return all(_same_keys(sample, keys.get(sample.sample.cad_id)) for sample in planned.samples)
+
+
+def _same_keys(planned: Planned, row: Row | None) -> bool:
+    return row is not None and all(row[f"{stage}_key"] in (None, planned.key(stage)) for stage in STAGES)
+
+
+def _from_rows(members: Sequence[Row]) -> tuple[StageStatus, ...]:
+    left = sum(row["samples"] for row in members)
+    stages = []
+    for stage in STAGES:
+        failed = sum(row["samples"] for row in members if row["status"] == "failed" and row["stage"] == stage)
+        left -= failed
+        stages.append(StageStatus(stage=stage, done=left, pending=0, failed=failed))
+    return (*stages, StageStatus(stage="verdict", done=left, pending=0, failed=0))
+
+
+def _reasons(members: Sequence[Row]) -> dict[tuple[str, str], int]:
+    found: Counter[tuple[str, str]] = Counter()
+    for row in members:
+        if row["status"] == "failed":
+            found[str(row["stage"]), str(row["reason"])] += row["samples"]
+    return dict(found.most_common())
+
+
+def _looked_up(store: ArtifactStore, cohort: Cohort) -> tuple[tuple[StageStatus, ...], dict[tuple[str, str], int]]:
+    done, pending, failed = Counter[str](), Counter[str](), Counter[str]()
+    reasons: Counter[tuple[str, str]] = Counter()
+    for planned in cohort.samples:
+        for stage in STAGES:
+            artifact = store.find(stage, planned.key(stage))
+            if artifact is None:
+                pending[stage] += 1
+            elif artifact.record.outcome == "made":
+                done[stage] += 1
+            else:
+                failed[stage] += 1
+                reasons[stage, str(artifact.record.reason)] += 1
+                break
+    made = cohort.made(store) if not pending else []
+    judged = bool(made) and store.has("verdict", cohort.verdict_key(made))
+    waiting = len(cohort.samples) - failed.total()
+    stages = [StageStatus(stage=s, done=done[s], pending=pending[s], failed=failed[s]) for s in STAGES]
+    stages.append(StageStatus(stage="verdict", done=waiting if judged else 0, pending=0 if judged else waiting, failed=0))
+    return tuple(stages), dict(reasons.most_common())
+
+
+def _decided(catalog: Catalog, which: Mapping[str, Any]) -> dict[str, int]:
+    rows = catalog.rows(
+        "select d.kept as kept, count(*) as samples from members m join verdicts d on d.verdict_key = m.verdict_key "
+        "and d.image_key = m.image_key where m.class_name = :class_name and m.recipe = :recipe and m.in_cohort = 1 "
+        "group by d.kept",
+        **which,
+    )
+    counts = {row["kept"]: row["samples"] for row in rows}
+    return {"kept": counts.get(1, 0), "dropped": counts.get(0, 0)}
+
+
+def _models(status: ClassStatus) -> str:
+    parts = [str(status.cad_models)]
+    if status.rejected:
+        parts.append(f"{status.rejected} rejected")
+    if status.new_cad_models and status.recipe is not None:
+        parts.append(f"{len(status.new_cad_models)} not in the cohort")
+    return ", ".join(parts)
+
+
+def _cell(stage: StageStatus) -> str:
+    parts = [str(stage.done)]
+    if stage.pending:
+        parts.append(f"{stage.pending} pending")
+    if stage.failed:
+        parts.append(f"{stage.failed} failed")
+    return ", ".join(parts)
+
+
+def _verdicts(status: ClassStatus) -> str:
+    parts = [f"{status.kept} kept, {status.dropped} dropped"] if status.kept or status.dropped else []
+    waiting = status.stage("verdict").pending
+    return ", ".join([*parts, f"{waiting} pending"] if waiting else parts)
