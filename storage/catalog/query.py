@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,33 @@ def query(database: Database, sql: str) -> pd.DataFrame:
     frame = pd.concat([pd.Series(column, dtype=_dtype(column)) for column in columns], axis=1)
     frame.columns = pd.Index(names)
     return frame
+
+
+def stream(database: Database, sql: str, size: int = 1000) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of a statement as dicts, in lists of at most `size`, in one consistent snapshot, never all of them at once.
+
+    `sql` is ours. A person's condition may stand in it in parentheses, on lines of its own, once `query` has run a statement with
+    the same parentheses: that one was a single reading statement, and so is this one. Raises QueryError as `query` does.
+    """
+    with database.reading() as connection:
+        try:
+            if database.kind == "sqlite":
+                result = connection.exec_driver_sql(sql)
+                names = list(result.keys())
+                while rows := result.fetchmany(size):
+                    yield [dict(zip(names, row, strict=True)) for row in rows]
+                return
+            driver: Any = connection.connection.driver_connection
+            try:
+                with driver.cursor(name="dst_stream") as cursor:
+                    cursor.execute(sql)
+                    while found := cursor.fetchmany(size):
+                        names = [column.name for column in cursor.description]
+                        yield [dict(zip(names, row, strict=True)) for row in found]
+            except driver_errors() as error:
+                raise sa.exc.DBAPIError(sql, None, error) from error
+        except sa.exc.DBAPIError as error:
+            raise QueryError(_explained(database, error)) from error
 
 
 def _fetch(database: Database, connection: sa.Connection, sql: str) -> tuple[list[str], list[Any]]:

@@ -1,0 +1,126 @@
+"""A folder that is written in pieces and appears whole: what every export is written into.
+
+Enters: files and finished pieces. Leaves: the folder under its name, or nothing under it. Until it is complete it grows in
+`.NAME.part` beside its place; a writer that is killed finds there what it had finished and goes on behind it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+class FolderTaken(ValueError):
+    """The folder holds something else, or somebody else is writing it; one line."""
+
+
+class Part:
+    """The unfinished folder of one export."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.place = out.parent / f".{out.name}.part"
+        self.content = self.place / "content"
+        self._pieces = self.place / "pieces"
+
+    @contextmanager
+    def held(self, identity: Mapping[str, Any]) -> Iterator[None]:
+        """Hold the part for one writer. What an export of another identity left there is removed first. Raises FolderTaken."""
+        self.place.mkdir(parents=True, exist_ok=True)
+        with (self.place / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FolderTaken(f"another process is exporting to {self.out}; wait for it, or end it") from None
+            said = json.dumps(identity, sort_keys=True)
+            noted = self.place / "identity.json"
+            if not noted.exists() or noted.read_text() != said:
+                for path in (self.content, self._pieces):
+                    shutil.rmtree(path, ignore_errors=True)
+                self._durably(noted, said.encode())
+            self.content.mkdir(exist_ok=True)
+            self._pieces.mkdir(exist_ok=True)
+            yield
+
+    # -- files ---------------------------------------------------------------------------------------------------------
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write one file of the export (`name` is relative, its folders are made), synced to disk."""
+        with self.open(name) as file:
+            file.write(data)
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[IO[bytes]]:
+        """Write one file of the export as a stream; it is synced to disk when the body ends."""
+        path = self.content / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise ValueError(f"no space left for {self.out}; free some and start again: what is written stays") from error
+            raise
+
+    # -- pieces --------------------------------------------------------------------------------------------------------
+
+    def finished(self, number: int) -> bool:
+        """Say whether a piece was finished, by this writer or by one before it."""
+        return self._piece(number).exists()
+
+    def finish(self, number: int, entries: list[Any]) -> None:
+        """Note that all files of a piece are written, with what its index entries say (JSON types)."""
+        self._durably(self._piece(number), json.dumps(entries, ensure_ascii=False, allow_nan=False).encode())
+
+    def entries(self) -> Iterator[Any]:
+        """Yield the index entries of all pieces, in order, one piece in memory at a time."""
+        for path in sorted(self._pieces.glob("*.json")):
+            yield from json.loads(path.read_bytes())
+
+    def commit(self) -> None:
+        """Give the export its name, all at once."""
+        for folder, _, _ in os.walk(self.content):
+            _sync(Path(folder))
+        if self.out.exists():
+            self.out.rmdir()
+        self.content.rename(self.out)
+        _sync(self.out.parent)
+        shutil.rmtree(self.place, ignore_errors=True)
+
+    def _piece(self, number: int) -> Path:
+        return self._pieces / f"{number:08d}.json"
+
+    def _durably(self, path: Path, data: bytes) -> None:
+        temporary = path.with_suffix(".new")
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync(path.parent)
+
+
+def empty(out: Path) -> bool:
+    """Say whether an export can be given this name: nothing there, or a folder with nothing in it. Raises FolderTaken."""
+    if not out.exists():
+        return True
+    if not out.is_dir():
+        raise FolderTaken(f"{out} is a file; an export is a folder: give another name")
+    return not any(out.iterdir())
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

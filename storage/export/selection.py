@@ -1,0 +1,216 @@
+"""What a release consists of: a person's condition, answered once and frozen.
+
+Enters: the catalog and a condition over the `samples` view. Leaves: the rows in order of sample_id as a Parquet file, their digest,
+and the figures of the card. Rows stream from the database into the file and from there to the formats; what stays in memory is
+three numbers a sample and what is counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from storage.artifacts import ArtifactStore
+from storage.catalog.query import query, stream
+from storage.export.rows import LostFiles, Sample, lost_line
+
+if TYPE_CHECKING:
+    from storage.catalog.catalog import Catalog
+
+DEFAULT_WHERE = "kept = 1 and in_cohort = 1"
+PIECE = 256
+"""Samples written between two marks that a killed export goes on from."""
+
+_VIEW = ("intrinsics", "rotation", "translation", "box3d", "box3d_extents", "depth_scale")
+_JSON = ("intrinsics", "rotation", "translation", "box3d", "box3d_extents")
+_INTEGERS = (
+    "view_index", "draw_index", "width", "height", "seed", "attempt", "fold", "kept", "in_cohort", "number", "place",
+)  # fmt: skip
+_FLOATS = (
+    "azimuth_deg", "elevation_deg", "inplane_deg", "distance", "box_x0", "box_y0", "box_x1", "box_y1", "visible_fraction",
+    "truncated_fraction", "edge_density", "score", "score_azimuth", "score_elevation", "score_inplane", "disagreement",
+    "edge_score", "threshold", "depth_scale",
+)  # fmt: skip
+_TEXTS = (
+    "sample_id", "class_name", "cad_id", "cad_name", "keywords", "licence", "prompt", "negative_prompt", "colour", "material",
+    "scene", "light", "captioner", "captioner_revision", "model_id", "model_revision", "drop_reason", "recipe", "run_id",
+    "flow_run_url", "cad_key", "render_key", "edge_key", "caption_key", "image_key", "verdict_key", "cad_spec", "render_spec",
+    "edge_spec", "caption_spec", "image_spec", "verdict_spec", "sha256", "created_at", "name", *_JSON,
+)  # fmt: skip
+
+
+class NothingSelected(ValueError):
+    """The condition holds for no sample with an image; one line that says what does."""
+
+
+@dataclass
+class Figures:
+    """What is counted while rows stream by."""
+
+    samples: int = 0
+    """How many."""
+    classes: Counter[str] = field(default_factory=Counter)
+    """class_name -> samples."""
+    models: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    """(class_name, cad_id) -> name, licence, cad_key, samples; in order of the release."""
+    recipes: Counter[str] = field(default_factory=Counter)
+    """recipe -> samples."""
+    generators: Counter[str] = field(default_factory=Counter)
+    """model @ revision -> samples."""
+    captioners: Counter[str] = field(default_factory=Counter)
+    """captioner and revision -> samples."""
+    verdicts: Counter[str] = field(default_factory=Counter)
+    """kept, dropped, unjudged -> samples."""
+    sizes: Counter[str] = field(default_factory=Counter)
+    """width x height of the renders -> samples."""
+    filters: Counter[str] = field(default_factory=Counter)
+    """verdict_key -> samples."""
+    specs: dict[str, set[str]] = field(default_factory=dict)
+    """stage -> keys of the specs the samples were made under."""
+    runs: set[str] = field(default_factory=set)
+    """run_ids."""
+    cut: int = 0
+    """Samples whose object is not wholly in the picture."""
+    below: int = 0
+    """Samples seen from below the horizon."""
+    poses: list[tuple[float, float, float]] = field(default_factory=list)
+    """azimuth_deg, elevation_deg, distance."""
+    scores: list[float] = field(default_factory=list)
+    """Scores of the filter."""
+
+    def add(self, row: Mapping[str, Any]) -> int:
+        """Count a row; return its place among the samples of its CAD model."""
+        self.samples += 1
+        self.classes[row["class_name"]] += 1
+        model = self.models.setdefault(
+            (row["class_name"], row["cad_id"]),
+            {"name": row["cad_name"], "licence": row["licence"], "cad_key": row["cad_key"], "samples": 0},
+        )
+        model["samples"] += 1
+        self.recipes[row["recipe"]] += 1
+        self.generators[f"{row['model_id']} @ {row['model_revision'] or 'no revision'}"] += 1
+        self.captioners[f"{row['captioner']} {row['captioner_revision'] or ''}".strip()] += 1
+        self.verdicts["unjudged" if row["kept"] is None else "kept" if row["kept"] else "dropped"] += 1
+        self.sizes[f"{row['width']} x {row['height']}"] += 1
+        if row["verdict_key"]:
+            self.filters[row["verdict_key"]] += 1
+        for stage in ("cad", "render", "edge", "caption", "image", "verdict"):
+            if row[f"{stage}_spec"]:
+                self.specs.setdefault(stage, set()).add(row[f"{stage}_spec"])
+        self.runs.add(row["run_id"])
+        self.cut += (row["truncated_fraction"] or 0.0) > 0
+        self.below += (row["elevation_deg"] or 0.0) < 0
+        self.poses.append((row["azimuth_deg"] or 0.0, row["elevation_deg"] or 0.0, row["distance"] or 0.0))
+        if row["score"] is not None:
+            self.scores.append(row["score"])
+        return int(model["samples"]) - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """A condition's answer, frozen."""
+
+    where: str
+    """The condition."""
+    path: Path
+    """The Parquet file with the rows."""
+    digest: str
+    """sha256 over the lines `sample_id sha256` in order of sample_id: equal digests are equal pictures under equal names."""
+    figures: Figures
+    """What the card says."""
+
+    @property
+    def pieces(self) -> range:
+        return range(-(-self.figures.samples // PIECE))
+
+    def piece(self, number: int) -> list[Sample]:
+        """Return the samples of one piece."""
+        import pyarrow.parquet as parquet
+
+        with parquet.ParquetFile(self.path) as file:
+            rows = file.read_row_group(number).to_pylist()
+        return [_sample(row) for row in rows]
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield all samples, one piece in memory at a time."""
+        for number in self.pieces:
+            yield from self.piece(number)
+
+    def classes(self) -> list[str]:
+        """Return the class names, sorted."""
+        return sorted(self.figures.classes)
+
+
+def freeze(catalog: Catalog, store: ArtifactStore, where: str, path: Path) -> Selection:
+    """Answer `where` over the `samples` view, write the rows to `path` and return the selection.
+
+    Only samples with an image count. Raises QueryError for a condition that is none, NothingSelected for one that holds for nothing,
+    LostFiles where the store has lost pictures.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    selected = f"SELECT * FROM samples WHERE (\n{where}\n)"
+    # A person's text runs in this statement first: it takes one reading statement only, and explains what is wrong with others.
+    found = int(query(catalog.database, f"SELECT count(*) AS n FROM ({selected}) s WHERE s.file IS NOT NULL")["n"].iloc[0])
+    if not found:
+        raise NothingSelected(f"no sample with an image fulfils: {where}; see what there is: dst status")
+    binary = ' COLLATE "C"' if catalog.database.kind == "postgresql" else ""
+    sql = (
+        f"SELECT s.*, {', '.join(f'v.{name}' for name in _VIEW)} FROM ({selected}) s "
+        "LEFT JOIN views v ON v.render_key = s.render_key WHERE s.file IS NOT NULL "
+        f"ORDER BY s.sample_id{binary}, s.image_key, s.recipe{binary}"
+    )
+    figures, seal, lost, lost_count = Figures(), hashlib.sha256(), list[str](), 0
+    schema = pa.schema(
+        [(name, pa.string()) for name in _TEXTS]
+        + [(name, pa.int64()) for name in _INTEGERS]
+        + [(name, pa.float64()) for name in _FLOATS]
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with parquet.ParquetWriter(path, schema) as writer:
+        waiting: list[dict[str, Any]] = []
+        before: tuple[str, str] = ("", "")
+        for batch in stream(catalog.database, sql):
+            for row in batch:
+                sample_id, image_key = row["sample_id"], row["image_key"]
+                # One picture under two recipes that differ in the filter only is one picture.
+                if (sample_id, image_key) == before:
+                    continue
+                row["number"] = figures.samples
+                row["place"] = figures.add(row)
+                row["name"] = sample_id if sample_id != before[0] else f"{sample_id}-{image_key[:8]}"
+                before = (sample_id, image_key)
+                seal.update(f"{sample_id} {row['sha256']}\n".encode())
+                if not (store.find("image", image_key) and store.find("render", row["render_key"])):
+                    lost_count += 1
+                    lost += [sample_id] if lost_count <= 5 else []
+                waiting.append({name: _text(row[name]) if name in _JSON else row[name] for name in schema.names})
+                if len(waiting) == PIECE:
+                    writer.write_table(pa.Table.from_pylist(waiting, schema))
+                    waiting = []
+        if waiting:
+            writer.write_table(pa.Table.from_pylist(waiting, schema))
+    if lost_count:
+        raise LostFiles(lost_line(lost, _class_of(figures), lost_count))
+    return Selection(where=where, path=path, digest=seal.hexdigest(), figures=figures)
+
+
+def _class_of(figures: Figures) -> str:
+    return next(iter(figures.classes)) if len(figures.classes) == 1 else "CLASS"
+
+
+def _sample(row: dict[str, Any]) -> Sample:
+    for name in _JSON:
+        row[name] = json.loads(row[name]) if row[name] else None
+    return Sample(number=row["number"], place=row["place"], name=row["name"], row=row)
+
+
+def _text(value: Any) -> str | None:
+    # SQLite hands JSON columns out as text, Postgres as values.
+    return value if value is None or isinstance(value, str) else json.dumps(value)
