@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from storage.artifacts import Artifact, ArtifactStore, Record
 from storage.catalog import journal, tables, writing
-from storage.catalog.database import Database
+from storage.catalog.database import CatalogError, Database
 from storage.catalog.index import Row
 from storage.catalog.query import query
 from storage.catalog.schema import migrate
@@ -28,8 +28,20 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RUN_STATUSES = ("running", "complete", "invalid", "failed", "crashed")
-CAD_STATUSES = ("ok", "rejected", "removed")
+CAD_STATUSES = ("ok", "rejected", "replaced", "removed")
+"""ok: what runs are made of. replaced: its file holds other bytes by now. removed: taken out of its class by a person."""
 QUARANTINE_ORIGINS = ("watch", "import", "add")
+
+
+class RunGoing(CatalogError):
+    """A run of the same class and recipe is going on, which makes the same samples."""
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        super().__init__(
+            f"run {row['run_id'][:8]} of {row['class_name']}, recipe {row['recipe']}, is going on since {row['started_at'][:19]} "
+            f"on {row['host']}, process {row['pid']}"
+        )
 
 
 class Catalog:
@@ -154,6 +166,21 @@ class Catalog:
             self.store.put(journal.registration(row))
         return row
 
+    def mark_cad_model(self, class_name: str, cad_id: str, **changes: str | None) -> Row:
+        """Change status, reason, detail or source of a registered CAD model; what was made from it stays. Returns its row."""
+        if unknown := set(changes) - {"status", "reason", "detail", "source"}:
+            raise ValueError(f"of a CAD model, {', '.join(sorted(unknown))} cannot be marked")
+        if changes.get("status", "ok") not in CAD_STATUSES:
+            raise ValueError(f"a CAD model is {', '.join(CAD_STATUSES)}, not {changes['status']}")
+        model = tables.cad_models
+        same = sa.and_(model.c.class_name == class_name, model.c.cad_id == cad_id)
+        with self.database.writing() as connection:
+            connection.execute(sa.update(model).where(same).values(**changes, added_at=journal.now()))
+            row = dict(connection.execute(sa.select(model).where(same)).mappings().one())
+        if self.store is not None:
+            self.store.put(journal.registration(row))
+        return row
+
     # -- files that were refused ---------------------------------------------------------------------------------------
 
     def quarantine(
@@ -246,10 +273,12 @@ class Catalog:
         runtime: Mapping[str, Any] | None = None,
         kind: str = "generate",
         parent_run: str | None = None,
+        alone: bool = False,
     ) -> str:
-        """Note that a run has begun; return its run_id. Runs on this machine whose process is gone become `crashed`.
+        """Note that a run has begun; return its run_id. Runs whose process is gone become `crashed`.
 
-        kind: what it does (generate, ...). parent_run: the run_id of the run that started it.
+        kind: what it does (generate, ...). parent_run: the run_id of the run that started it. alone: raise RunGoing, and note
+        nothing, where a run of the same class, recipe and kind is going on.
         """
         row: Row = {
             "run_id": run_id or uuid.uuid4().hex[:12],
@@ -275,9 +304,18 @@ class Catalog:
         }
         with self.database.writing() as connection:
             writing.bury_the_dead(connection)
-            writing.ensure_class(connection, class_name)
-            writing.upsert(connection, tables.runs, [row])
+            going = writing.going(connection, row) if alone else None
+            if going is None:
+                writing.ensure_class(connection, class_name)
+                writing.upsert(connection, tables.runs, [row])
+        if going is not None:
+            raise RunGoing(going)
         return str(row["run_id"])
+
+    def bury_the_dead(self) -> list[Row]:
+        """Mark running runs whose process is gone (here: by its pid; elsewhere: no heartbeat) as crashed; return their rows."""
+        with self.database.writing() as connection:
+            return writing.bury_the_dead(connection)
 
     def heartbeat(self, run_id: str) -> None:
         """Note that a run is alive."""

@@ -5,15 +5,13 @@ Enters: records, members, rows. Leaves: inserted or replaced rows, in an order t
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from storage.artifacts import Artifact, Record
-from storage.catalog import journal, tables
+from storage.catalog import journal, liveness, tables
 from storage.catalog.index import Indexer, Row, Rows, batches
 
 STAGES = ("cad", "render", "edge", "caption", "image", "verdict")
@@ -196,25 +194,26 @@ def upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[Row], keep
     )
 
 
-def bury_the_dead(connection: sa.Connection) -> None:
+def bury_the_dead(connection: sa.Connection) -> list[Row]:
+    """Mark running runs whose process is gone as crashed; return their rows."""
     table = tables.runs
-    running = sa.select(table.c.run_id, table.c.pid).where(table.c.status == "running", table.c.host == socket.gethostname())
-    dead = [run_id for run_id, pid in connection.execute(running) if pid != os.getpid() and not _alive(pid)]
-    connection.execute(
-        sa.update(table)
-        .where(table.c.run_id.in_(dead))
-        .values(status="crashed", reason="its process was killed", finished_at=journal.now())
-    )
+    running = connection.execute(sa.select(table).where(table.c.status == "running")).mappings()
+    buried: list[Row] = []
+    for row in running.all():
+        if (reason := liveness.death(row)) is not None:
+            changes = {"status": "crashed", "reason": reason, "finished_at": journal.now()}
+            connection.execute(sa.update(table).where(table.c.run_id == row["run_id"]).values(changes))
+            buried.append({**row, **changes})
+    return buried
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def going(connection: sa.Connection, run: Row) -> Row | None:
+    """Return another running run of the same class, recipe and kind, or None."""
+    table = tables.runs
+    same = [table.c[name] == run[name] for name in ("class_name", "recipe", "kind")]
+    found = sa.select(table).where(table.c.status == "running", table.c.run_id != run["run_id"], *same)
+    row = connection.execute(found.order_by(table.c.started_at)).mappings().first()
+    return dict(row) if row is not None else None
 
 
 def bit(value: Any) -> int | None:
