@@ -50,15 +50,18 @@ def add(
 
     Example: dst cad add my_models/hatchback.obj --class car --keywords "hatchback, city car" --up +z --front -y
     """
+    from flows.prefect_env import server
     from models.cad.bad import BadModel
     from storage.cad.folder import scan
     from storage.cad.sidecar import read_orientations
+    from tasks.events import cad_models_registered
     from tasks.intake import register
 
     settings = _settings(max_faces)
     found = scan(path)
     said = read_orientations(orientations) if orientations is not None else {}
     counts: dict[str, int] = {}
+    registered = []
     for model in found:
         name = _class_of(model, class_name)
         words = [*(keywords.split(",") if keywords is not None else model.keywords)]
@@ -82,7 +85,9 @@ def add(
             print(f"refused   {model.path}: {error.detail}")
             continue
         counts[made.status] = counts.get(made.status, 0) + 1
+        registered.append(made)
         _report(made)
+    cad_models_registered(settings, server(settings), registered)
     if len(found) > 1:
         print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
     if set(counts) <= {"rejected", "refused"}:

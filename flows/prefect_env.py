@@ -1,11 +1,16 @@
 """How this project runs Prefect: set before the first import of prefect.
 
-Without a server of the user's, one is started for the run and kept in the home folder. What the user has set stays.
+Without a server of the user's and without `dst serve`, one is started for the run and kept in the home folder. What the user
+has set stays.
 """
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
+from pathlib import Path
+from typing import Any
 
 from storage.settings import Settings
 
@@ -39,5 +44,33 @@ def prepare(settings: Settings) -> None:
     }
     if settings.prefect_api_url:
         ours["PREFECT_API_URL"] = settings.prefect_api_url
+    elif (there := served(settings)) and (not there["auth"] or settings.api_auth.get_secret_value()):
+        # One server for one home: what is started in a terminal shows in the UI of `dst serve`.
+        ours |= {"PREFECT_API_URL": there["api"], "DST_FILES_URL": there["files"]}
     for name, value in ours.items():
         os.environ.setdefault(name, value)
+
+
+def note_path(settings: Settings) -> Path:
+    """Return the file that `dst serve` holds locked as long as it serves this home."""
+    return settings.root / "prefect" / "served.json"
+
+
+def served(settings: Settings) -> dict[str, Any] | None:
+    """Return where `dst serve` runs for this home (api, files, auth), or None where it does not."""
+    try:
+        with open(note_path(settings), encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                text = file.read()
+                return dict(json.loads(text)) if text else None
+    except FileNotFoundError:
+        pass
+    return None
+
+
+def server(settings: Settings) -> str:
+    """Return the API of the standing server there is to talk to, "" for none. Does not import Prefect, nor ask the server."""
+    named = settings.prefect_api_url or os.environ.get("PREFECT_API_URL", "")
+    return named or str((served(settings) or {}).get("api", ""))

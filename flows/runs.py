@@ -7,6 +7,7 @@ import difflib
 import logging
 import platform
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,16 +16,22 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from storage.catalog.catalog import Catalog
+from flows import crashes
+from storage.catalog import liveness
+from storage.catalog.catalog import Catalog, RunGoing
 from storage.keys import plain
 from storage.settings import Settings
 from tasks import cohort as planning
+from tasks import events
 from tasks.cohort import STAGES, CadModel, Cohort
 from tasks.recipe import Recipe
 from tasks.run import RunReport, newly_made, summarise
 from tasks.shard import ShardReport
 
 log = logging.getLogger("dst")
+
+_LOOK_EVERY_S = 2.0
+"""How often a run that waits for another looks again."""
 
 
 def cohort(settings: Settings, class_name: str, samples: int, recipe: Recipe) -> Cohort:
@@ -103,7 +110,7 @@ class Run:
     finished: bool = False
 
     def finish(self, counts: Mapping[str, int], findings: Mapping[str, Any], stages: Sequence[ShardReport]) -> None:
-        """Mark the run complete, or invalid when expectations failed."""
+        """Mark the run complete, or invalid when expectations failed; who wants to know of the latter is told."""
         self.catalog.finish_run(
             self.run_id,
             status="complete" if findings["success"] else "invalid",
@@ -113,6 +120,8 @@ class Run:
             docs_path=findings["docs"] or None,
         )
         self.finished = True
+        if not findings["success"]:
+            events.run_invalid(self.catalog.run(self.run_id))
 
     def summary(self, page: str) -> RunReport:
         """Return how the run went, for whoever launched it."""
@@ -129,12 +138,17 @@ class Run:
 
 @contextmanager
 def recorded(cohort: Cohort, samples: int, flow_run_id: str | None) -> Iterator[Run]:
-    """Keep a row of the run: running, then complete or invalid, or failed with the error's name."""
+    """Keep a row of the run: running, with a heartbeat, then complete or invalid, or failed with the error's name.
+
+    Runs whose process was killed are buried first, here and in Prefect. A run that makes the same samples just now is waited for:
+    what it made is then there.
+    """
     settings = Settings()
     catalog = Catalog(settings.catalog, settings.store)
-    run_id = flow_run_id or str(uuid4())
-    catalog.start_run(
-        run_id=run_id,
+    crashes.bury(catalog)
+    run_id = _started(
+        catalog,
+        run_id=flow_run_id or str(uuid4()),
         class_name=cohort.class_name,
         recipe=cohort.recipe.name,
         recipe_specs=plain(cohort.recipe),
@@ -145,11 +159,24 @@ def recorded(cohort: Cohort, samples: int, flow_run_id: str | None) -> Iterator[
     )
     run = Run(catalog, run_id)
     try:
-        yield run
+        with liveness.beating(lambda: catalog.heartbeat(run_id)):
+            yield run
     except BaseException as error:
         catalog.finish_run(run_id, status="failed", reason=f"{type(error).__name__}: {error}".splitlines()[0])
         raise
     assert run.finished, "a run that ends without an error says how it went"
+
+
+def _started(catalog: Catalog, **row: Any) -> str:
+    waits_for = None
+    while True:
+        try:
+            return catalog.start_run(**row, alone=True)
+        except RunGoing as going:
+            if waits_for != going.row["run_id"]:
+                waits_for = going.row["run_id"]
+                log.info("%s  waits: %s", row["class_name"], going)
+            time.sleep(_LOOK_EVERY_S)
 
 
 def _url(flow_run_id: str | None) -> str | None:

@@ -47,6 +47,16 @@ class Settings(BaseSettings):
     files_url: str = Field(
         default="", description="Where reports and images can be opened in a browser; `dst serve` sets it for its runs."
     )
+    server_auth: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias="PREFECT_SERVER_API_AUTH_STRING",
+        description="name:password that the Prefect server asks for; needed when it listens to other machines.",
+    )
+    api_auth: SecretStr = Field(
+        default=SecretStr(""),
+        validation_alias="PREFECT_API_AUTH_STRING",
+        description="name:password with which this machine asks the Prefect server.",
+    )
 
     @property
     def root(self) -> Path:
