@@ -66,6 +66,12 @@ def canonicalise(path: Path, spec: CadSpec, max_faces: int = 2_000_000) -> Canon
             raise BadModel("non_finite_vertices", f"{path.name} has vertices that are NaN or infinite; export it again")
     up, front = resolve_axes(spec, path.suffix.lower(), model.declared_up)
     turn = rotation(up, front)
+    first = np.eye(3)
+    if spec.turn is not None:
+        # Sides are measured after the turn: a box that was tilted has other extents.
+        first, turn = np.array(spec.turn) @ turn, np.eye(3)
+        parts = [replace(part, points=part.points @ first.T) for part in parts]
+        parts = [replace(part, normals=None if part.normals is None else part.normals @ first.T) for part in parts]
     with np.errstate(over="ignore", invalid="ignore"):
         low = np.min([part.points.min(axis=0) for part in parts], axis=0)
         high = np.max([part.points.max(axis=0) for part in parts], axis=0)
@@ -80,6 +86,7 @@ def canonicalise(path: Path, spec: CadSpec, max_faces: int = 2_000_000) -> Canon
     matrix[:3, 3] = -(turn @ (low / 2 + high / 2)) / longest
     parts = [replace(part, points=(part.points - (low / 2 + high / 2)) / longest @ turn.T) for part in parts]
     parts = [replace(part, normals=None if part.normals is None else part.normals @ turn.T) for part in parts]
+    matrix[:3, :3] = matrix[:3, :3] @ first
 
     parts = _single(parts, model)
     places, joined = _welded(parts)

@@ -44,7 +44,7 @@ def sheet(glb: Path, title: str = "", size: int = 300) -> bytes:
     from PIL import Image, ImageDraw, ImageFont
 
     model = read_gltf(glb, 10**8)
-    caster = _Caster(model)
+    caster = Caster(model)
     head = 26
     page = Image.new("RGB", (3 * size + 4, 2 * size + 2 + head), (255, 255, 255))
     draw = ImageDraw.Draw(page)
@@ -101,7 +101,7 @@ def _arrow(
     draw.text((tip[0] + 10, tip[1] - 8), word, fill=color, font=font)
 
 
-class _Caster:
+class Caster:
     """All triangles of a model in the canonical frame, with what their surface looks like."""
 
     def __init__(self, model: SourceModel) -> None:
@@ -137,8 +137,38 @@ class _Caster:
             picture[seen] = self._shade(hit[seen], origins[seen], -towards, 0.75 * towards + 0.35 * up + 0.25 * right)
         return picture.reshape(size, size, 3)
 
+    def seen(self, azimuth: float, elevation: float, size: int, half: float, centre: Floats) -> Floats:
+        """Return (size, size, 4) of a parallel view of width 2 * `half` about `centre`: depth and bare colour, NaN for nothing.
+
+        Depth counts from `centre` towards the viewer.
+        """
+        right, up, towards = camera_axes(azimuth, elevation)
+        steps = ((np.arange(size) + 0.5) / size - 0.5) * 2 * half
+        xs, ys = np.meshgrid(steps, -steps)
+        origins = centre + xs.reshape(-1, 1) * right + ys.reshape(-1, 1) * up + 3.0 * towards
+        hit = self._rays.intersects_first(origins, np.repeat(-towards[None], len(origins), axis=0))
+        found = np.full((size * size, 4), np.nan)
+        rows = np.flatnonzero(hit >= 0)
+        if len(rows):
+            corners = self.faces[hit[rows]]
+            depth, weights, _ = self._places(corners, origins[rows], -towards)
+            found[rows, 0] = 3.0 - depth
+            found[rows, 1:] = self._albedo(hit[rows], corners, weights)
+        return found.reshape(size, size, 4)
+
     def _shade(self, faces: Ints, origins: Floats, direction: Floats, light: Floats) -> np.ndarray:
         corners = self.faces[faces]
+        _, weights, wound = self._places(corners, origins, direction)
+        normals = np.einsum("nk,nkd->nd", weights, self.normals[corners])
+        normals = np.where((normals == 0).all(axis=1, keepdims=True), wound, normals)
+        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+        albedo = self._albedo(faces, corners, weights)
+        lit = 0.35 + 0.65 * np.abs(normals @ (light / np.linalg.norm(light)))
+        values = np.clip(albedo * lit[:, None] ** 2.2, 0.0, 1.0) ** (1 / 2.2)
+        return np.asarray(np.round(values * 255), dtype=np.uint8)
+
+    def _places(self, corners: Ints, origins: Floats, direction: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return where rays meet their triangles: how far along, with which weights of the corners, and the winding's normal."""
         a, b, c = (self.points[corners[:, i]] for i in range(3))
         wound = np.cross(b - a, c - a)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -148,10 +178,10 @@ class _Caster:
             u = (np.cross(c - b, place - b) * wound).sum(axis=1) / area
             v = (np.cross(a - c, place - c) * wound).sum(axis=1) / area
         weights = np.nan_to_num(np.stack([u, v, 1.0 - u - v], axis=1), nan=1 / 3, posinf=1 / 3, neginf=1 / 3)
-        normals = np.einsum("nk,nkd->nd", weights, self.normals[corners])
-        normals = np.where((normals == 0).all(axis=1, keepdims=True), wound, normals)
-        normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
-        albedo = np.einsum("nk,nkd->nd", weights, self.colors[corners])[:, :3]
+        return depth, weights, wound
+
+    def _albedo(self, faces: Ints, corners: Ints, weights: Floats) -> Floats:
+        albedo: Floats = np.einsum("nk,nkd->nd", weights, self.colors[corners])[:, :3]
         uv = np.einsum("nk,nkd->nd", weights, self.uv[corners])
         for number in np.unique(self.part_of_face[faces]):
             rows = self.part_of_face[faces] == number
@@ -162,9 +192,7 @@ class _Caster:
             albedo[rows] *= np.array(material.base_color[:3])
             if material.base_texture is not None:
                 albedo[rows] *= self._sample(index, material.base_texture, uv[rows])
-        lit = 0.35 + 0.65 * np.abs(normals @ (light / np.linalg.norm(light)))
-        values = np.clip(albedo * lit[:, None] ** 2.2, 0.0, 1.0) ** (1 / 2.2)
-        return np.asarray(np.round(values * 255), dtype=np.uint8)
+        return albedo
 
     def _sample(self, index: int, texture: Texture, uv: Floats) -> Floats:
         from PIL import Image

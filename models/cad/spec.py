@@ -6,7 +6,9 @@ that a command can plan with it. (3D-DST, section 3.1: CAD models are aligned to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 STAGE = "cad"
 VERSION = 1
@@ -30,13 +32,36 @@ class CadSpec:
     """The source axis that points up: +x -x +y -y +z -z, or auto for the format's convention."""
     front: str = "auto"
     """The source axis that the object's front faces, spelled likewise."""
+    turn: tuple[tuple[float, float, float], ...] | None = None
+    """A further rotation (3x3, rows) of what the axes give, where axes alone cannot say it: canonical = turn @ axes @ source."""
 
     def __post_init__(self) -> None:
+        if self.turn is not None:
+            object.__setattr__(self, "turn", _rotation(self.turn))
         for name, axis in (("up", self.up), ("front", self.front)):
             if axis not in (*AXES, "auto"):
                 raise ValueError(f"{name} is {axis!r}; choose one of {', '.join(AXES)} or auto")
         if "auto" not in (self.up, self.front) and self.up[1] == self.front[1]:
             raise ValueError(f"up {self.up} and front {self.front} lie on one line; they have to be at right angles")
+
+    def spelled(self) -> dict[str, Any]:
+        """Return the spec as records and keys spell it: a turn that nobody gave is not there, so it changes no key."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in named.items() if name != "turn" or value is not None}
+
+
+def _rotation(rows: Sequence[Sequence[float]]) -> tuple[tuple[float, float, float], ...]:
+    """Return the matrix with one spelling on every machine (9 decimals). Raises ValueError unless it is a rotation."""
+    if len(rows) != 3 or any(len(row) != 3 for row in rows):
+        raise ValueError("turn is a rotation: 3 rows of 3 numbers")
+    (a, b, c), (d, e, f), (g, h, i) = ((float(x), float(y), float(z)) for x, y, z in rows)
+    lengths = [a * a + b * b + c * c, d * d + e * e + f * f, g * g + h * h + i * i]
+    across = [a * d + b * e + c * f, a * g + b * h + c * i, d * g + e * h + f * i]
+    handed = a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+    off = [*(length - 1.0 for length in lengths), *across, handed - 1.0]
+    if not all(abs(value) <= 1e-6 for value in off):
+        raise ValueError("turn is no rotation: its rows must be of length 1, at right angles and right-handed")
+    return tuple((round(x, 9) + 0.0, round(y, 9) + 0.0, round(z, 9) + 0.0) for x, y, z in ((a, b, c), (d, e, f), (g, h, i)))
 
 
 def resolve_axes(spec: CadSpec, suffix: str, declared_up: str | None = None) -> tuple[str, str]:

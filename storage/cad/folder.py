@@ -37,6 +37,10 @@ class FoundModel:
     """From sidecars."""
     name: str = ""
     """What people call it."""
+    symmetry: int | None = None
+    """From sidecars."""
+    symmetry_origin: str | None = None
+    """`given` for this model, or `class` for all of its folder."""
 
 
 def scan(path: Path, formats: Sequence[str] = FORMATS) -> list[FoundModel]:
@@ -61,7 +65,8 @@ def scan(path: Path, formats: Sequence[str] = FORMATS) -> list[FoundModel]:
 
 
 def _found(path: Path, above: Sidecar, folder: str | None) -> FoundModel:
-    says = above.under(sidecar_of_model(path))
+    own = sidecar_of_model(path)
+    says = above.under(own)
     convention = orientation_of(path.absolute())
     up, front = says.up, says.front
     if up is None and front is None and convention is not None:
@@ -74,4 +79,6 @@ def _found(path: Path, above: Sidecar, folder: str | None) -> FoundModel:
         front=front or "auto",
         licence=says.licence,
         name=name_of(path.absolute()),
+        symmetry=says.symmetry,
+        symmetry_origin=None if says.symmetry is None else "class" if own.symmetry is None else "given",
     )

@@ -4,6 +4,7 @@
     front = "-y"
     keywords = ["hatchback", "city car"]
     licence = "CC BY 4.0"
+    symmetry = 1
 
 Enters: `<model>.dst.toml` beside a model (`car.obj.dst.toml` or `car.dst.toml`), or `dst.toml` in a folder, which speaks for
 everything below it and may also name the class. Leaves: a Sidecar. Nearer ones win, field by field.
@@ -20,7 +21,7 @@ from typing import Any
 FOLDER_FILE = "dst.toml"
 SUFFIX = ".dst.toml"
 _AXES = ("+x", "-x", "+y", "-y", "+z", "-z", "auto")
-_FIELDS = ("up", "front", "keywords", "licence", "class")
+_FIELDS = ("up", "front", "keywords", "licence", "class", "symmetry")
 
 
 class BadSidecar(ValueError):
@@ -41,6 +42,8 @@ class Sidecar:
     """As its author puts it."""
     class_name: str | None = None
     """The class of what lies below."""
+    symmetry: int | None = None
+    """Rotational symmetry about the upright axis: 1 none, n looks the same after a turn of 360 / n degrees, 0 after any turn."""
 
     def under(self, nearer: Sidecar) -> Sidecar:
         """Return both, the nearer one winning wherever it says something."""
@@ -67,7 +70,11 @@ def _sidecar(fields: Mapping[str, Any], path: Path) -> Sidecar:
     for axis in ("up", "front"):
         if fields.get(axis, "auto") not in _AXES:
             raise BadSidecar(f"{path}: {axis} is {fields[axis]!r}; choose one of {', '.join(_AXES)}")
+    symmetry = fields.get("symmetry")
+    if symmetry is not None and (isinstance(symmetry, bool) or not isinstance(symmetry, int) or not 0 <= symmetry <= 360):
+        raise BadSidecar(f"{path}: symmetry is {symmetry!r}; it is 1 (none), 2, 3, ... (that many times a turn) or 0 (any turn)")
     return Sidecar(
+        symmetry=symmetry,
         up=fields.get("up"),
         front=fields.get("front"),
         keywords=keywords_of(fields["keywords"], path) if "keywords" in fields else None,
