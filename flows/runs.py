@@ -155,7 +155,7 @@ def recorded(cohort: Cohort, samples: int, flow_run_id: str | None) -> Iterator[
         samples=samples,
         flow_run_id=flow_run_id,
         flow_run_url=_url(flow_run_id),
-        runtime=_runtime(settings),
+        runtime=runtime(settings),
     )
     run = Run(catalog, run_id)
     try:
@@ -186,7 +186,8 @@ def _url(flow_run_id: str | None) -> str | None:
     return f"{base}/runs/flow-run/{flow_run_id}" if base and flow_run_id else None
 
 
-def _runtime(settings: Settings) -> dict[str, Any]:
+def runtime(settings: Settings) -> dict[str, Any]:
+    """Return what of this machine and code a run's row records: versions, threads, batch shape, the commit."""
     packages = ("dst-platform", "torch", "diffusers", "transformers", "bpy", "blenderproc", "prefect", "numpy", "opencv-python")
     return {
         "code": _revision(),

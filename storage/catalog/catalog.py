@@ -258,6 +258,17 @@ class Catalog:
         with self.database.writing() as connection:
             return writing.rebuild(connection, items)
 
+    def record(self, key: str) -> Record | None:
+        """Return an artifact's record as its rows tell it (without what was found out while making it), or None."""
+        artifact, spec = tables.artifacts, tables.specs
+        joined = sa.select(artifact, spec.c.spec).join(spec, spec.c.spec_key == artifact.c.spec_key)
+        with self.database.reading() as connection:
+            row = connection.execute(joined.where(artifact.c.key == key)).mappings().one_or_none()
+        if row is None:
+            return None
+        names = ("key", "stage", "version", "spec", "inputs", "reason", "detail", "runtime", "files", "created_at")
+        return Record(outcome=row["status"], **{name: row[name] for name in names})
+
     # -- runs ----------------------------------------------------------------------------------------------------------
 
     def start_run(
