@@ -96,6 +96,30 @@ def show(sample: Annotated[str, Parameter(help="A sample's name, as in the catal
 
 
 @app.command
+def reproduce(
+    samples: Annotated[list[str], Parameter(name="SAMPLE", help="One or more samples' names.")],
+    /,
+    *,
+    recipe: Annotated[str | None, Parameter(help="Which image of it, where it was made under several recipes.")] = None,
+    stage: Annotated[Literal["cad", "render", "edge", "caption", "image"] | None, Parameter(help="Stop behind this one.")] = None,
+    into: Annotated[Path | None, Parameter(help="Keep what is made in this empty folder.")] = None,
+) -> None:
+    """Make samples again from their records alone, in an empty store, and compare. Exit code 1 if one differs beyond 40 dB.
+
+    Example: dst reproduce car-3fa9c1d27b10-0003-00
+    """
+    from flows import reproduce as again
+    from flows.prefect_env import prepare
+    from flows.terminal import watched
+
+    settings = _settings()
+    prepare(settings)
+    with watched():
+        made = again.reproduce(settings, samples, recipe, into, stage)
+    sys.exit(0 if again.report(made, into) else 1)
+
+
+@app.command
 def report(
     run_id: Annotated[str | None, Parameter(help="A run's id, or the start of it; the latest run if left out.")] = None, /
 ) -> None:
@@ -134,6 +158,23 @@ def train(
         base=base,
     )
     print(f"weights in {folder}")
+
+
+@app.command
+def serve(
+    *,
+    host: Annotated[str, Parameter(help="Address to listen on; another than this host's needs authentication.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port of the Prefect UI; 0: a free one.")] = 4200,
+    files_port: Annotated[int, Parameter(help="Port of reports and pictures; 0: a free one.")] = 4201,
+    runs: Annotated[int, Parameter(help="Runs at the same time.")] = 2,
+) -> None:
+    """Serve the platform to a browser: Prefect server (or the one named), forms, runs, reports. Ctrl-C ends it.
+
+    Example: dst serve
+    """
+    from flows.serve import serve as run_serve
+
+    run_serve(_settings(), host, port, files_port, runs)
 
 
 @app.command

@@ -35,6 +35,11 @@ def classes() -> list[str]:
     return sorted({row["class_name"] for row in catalog.cad_models()}) if catalog.exists else []
 
 
+def offered() -> tuple[list[str], list[str]]:
+    """Return the classes and recipes that the forms offer now."""
+    return classes(), recipes.names()
+
+
 ClassName = Annotated[str, OneOf(classes)]
 RecipeName = Annotated[str, OneOf(recipes.names), Said("What decides how pictures look: size, generator, viewpoints, filter")]
 Samples = Annotated[int, Field(ge=1, le=100_000), Said("Samples of a class, divided evenly over its CAD models")]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
-FOLDERS = ("reports", "sheets", "docs", "gallery", "artifacts")
+FOLDERS = ("reports", "sheets", "validation", "gallery", "artifacts")
 """The folders of a home that can be looked at."""
 TYPES = {
     ".html": "text/html; charset=utf-8",

@@ -1,0 +1,285 @@
+"""Serve: the platform on this machine, for people who open a browser.
+
+Enters: settings and addresses. Leaves, until Ctrl-C: a Prefect server (or one that is there already), the deployments with
+forms of the moment, a process worker that runs them (each run is a process of its own), and a read-only server for reports and
+pictures. Nothing of it outlives the command.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+
+import httpx
+import psutil
+from pydantic import SecretStr
+
+from flows.prefect_env import note_path, prepare, served
+from storage.files import LOCAL, FileServer
+from storage.settings import Settings
+
+LOOK_EVERY_S = 5.0
+"""How often the forms' choices are compared with the catalog, and the processes looked at."""
+START_AT_MOST_S = 240.0
+END_AT_MOST_S = 20.0
+
+
+def serve(settings: Settings, host: str, port: int, files_port: int, runs: int) -> None:
+    """Serve until Ctrl-C or SIGTERM. Raises ValueError, in one line, for what a person can put right."""
+    api = settings.prefect_api_url or os.environ.get("PREFECT_API_URL", "")
+    auth = _auth(settings, host, joining=bool(api))
+    prepare(settings)
+    stop = _stop_on_signals()
+    with _alone(settings) as note, _Children(settings) as children, _files(settings, host, files_port, auth) as files_url:
+        _environment(settings, files_url, auth)
+        if api:
+            ui = _joined(api)
+        else:
+            port = port or _free_port(host)
+            _refuse_taken(host, port)
+            api, ui = f"http://{_named(host)}:{port}/api", f"http://{_named(host)}:{port}"
+            children.start("server", ["server", "start", "--host", host, "--port", str(port)])
+            print(f"starting the Prefect server ... (its log: {children.log('server')})", flush=True)
+        os.environ["PREFECT_API_URL"] = api
+        _await_health(api, children, stop)
+        if stop.is_set():
+            return
+        note({"api": api, "files": files_url, "auth": bool(auth)})
+        _serve_runs(children, runs, ui, files_url, stop)
+    print("ended; nothing of it runs on", flush=True)
+
+
+def _serve_runs(children: _Children, runs: int, ui: str, files_url: str, stop: threading.Event) -> None:
+    """Register the deployments, start the worker, say where everything is, and renew the forms until asked to stop."""
+    from flows import deployments
+
+    offered = deployments.offered()
+    names = deployments.register()
+    name = f"{socket.gethostname()}-{os.getpid()}"
+    worker = ["worker", "start", "--pool", deployments.POOL, "--type", "process", "--name", name]
+    children.start("worker", [*worker, "--limit", str(runs), "--install-policy", "never"])
+    print(f"\n  Prefect UI    {ui}/deployments", flush=True)
+    print(f"  reports       {files_url}/reports/index.html")
+    print(f"  deployments   {', '.join(names)}")
+    print("\nCtrl-C ends it; runs that are going on are stopped and go on where they were when started again", flush=True)
+    while not stop.wait(LOOK_EVERY_S):
+        children.check()
+        if (now := deployments.offered()) != offered:
+            deployments.register()
+            offered = now
+            print(f"forms renewed: classes {', '.join(now[0]) or 'none'}; recipes {', '.join(now[1])}", flush=True)
+    print("\nending ...", flush=True)
+
+
+def _auth(settings: Settings, host: str, joining: bool) -> str:
+    """Return "name:password" of the server, "" for none. Other machines get in only with it."""
+    auth = (settings.api_auth if joining else settings.server_auth).get_secret_value()
+    name = "PREFECT_API_AUTH_STRING" if joining else "PREFECT_SERVER_API_AUTH_STRING"
+    if host not in LOCAL and not auth:
+        raise ValueError(f'listening on {host} needs authentication: set {name}="name:password" in the environment or in .env')
+    if auth and ":" not in auth.strip(":"):
+        raise ValueError(f'{name} is "name:password", with a colon between the two')
+    return auth
+
+
+def _environment(settings: Settings, files_url: str, auth: str) -> None:
+    """Set what this process and its children share. Secrets go this way only: in no argument, file or job variable."""
+    for field in settings.model_fields_set:
+        name = str(type(settings).model_fields[field].validation_alias or f"DST_{field.upper()}")
+        value = getattr(settings, field)
+        # Runs start in folders of their own, where a .env file and a relative path mean nothing.
+        os.environ.setdefault(name, value.get_secret_value() if isinstance(value, SecretStr) else str(value))
+    os.environ["DST_HOME"] = str(settings.root)
+    os.environ["DST_FILES_URL"] = files_url
+    if auth:
+        os.environ["PREFECT_API_AUTH_STRING"] = auth
+        os.environ.setdefault("PREFECT_SERVER_API_AUTH_STRING", auth)
+
+
+def _joined(api: str) -> str:
+    """Return the UI's address of the server with this API."""
+    return api.rstrip("/").removesuffix("/api")
+
+
+@contextmanager
+def _files(settings: Settings, host: str, port: int, auth: str) -> Iterator[str]:
+    """Serve reports and pictures; yield the address a browser reaches them under."""
+    try:
+        # This host's own files need no password from this host; others need the server's.
+        server = FileServer(settings.root, host, port, auth="" if host in LOCAL else auth)
+    except OSError as error:
+        raise ValueError(f"port {port} for reports and pictures cannot be had ({error.strerror}); say --files-port 0") from None
+    server.start()
+    try:
+        yield settings.files_url or f"http://{_named(host)}:{server.port}"
+    finally:
+        server.stop()
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[Any]:
+    """Hold this home's place for one `dst serve`; yield what notes where it serves. The lock goes with the process."""
+    path = note_path(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            where = (served(settings) or {}).get("api", "starting")
+            raise ValueError(f"`dst serve` runs for {settings.root} already ({where}); end that one first") from None
+
+        def note(said: Mapping[str, Any]) -> None:
+            file.truncate(0)
+            file.write(json.dumps(dict(said)))
+            file.flush()
+
+        file.truncate(0)
+        yield note
+        file.truncate(0)
+
+
+class _Children:
+    """The server and the worker: processes that end when this one does, with everything they started."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._folder = settings.root / "prefect"
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._logs: list[IO[bytes]] = []
+
+    def __enter__(self) -> _Children:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        # The worker and its runs first, while there is a server that hears how they ended.
+        for name in ("worker", "server"):
+            if name in self._running:
+                end_tree(self._running[name].pid)
+                self._running[name].wait()
+        for log in self._logs:
+            log.close()
+
+    def log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+    def start(self, name: str, arguments: list[str]) -> None:
+        log = self.log(name).open("wb")
+        self._logs.append(log)
+        self._running[name] = subprocess.Popen(
+            [sys.executable, "-m", "prefect", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C in the terminal is for this process, which then ends the others in order.
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        )
+
+    def check(self) -> None:
+        """Raise ValueError when a child has ended by itself."""
+        for name, process in self._running.items():
+            if (code := process.poll()) is not None:
+                last = self.log(name).read_text(errors="replace").strip().splitlines()[-3:]
+                raise ValueError(f"the Prefect {name} ended with {code}: {' | '.join(last)}; its log: {self.log(name)}")
+
+
+def _end_with_parent() -> None:
+    """Let this process be told to end when its parent is gone, however that went (Linux)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        parent_death_signal = 1
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGTERM)
+
+
+def end_tree(pid: int) -> None:
+    """End a process and everything it started: asked first, killed when it does not go."""
+    try:
+        parent = psutil.Process(pid)
+        family = [*parent.children(recursive=True), parent]
+    except psutil.NoSuchProcess:
+        return
+    for process in family:
+        _tell(process, signal.SIGTERM)
+    _, alive = psutil.wait_procs(family, timeout=END_AT_MOST_S)
+    # Whoever was started while the others were being told.
+    late = [child for process in alive for child in _children(process)]
+    for process in {*alive, *late}:
+        _tell(process, signal.SIGKILL)
+    psutil.wait_procs({*alive, *late}, timeout=5)
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _tell(process: psutil.Process, what: signal.Signals) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(what)
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+
+    def stopped(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stopped)
+    return stop
+
+
+def _await_health(api: str, children: _Children, stop: threading.Event) -> None:
+    """Wait until the server answers. Raises ValueError when it does not, or refuses us."""
+    until = time.monotonic() + START_AT_MOST_S
+    auth = os.environ.get("PREFECT_API_AUTH_STRING", "")
+    login = httpx.BasicAuth(*auth.split(":", 1)) if auth else None
+    while not stop.wait(0.3):
+        children.check()
+        try:
+            answer = httpx.get(f"{api}/admin/version", auth=login, timeout=5)
+        except httpx.HTTPError:
+            answer = None
+        if answer is not None and answer.status_code == 401:
+            raise ValueError(f'the server at {api} asks for a password: set PREFECT_API_AUTH_STRING="name:password"')
+        if answer is not None and answer.is_success:
+            return
+        if time.monotonic() > until:
+            raise ValueError(f"no Prefect server answers at {api}")
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ValueError(
+                f"port {port} cannot be had ({error.strerror}): say another with --port, "
+                f"or join the server that is there with DST_PREFECT_API_URL=http://{_named(host)}:{port}/api"
+            ) from None
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _named(host: str) -> str:
+    """Return the name that a browser on this machine reaches a host under."""
+    return "127.0.0.1" if host in ("0.0.0.0", "::", "localhost") else host
