@@ -33,6 +33,8 @@ def prepare(settings: Settings) -> None:
         # Our own lines go to the terminal and, as extra logger, into the run's log. Prefect's stay in the run's log: what ends a
         # run ends the command with one line or a traceback, and need not be said twice.
         "PREFECT_LOGGING_EXTRA_LOGGERS": "dst",
+        # Stages also run outside of any flow (`dst reproduce`); their lines then belong to the terminal alone.
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "DO_NOT_TRACK": "1",
         "GX_ANALYTICS_ENABLED": "false",

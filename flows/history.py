@@ -1,0 +1,111 @@
+"""A sample's history, gathered from the catalog's rows and the store's records: what showing and making it again start from.
+
+Enters: a sample's name. Leaves: the records of all its stages, its CAD model's row, and what is known of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.sample import SampleId
+from storage.artifacts import ArtifactStore, DamagedArtifact, MissingArtifact, Record
+from storage.catalog.catalog import Catalog
+from storage.keys import artifact_key, plain
+from storage.settings import Settings
+from tasks.cohort import STAGES
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """All that is on record about how one sample was made under one recipe."""
+
+    sample: SampleId
+    """Which sample."""
+    recipe: Mapping[str, Any]
+    """Name and specs, each stage's as its own record spells it."""
+    keywords: tuple[str, ...]
+    """The CAD model's keywords as they were when its caption was written."""
+    keys: Mapping[str, str | None]
+    """Stage -> key of its artifact; None behind the stage that failed."""
+    records: Mapping[str, Record]
+    """Stage -> record, of the stages it went through."""
+    cad_model: Mapping[str, Any]
+    """The CAD model's row."""
+    member: Mapping[str, Any]
+    """The sample's own row."""
+    run_runtime: Mapping[str, Any]
+    """Machine, versions and code of the run that first had it."""
+
+    @property
+    def sample_id(self) -> str:
+        """Its name."""
+        return str(self.sample)
+
+
+def members_of(catalog: Catalog, sample_id: str, recipe: str | None = None) -> list[dict[str, Any]]:
+    """Return the rows of a sample, those of present cohorts and late runs first. Raises ValueError with names that are close."""
+    rows = catalog.rows(
+        "select m.* from members m join runs r on r.run_id = m.run_id where m.sample_id = :sample_id "
+        "order by m.in_cohort desc, r.started_at desc",
+        sample_id=sample_id,
+    )
+    if not rows:
+        start = f"{sample_id[:12]}%"
+        close = catalog.rows("select distinct sample_id from members where sample_id like :start order by 1 limit 3", start=start)
+        hint = f"; did you mean {', '.join(row['sample_id'] for row in close)}?" if close else ""
+        raise ValueError(f'no sample "{sample_id}" in the catalog{hint} See: dst sql "select sample_id from samples"')
+    found = [row for row in rows if recipe in (None, row["recipe"])]
+    if not found:
+        names = ", ".join(dict.fromkeys(row["recipe"] for row in rows))
+        raise ValueError(f'{sample_id} was not made under a recipe "{recipe}"; it was under: {names}')
+    return found
+
+
+def histories(settings: Settings, sample_ids: Sequence[str], recipe: str | None = None) -> list[History]:
+    """Return the history of each sample, of its present or else newest image. Raises ValueError for unknown ones."""
+    catalog = Catalog(settings.catalog, settings.store)
+    return [_history(catalog, settings.store, members_of(catalog, sample_id, recipe)[0]) for sample_id in sample_ids]
+
+
+def _history(catalog: Catalog, store: ArtifactStore, member: Mapping[str, Any]) -> History:
+    keys = {stage: member[f"{stage}_key"] for stage in STAGES}
+    if member["status"] != "made":
+        # Behind the stage that failed nothing is on record, and the image's key belongs to what was never made.
+        reached = STAGES[: STAGES.index(member["stage"]) + 1]
+        keys = {stage: key if stage in reached else None for stage, key in keys.items()}
+    records = {stage: record_of(catalog, store, stage, key) for stage, key in keys.items() if key}
+    models = catalog.cad_models(member["class_name"], status=None)
+    sample = SampleId(**{name: member[name] for name in ("class_name", "cad_id", "view_index", "draw_index")})
+    run = catalog.run(member["first_run_id"])
+    cad_model = next(row for row in models if row["cad_id"] == sample.cad_id)
+    caption = records.get("caption")
+    keywords = tuple((caption.inputs if caption else cad_model)["keywords"])
+    specs = {**run["recipe_specs"], **{stage: record.spec for stage, record in records.items() if stage != "cad"}}
+    return History(
+        sample=sample,
+        recipe={**specs, "name": member["recipe"]},
+        keywords=keywords,
+        keys=keys,
+        records=records,
+        cad_model=cad_model,
+        member=member,
+        run_runtime=run["runtime"] or {},
+    )
+
+
+def record_of(catalog: Catalog, store: ArtifactStore, stage: str, key: str) -> Record:
+    """Return an artifact's record from the store or, where that has lost it, from the catalog (without what was found out).
+
+    Raises ValueError where neither has it, or where key and content do not belong together.
+    """
+    try:
+        record: Record | None = store.get(stage, key).record
+    except (MissingArtifact, DamagedArtifact):
+        record = catalog.record(key)
+    if record is None:
+        raise ValueError(f"the record of {stage} {key[:12]} is neither in the store nor in the catalog")
+    if artifact_key(record.stage, record.version, record.spec, plain(record.inputs)) != key:
+        raise ValueError(f"the record of {stage} {key[:12]} was altered: its spec and inputs do not give its key")
+    return record
