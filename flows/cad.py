@@ -42,6 +42,12 @@ def add(
     orientations: Annotated[
         Path | None, Parameter(help="TOML file with up and front for each cad_id, for folders you cannot write to.")
     ] = None,
+    symmetry: Annotated[
+        int | None,
+        Parameter(
+            help="Turns about the upright axis that do not show: 1 none, 4 a square table's, 0 any (default: from the mesh)."
+        ),
+    ] = None,
     max_faces: Annotated[int | None, Parameter(help="Refuse meshes with more faces; default 2 million.")] = None,
 ) -> None:
     """Add CAD models: each becomes one canonical GLB in the store and a row in the catalog.
@@ -77,6 +83,8 @@ def add(
                 licence=licence if licence is not None else model.licence,
                 name=model.name,
                 said=said,
+                symmetry=symmetry if symmetry is not None else model.symmetry,
+                symmetry_origin="given" if symmetry is not None else model.symmetry_origin,
             )
         except BadModel as error:
             if len(found) == 1:
@@ -147,6 +155,11 @@ def show(
     for name in ("up", "front", "faces", "vertices", "parts", "extents", "watertight", "textured"):
         if name in facts:
             print(f"{name:<22}{facts[name]}")
+    for name in ("collection", "uid", "camera"):
+        if row[name]:
+            print(f"{name:<22}{row[name]}")
+    if row["symmetry"] is not None:
+        print(f"{'symmetry':<22}{row['symmetry']} ({row['symmetry_origin']})")
     for matrix_row in facts.get("canonical_from_source", []):
         print(f"{'canonical_from_source':<22}{'  '.join(f'{value:11.6f}' for value in matrix_row)}")
     for warning in facts.get("warnings", []):

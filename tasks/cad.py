@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from models.cad.spec import STAGE, VERSION, CadSpec
+from models.cad.spec import STAGE, VERSION
 from storage.artifacts import Record
 from storage.catalog.catalog import Catalog
 from storage.keys import plain
@@ -30,7 +30,7 @@ def cad(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
         rows = {row["cad_id"]: row for row in Catalog(settings.catalog, settings.store).cad_models(shard.class_name, status=None)}
         for planned in missing:
             row = rows[planned.sample.cad_id]
-            spec = CadSpec(up=row["up"], front=row["front"])
+            spec = intake.spec_of(row)
             try:
                 source = intake.source_of(row)
             except ValueError as error:
@@ -38,7 +38,7 @@ def cad(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
                     key=planned.cad_key,
                     stage=STAGE,
                     version=VERSION,
-                    spec=plain(spec),
+                    spec=plain(spec.spelled()),
                     inputs={"cad_id": planned.sample.cad_id},
                     outcome="failed",
                     reason="missing_file",

@@ -56,6 +56,46 @@ class Registration:
     """What a person should know about an accepted one."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What is said about a CAD model that is handed in; None and auto where nobody says anything."""
+
+    keywords: tuple[str, ...] | None = None
+    """Words for the captions."""
+    up: str = "auto"
+    """The source axis that points up."""
+    front: str = "auto"
+    """The source axis that the front faces."""
+    turn: tuple[tuple[float, float, float], ...] | None = None
+    """A further rotation, see CadSpec."""
+    licence: str | None = None
+    """As its author puts it."""
+    name: str | None = None
+    """What people call it."""
+    collection: str | None = None
+    """Where it is published: shapenet, objaverse, ..."""
+    uid: str | None = None
+    """What it is called there."""
+    symmetry: int | None = None
+    """Rotational symmetry about the upright axis: 1 none, n-fold, 0 any turn; None: looked for in the mesh."""
+    symmetry_origin: str | None = None
+    """`given` for this model or `class` for all of its class."""
+    camera: Mapping[str, Any] | None = None
+    """What its list asks of the camera: models.render.spec.ViewpointSpec.asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A CAD model that was read, and what is still to be written."""
+
+    registration: Registration
+    """What became of it."""
+    artifact: Artifact | None = None
+    """To be indexed; None: nothing has changed."""
+    row: dict[str, Any] | None = None
+    """For Catalog.add_cad_models."""
+
+
 def register(
     settings: Settings,
     path: Path | str,
@@ -66,49 +106,81 @@ def register(
     licence: str | None = None,
     name: str | None = None,
     said: Mapping[str, Sidecar] | None = None,
+    symmetry: int | None = None,
+    symmetry_origin: str | None = None,
 ) -> Registration:
     """Take the CAD model at `path` into a class: canonicalise it in a worker, write artifact and row.
 
     said: cad_id -> what a list of CAD models says, for what the other arguments leave open.
-    The same bytes again are `known`; other keywords, licence or axes said about them are `changed`. Axes that nobody gives keep
-    what an earlier registration or `dst cad align` said. Raises BadModel for what is no CAD file at all, ValueError for a class
-    name or axes that make no sense; a CAD file that cannot be used is `rejected`, with a row.
+    The same bytes again are `known`; other keywords, licence, axes or symmetry said about them are `changed`. What nobody says
+    stays as an earlier registration or `dst cad align` said; a symmetry that nobody ever gave is looked for in the mesh. Raises
+    BadModel for what is no CAD file at all, ValueError for a class name or axes that make no sense; a CAD file that cannot be
+    used is `rejected`, with a row.
     """
     class_name = check_class_name(class_name)
     words = None if keywords is None else keywords_of(tuple(keywords), "--keywords")
-    spec = CadSpec(up=up, front=front)
-    path = Path(os.path.abspath(Path(path).expanduser()))
-    source = os.fsencode(path).decode("utf-8", errors="replace")
-    _check_door(path)
-    cad_id = _identify(path)
+    CadSpec(up=up, front=front)
+    path = absolute(path)
+    cad_id = identify(path)
     catalog = Catalog(settings.catalog, settings.store)
     catalog.migrate()
-    before = _row(catalog, class_name, cad_id)
     listed = (said or {}).get(cad_id, Sidecar())
-    if (up, front) == ("auto", "auto") and (listed.up or listed.front):
-        spec = CadSpec(up=listed.up or "auto", front=listed.front or "auto")
-    words = listed.keywords if words is None else words
-    licence = listed.licence if licence is None else licence
+    if (up, front) == ("auto", "auto"):
+        up, front = listed.up or "auto", listed.front or "auto"
+    if symmetry is None:
+        symmetry, symmetry_origin = listed.symmetry, "given"
+    words_said = Said(
+        keywords=listed.keywords if words is None else words,
+        up=up,
+        front=front,
+        licence=listed.licence if licence is None else licence,
+        name=name,
+        symmetry=symmetry,
+        symmetry_origin=None if symmetry is None else symmetry_origin or "given",
+    )
+    prepared = prepare(settings, path, cad_id, class_name, words_said, _row(catalog, class_name, cad_id))
+    if prepared.artifact is not None and prepared.row is not None:
+        catalog.index([prepared.artifact])
+        catalog.add_cad_model(**prepared.row)
+    return prepared.registration
+
+
+def prepare(
+    settings: Settings, path: Path, cad_id: str, class_name: str, said: Said, before: Mapping[str, Any] | None
+) -> Prepared:
+    """Read a CAD model and say what the catalog has to be told; write its artifact, but no row.
+
+    path: absolute. before: the catalog's row of these bytes in this class, None if there is none. Raises ValueError for axes and
+    symmetries that make no sense.
+    """
+    source = os.fsencode(path).decode("utf-8", errors="replace")
+    spec = CadSpec(up=said.up, front=said.front, turn=said.turn)
     if before is not None and spec == CadSpec():
-        spec = CadSpec(up=before["up"], front=before["front"])
+        spec = spec_of(before)
     artifact = canonical(settings, path, cad_id, spec, again=True)
     record = artifact.record
     made = record.outcome == "made"
     row = catalog_row(class_name, cad_id, spec, record) | {
         "source": source,
-        "name": name or name_of(path),
-        "keywords": words or (),
-        "licence": licence,
+        "name": said.name or name_of(path),
+        "keywords": said.keywords or (),
+        "licence": said.licence,
+        "collection": said.collection,
+        "uid": said.uid,
+        "camera": None if said.camera is None else dict(said.camera),
     }
+    row |= symmetry_of(settings, artifact, said, before)
     if before is not None:
         same = before["status"] == row["status"] and before["cad_key"] == row["cad_key"]
         row |= {"source": before["source"] if Path(before["source"]).exists() else source, "name": before["name"]}
-        row["keywords"] = before["keywords"] if words is None else words
-        row["licence"] = before["licence"] if licence is None else licence
-        said = list(row["keywords"]) == list(before["keywords"]) and row["licence"] == before["licence"]
-        if same and said and row["source"] == before["source"] and made:
+        row["keywords"] = before["keywords"] if said.keywords is None else said.keywords
+        row["licence"] = before["licence"] if said.licence is None else said.licence
+        unchanged = ("licence", "symmetry", "symmetry_origin", "collection", "uid", "camera")
+        still = all(row[name] is None or plain(row[name]) == before[name] for name in unchanged)
+        still = still and list(row["keywords"]) == list(before["keywords"])
+        if same and still and row["source"] == before["source"] and made:
             where = "" if before["source"] == source else f", from {before['source']}"
-            return Registration(
+            known = Registration(
                 cad_id=cad_id,
                 class_name=class_name,
                 name=str(before["name"]),
@@ -116,10 +188,9 @@ def register(
                 detail=f'the same bytes are in class "{class_name}" already{where}',
                 cad_key=record.key,
             )
-    catalog.index([artifact])
-    catalog.add_cad_model(**row)
+            return Prepared(registration=known)
     status: Literal["added", "changed", "rejected"] = "rejected" if not made else ("added" if before is None else "changed")
-    return Registration(
+    registration = Registration(
         cad_id=cad_id,
         class_name=class_name,
         name=str(row["name"]),
@@ -129,12 +200,33 @@ def register(
         cad_key=record.key,
         warnings=tuple(record.values.get("warnings", ())),
     )
+    return Prepared(registration=registration, artifact=artifact, row=row)
+
+
+def symmetry_of(settings: Settings, artifact: Artifact, said: Said, before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the columns symmetry and symmetry_origin: as said now, as given before, else found from the canonical mesh."""
+    from models.symmetry import check
+
+    if said.symmetry is not None:
+        return {"symmetry": check(said.symmetry), "symmetry_origin": said.symmetry_origin or "given"}
+    known = before is not None and before["symmetry"] is not None
+    # What a person gave holds whatever the axes; what was found holds as long as the canonical mesh is the same.
+    if before is not None and known and (before["symmetry_origin"] != "mesh" or before["cad_key"] == artifact.key):
+        return {"symmetry": before["symmetry"], "symmetry_origin": before["symmetry_origin"]}
+    if artifact.record.outcome != "made":
+        return {"symmetry": None, "symmetry_origin": None}
+    from models.cad import symmetry
+
+    settings.store.verify(artifact)
+    found = symmetry.symmetry_of(artifact.path(MODEL))
+    return {"symmetry": found, "symmetry_origin": None if found is None else "mesh"}
 
 
 def align(settings: Settings, class_name: str, cad_id: str, up: str, front: str) -> Registration:
     """Give a registered CAD model other axes: a new canonical artifact; the old one, and what was made from it, stay.
 
-    Raises ValueError if it is not registered or its source has gone or changed.
+    The axes say all: a further turn that a list gave before is gone. Raises ValueError if it is not registered or its source has
+    gone or changed.
     """
     spec = CadSpec(up=up, front=front)
     catalog = Catalog(settings.catalog, settings.store)
@@ -145,6 +237,9 @@ def align(settings: Settings, class_name: str, cad_id: str, up: str, front: str)
     artifact = canonical(settings, path, cad_id, spec, again=True)
     catalog.index([artifact])
     kept = {name: row[name] for name in ("source", "name", "keywords", "licence")}
+    kept |= symmetry_of(settings, artifact, Said(), row)
+    if row["alignment"] is not None:
+        kept["alignment"] = UNTURNED
     catalog.add_cad_model(**(catalog_row(class_name, cad_id, spec, artifact.record) | kept))
     return Registration(
         cad_id=cad_id,
@@ -156,6 +251,16 @@ def align(settings: Settings, class_name: str, cad_id: str, up: str, front: str)
         cad_key=artifact.key,
         warnings=tuple(artifact.record.values.get("warnings", ())),
     )
+
+
+UNTURNED = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+"""In the column `alignment`: a turn was said before and is no longer."""
+
+
+def spec_of(row: Mapping[str, Any]) -> CadSpec:
+    """Return the cad stage's spec of a registered CAD model."""
+    turn = row["alignment"]
+    return CadSpec(up=row["up"], front=row["front"], turn=None if turn is None or plain(turn) == plain(UNTURNED) else turn)
 
 
 def canonical(settings: Settings, path: Path, cad_id: str, spec: CadSpec, again: bool = False) -> Artifact:
@@ -174,7 +279,9 @@ def canonical(settings: Settings, path: Path, cad_id: str, spec: CadSpec, again:
 
 def make(settings: Settings, path: Path, cad_id: str, spec: CadSpec) -> tuple[Record, dict[str, bytes]]:
     """Return the record and the files of the cad artifact of a source file: made, or failed with a reason."""
-    record = Record(key=cad_key(cad_id, spec), stage=STAGE, version=VERSION, spec=plain(spec), inputs={"cad_id": cad_id})
+    record = Record(
+        key=cad_key(cad_id, spec), stage=STAGE, version=VERSION, spec=plain(spec.spelled()), inputs={"cad_id": cad_id}
+    )
     started = time.monotonic()
     try:
         model = canonicalise_isolated(path, spec, settings.max_faces, settings.mesh_timeout_s)
@@ -186,7 +293,7 @@ def make(settings: Settings, path: Path, cad_id: str, spec: CadSpec) -> tuple[Re
 
 def cad_key(cad_id: str, spec: CadSpec) -> str:
     """Return the key of the cad artifact."""
-    return artifact_key(STAGE, VERSION, spec, {"cad_id": cad_id})
+    return artifact_key(STAGE, VERSION, spec.spelled(), {"cad_id": cad_id})
 
 
 def source_of(row: dict[str, Any]) -> Path:
@@ -195,7 +302,7 @@ def source_of(row: dict[str, Any]) -> Path:
     again = f'add it again: dst cad add PATH --class "{row["class_name"]}"'
     if not path.is_file():
         raise ValueError(f"the source of CAD model {row['cad_id'][:12]} has gone from {path}; put it back, or {again}")
-    if _identify(path) != row["cad_id"]:
+    if identify(path) != row["cad_id"]:
         raise ValueError(f"{path} or a file it refers to has changed since CAD model {row['cad_id'][:12]} was added; {again}")
     return path
 
@@ -208,6 +315,7 @@ def catalog_row(class_name: str, cad_id: str, spec: CadSpec, record: Record) -> 
         "cad_id": cad_id,
         "up": spec.up,
         "front": spec.front,
+        "alignment": spec.turn,
         "cad_key": record.key,
         "facts": record.values,
         "status": "ok" if made else "rejected",
@@ -216,13 +324,16 @@ def catalog_row(class_name: str, cad_id: str, spec: CadSpec, record: Record) -> 
     }
 
 
-def _check_door(path: Path) -> None:
+def absolute(path: Path | str) -> Path:
+    """Return a path a person named, absolute; links in it stay what they are."""
+    return Path(os.path.abspath(Path(path).expanduser()))
+
+
+def identify(path: Path) -> str:
+    """Return the cad_id of a file. Raises BadModel for what is no CAD file at all."""
     from models.cad.parse import check_file
 
     check_file(path)
-
-
-def _identify(path: Path) -> str:
     try:
         referenced = referenced_files(path)
     except BadModel as error:

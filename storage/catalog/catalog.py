@@ -92,79 +92,37 @@ class Catalog:
         with self.database.reading() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
-    def add_cad_model(
-        self,
-        *,
-        cad_id: str,
-        class_name: str,
-        source: str,
-        name: str | None = None,
-        keywords: Sequence[str] = (),
-        licence: str | None = None,
-        up: str = "auto",
-        front: str = "auto",
-        cad_key: str | None = None,
-        facts: Mapping[str, Any] | None = None,
-        status: str = "ok",
-        reason: str | None = None,
-        detail: str | None = None,
-        collection: str | None = None,
-        uid: str | None = None,
-        symmetry: int | None = None,
-        symmetry_origin: str | None = None,
-        camera: Mapping[str, Any] | None = None,
-        alignment: Sequence[Sequence[float]] | None = None,
-    ) -> Row:
+    def add_cad_model(self, **model: Any) -> Row:
         """Register a CAD model for a class, or change what is known of it; return its row.
 
-        `facts`: values of its cad record (faces, vertices, extents, watertight, textured, ...). collection, uid: where it is
-        published. symmetry: rotational, about +z (1 none, n-fold, 0 any angle), and its origin: given, mesh or class. camera:
-        what its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the canonical frame. Of these
-        six, what is None stays as it was said before.
+        cad_id, class_name and source must be said. name, keywords, licence, up, front, cad_key, status, reason and detail are as
+        in the table. `facts`: values of its cad record (faces, vertices, extents, watertight, textured, ...). collection, uid:
+        where it is published. symmetry: rotational, about +z (1 none, n-fold, 0 any angle), and its origin: given, mesh or
+        class. camera: what its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the canonical frame. Of these
+        last six, what is None stays as it was said before.
         """
-        if status not in CAD_STATUSES:
-            raise ValueError(f"a CAD model is {', '.join(CAD_STATUSES)}, not {status}")
-        facts = dict(facts or {})
-        row: Row = {
-            "class_name": class_name,
-            "cad_id": cad_id,
-            "name": name or Path(source).stem,
-            "source": source,
-            "keywords": list(keywords),
-            "keywords_text": ", ".join(keywords),
-            "licence": licence,
-            "up": up,
-            "front": front,
-            "cad_key": cad_key,
-            "spec_key": None,
-            "faces": facts.get("faces"),
-            "vertices": facts.get("vertices"),
-            "extents": plain(facts.get("extents")),
-            "watertight": writing.bit(facts.get("watertight")),
-            "textured": writing.bit(facts.get("textured")),
-            "facts": plain(facts),
-            "status": status,
-            "reason": reason,
-            "detail": detail,
-            "added_at": journal.now(),
-            "collection": collection,
-            "uid": uid,
-            "symmetry": symmetry,
-            "symmetry_origin": symmetry_origin,
-            "camera": plain(camera),
-            "alignment": plain(alignment),
-        }
+        return self.add_cad_models([model])[0]
+
+    def add_cad_models(self, models: Sequence[Mapping[str, Any]]) -> list[Row]:
+        """Register many CAD models in one transaction, each with the arguments of `add_cad_model`; return their rows."""
+        rows = [_cad_row(**model) for model in models]
         with self.database.writing() as connection:
-            writing.fill_in_what_was_said(connection, row)
-            if cad_key is not None:
-                artifact = tables.artifacts.c
-                known = sa.select(artifact.spec_key).where(artifact.key == cad_key)
-                row["spec_key"] = connection.execute(known).scalar()
-            writing.ensure_class(connection, class_name)
-            writing.upsert(connection, tables.cad_models, [row])
+            artifact = tables.artifacts.c
+            keys = [row["cad_key"] for row in rows if row["cad_key"] is not None]
+            specs: dict[str, str] = {}
+            for start in range(0, len(keys), 500):
+                known = sa.select(artifact.key, artifact.spec_key).where(artifact.key.in_(keys[start : start + 500]))
+                specs.update({str(key): str(spec) for key, spec in connection.execute(known)})
+            for row in rows:
+                writing.fill_in_what_was_said(connection, row)
+                row["spec_key"] = specs.get(row["cad_key"])
+            for class_name in sorted({row["class_name"] for row in rows}):
+                writing.ensure_class(connection, class_name)
+            writing.upsert(connection, tables.cad_models, rows)
         if self.store is not None:
-            self.store.put(journal.registration(row))
-        return row
+            for row in rows:
+                self.store.put(journal.registration(row))
+        return rows
 
     def mark_cad_model(self, class_name: str, cad_id: str, **changes: str | None) -> Row:
         """Change status, reason, detail or source of a registered CAD model; what was made from it stays. Returns its row."""
@@ -503,6 +461,62 @@ class Catalog:
 
 def _by_sample(row: Row) -> tuple[str, str]:
     return row["sample_id"], row["image_key"]
+
+
+def _cad_row(
+    *,
+    cad_id: str,
+    class_name: str,
+    source: str,
+    name: str | None = None,
+    keywords: Sequence[str] = (),
+    licence: str | None = None,
+    up: str = "auto",
+    front: str = "auto",
+    cad_key: str | None = None,
+    facts: Mapping[str, Any] | None = None,
+    status: str = "ok",
+    reason: str | None = None,
+    detail: str | None = None,
+    collection: str | None = None,
+    uid: str | None = None,
+    symmetry: int | None = None,
+    symmetry_origin: str | None = None,
+    camera: Mapping[str, Any] | None = None,
+    alignment: Sequence[Sequence[float]] | None = None,
+) -> Row:
+    if status not in CAD_STATUSES:
+        raise ValueError(f"a CAD model is {', '.join(CAD_STATUSES)}, not {status}")
+    facts = dict(facts or {})
+    return {
+        "class_name": class_name,
+        "cad_id": cad_id,
+        "name": name or Path(source).stem,
+        "source": source,
+        "keywords": list(keywords),
+        "keywords_text": ", ".join(keywords),
+        "licence": licence,
+        "up": up,
+        "front": front,
+        "cad_key": cad_key,
+        "spec_key": None,
+        "faces": facts.get("faces"),
+        "vertices": facts.get("vertices"),
+        "extents": plain(facts.get("extents")),
+        "watertight": writing.bit(facts.get("watertight")),
+        "textured": writing.bit(facts.get("textured")),
+        "facts": plain(facts),
+        "status": status,
+        "reason": reason,
+        "detail": detail,
+        "added_at": journal.now(),
+        "collection": collection,
+        "uid": uid,
+        "symmetry": symmetry,
+        "symmetry_origin": symmetry_origin,
+        "camera": plain(camera),
+        "alignment": plain(alignment),
+    }
 
 
 def _run_row(connection: sa.Connection, run_id: str) -> Row:
