@@ -1,4 +1,4 @@
-"""A catalog in a temporary folder."""
+"""A catalog in a temporary folder, and one on a real Postgres server: every test runs on both."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from storage.catalog.catalog import Catalog
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
+def sqlite_url(tmp_path: Path) -> str:
+    """For what only a file can do: be missing, be empty, be cut in half."""
     return f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database; asks for the server only where it is needed."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
 
 
 @pytest.fixture
