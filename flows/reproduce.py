@@ -322,7 +322,8 @@ def report(made: Sequence[Reproduction], into: Path | None) -> bool:
     for reproduction in made:
         history = reproduction.history
         said = {"same": "same bytes at every stage", "close": "not the same bytes", "different": "differs"}
-        console.print(f"[bold]{history.sample_id}[/bold] ({history.recipe['name']}): {said[reproduction.agreement]}", soft_wrap=True)
+        title = f"[bold]{history.sample_id}[/bold] ({history.recipe['name']})"
+        console.print(f"{title}: {said[reproduction.agreement]}", soft_wrap=True)
         failed = [file for file in reproduction.files if file.name == "-"]
         for file in failed if reproduction.agreement == "same" else reproduction.files:
             console.print(f"  {file.stage:<8} {file.name:<16} {file.note}", markup=False, soft_wrap=True)
