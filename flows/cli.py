@@ -11,6 +11,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from flows import cad
+from flows import export as export_commands
 from storage.settings import Settings
 
 app = cyclopts.App(
@@ -19,6 +20,7 @@ app = cyclopts.App(
     version="0.1.0",
 )
 app.command(cad.app)
+app.command(export_commands.app)
 
 
 @app.command
@@ -130,6 +132,25 @@ def report(
     from flows.ask import report as write_report
 
     write_report(_settings(), run_id)
+
+
+@app.command
+def export(
+    format: Annotated[export_commands.FormatName, Parameter(help="What to write; see docs/exports.md.")],
+    out: Annotated[Path, Parameter(help="A new or empty folder.")],
+    /,
+    *,
+    name: Annotated[str, Parameter(help="The release's name, such as car-v1. Releases never change.")],
+    where: Annotated[
+        str | None,
+        Parameter(help="A condition over the samples view; default: kept = 1 and in_cohort = 1, or the release's own."),
+    ] = None,
+) -> None:
+    """Write samples as a release in a format other tools load: the folder is complete or absent, a killed export goes on.
+
+    Example: dst export coco out/car-v1 --name car-v1 --where "class_name = 'car' and kept = 1 and in_cohort = 1"
+    """
+    export_commands.export_release(_settings(), format, out, name, where)
 
 
 @app.command

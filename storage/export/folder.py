@@ -31,23 +31,30 @@ class Part:
         self._pieces = self.place / "pieces"
 
     @contextmanager
-    def held(self, identity: Mapping[str, Any]) -> Iterator[None]:
-        """Hold the part for one writer. What an export of another identity left there is removed first. Raises FolderTaken."""
+    def held(self) -> Iterator[None]:
+        """Hold the part for one writer; one that fails before it has finished a piece leaves nothing. Raises FolderTaken."""
         self.place.mkdir(parents=True, exist_ok=True)
         with (self.place / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise FolderTaken(f"another process is exporting to {self.out}; wait for it, or end it") from None
-            said = json.dumps(identity, sort_keys=True)
-            noted = self.place / "identity.json"
-            if not noted.exists() or noted.read_text() != said:
-                for path in (self.content, self._pieces):
-                    shutil.rmtree(path, ignore_errors=True)
-                self._durably(noted, said.encode())
-            self.content.mkdir(exist_ok=True)
-            self._pieces.mkdir(exist_ok=True)
-            yield
+            try:
+                yield
+            finally:
+                if not any(self._pieces.glob("*.json")):
+                    shutil.rmtree(self.place, ignore_errors=True)
+
+    def belong(self, identity: Mapping[str, Any]) -> None:
+        """Make this the part of one export. What an export of another identity left there is removed."""
+        said = json.dumps(identity, sort_keys=True)
+        noted = self.place / "identity.json"
+        if not noted.exists() or noted.read_text() != said:
+            for path in (self.content, self._pieces):
+                shutil.rmtree(path, ignore_errors=True)
+            self._durably(noted, said.encode())
+        self.content.mkdir(exist_ok=True)
+        self._pieces.mkdir(exist_ok=True)
 
     # -- files ---------------------------------------------------------------------------------------------------------
 

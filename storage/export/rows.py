@@ -1,13 +1,13 @@
 """One sample of a release: its row, and its pictures as the formats want them.
 
-Enters: a row of the frozen selection, the store. Leaves: the image's bytes as they lie in the store, checked by digest, with mask,
-depth, camera and box at the image's own size, whatever size the render had.
+Enters: a row of the frozen selection, the store. Leaves: the image's bytes as they lie in the store, checked by digest, with
+mask, depth, camera and box at the image's own size, whatever size the render had.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -184,18 +184,18 @@ def load(store: ArtifactStore, sample: Sample) -> Pictures:
     return Pictures(sample=sample, image=image, width=width, height=height, render=render, render_files=files)
 
 
-def load_all(store: ArtifactStore, samples: list[Sample]) -> list[Pictures]:
-    """Return the pictures of samples. Raises LostFiles, which names all of them that cannot be exported."""
-    loaded: list[Pictures] = []
+def load_each(store: ArtifactStore, samples: Iterable[Sample]) -> Iterator[Pictures]:
+    """Yield the pictures of samples, one in memory at a time. Raises LostFiles at the end, naming all that cannot be exported."""
     lost: list[str] = []
+    class_name = ""
     for sample in samples:
         try:
-            loaded.append(load(store, sample))
+            yield load(store, sample)
         except ArtifactError:
             lost.append(str(sample.row["sample_id"]))
+            class_name = sample.class_name
     if lost:
-        raise LostFiles(lost_line(lost, samples[0].class_name))
-    return loaded
+        raise LostFiles(lost_line(lost, class_name))
 
 
 def lost_line(lost: list[str], class_name: str, total: int | None = None) -> str:

@@ -1,8 +1,8 @@
 """What a release consists of: a person's condition, answered once and frozen.
 
-Enters: the catalog and a condition over the `samples` view. Leaves: the rows in order of sample_id as a Parquet file, their digest,
-and the figures of the card. Rows stream from the database into the file and from there to the formats; what stays in memory is
-three numbers a sample and what is counted.
+Enters: the catalog and a condition over the `samples` view. Leaves: the rows in order of class and sample_id as a Parquet file,
+their digest, and the figures of the card. Rows stream from the database into the file and from there to the formats; what stays
+in memory is three numbers a sample and what is counted.
 """
 
 from __future__ import annotations
@@ -120,13 +120,17 @@ class Selection:
     path: Path
     """The Parquet file with the rows."""
     digest: str
-    """sha256 over the lines `sample_id sha256` in order of sample_id: equal digests are equal pictures under equal names."""
+    """sha256 over the lines `sample_id sha256` in order of class and sample_id: equal digests are equal pictures, named alike."""
     figures: Figures
     """What the card says."""
+    size: int = PIECE
+    """Samples in a piece."""
+    left_out: int
+    """Samples that the condition holds for and that have no image."""
 
     @property
     def pieces(self) -> range:
-        return range(-(-self.figures.samples // PIECE))
+        return range(-(-self.figures.samples // self.size))
 
     def piece(self, number: int) -> list[Sample]:
         """Return the samples of one piece."""
@@ -146,25 +150,26 @@ class Selection:
         return sorted(self.figures.classes)
 
 
-def freeze(catalog: Catalog, store: ArtifactStore, where: str, path: Path) -> Selection:
+def freeze(catalog: Catalog, store: ArtifactStore, where: str, path: Path, size: int = PIECE) -> Selection:
     """Answer `where` over the `samples` view, write the rows to `path` and return the selection.
 
-    Only samples with an image count. Raises QueryError for a condition that is none, NothingSelected for one that holds for nothing,
-    LostFiles where the store has lost pictures.
+    Only samples with an image count. Raises QueryError for a condition that is none, NothingSelected for one that holds for
+    nothing, LostFiles where the store has lost pictures.
     """
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
     selected = f"SELECT * FROM samples WHERE (\n{where}\n)"
     # A person's text runs in this statement first: it takes one reading statement only, and explains what is wrong with others.
-    found = int(query(catalog.database, f"SELECT count(*) AS n FROM ({selected}) s WHERE s.file IS NOT NULL")["n"].iloc[0])
+    counts = query(catalog.database, f"SELECT count(*) AS samples, count(s.file) AS pictures FROM ({selected}) s")
+    samples, found = int(counts["samples"].iloc[0]), int(counts["pictures"].iloc[0])
     if not found:
         raise NothingSelected(f"no sample with an image fulfils: {where}; see what there is: dst status")
     binary = ' COLLATE "C"' if catalog.database.kind == "postgresql" else ""
     sql = (
         f"SELECT s.*, {', '.join(f'v.{name}' for name in _VIEW)} FROM ({selected}) s "
         "LEFT JOIN views v ON v.render_key = s.render_key WHERE s.file IS NOT NULL "
-        f"ORDER BY s.sample_id{binary}, s.image_key, s.recipe{binary}"
+        f"ORDER BY s.class_name{binary}, s.sample_id{binary}, s.image_key, s.recipe{binary}"
     )
     figures, seal, lost, lost_count = Figures(), hashlib.sha256(), list[str](), 0
     schema = pa.schema(
@@ -191,14 +196,14 @@ def freeze(catalog: Catalog, store: ArtifactStore, where: str, path: Path) -> Se
                     lost_count += 1
                     lost += [sample_id] if lost_count <= 5 else []
                 waiting.append({name: _text(row[name]) if name in _JSON else row[name] for name in schema.names})
-                if len(waiting) == PIECE:
+                if len(waiting) == size:
                     writer.write_table(pa.Table.from_pylist(waiting, schema))
                     waiting = []
         if waiting:
             writer.write_table(pa.Table.from_pylist(waiting, schema))
     if lost_count:
         raise LostFiles(lost_line(lost, _class_of(figures), lost_count))
-    return Selection(where=where, path=path, digest=seal.hexdigest(), figures=figures)
+    return Selection(where=where, path=path, digest=seal.hexdigest(), figures=figures, size=size, left_out=samples - found)
 
 
 def _class_of(figures: Figures) -> str:

@@ -1,0 +1,239 @@
+"""Hugging Face: Parquet files with the pictures inside, a dataset card, and a Croissant description.
+
+Enters: a job. Leaves: `data/train-*.parquet`, `README.md` with the header the Hub reads, `croissant.json` (JSON-LD). The folder
+loads offline and can be uploaded as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from storage.export.format import Job, write_json
+from storage.export.rows import PROVENANCE, Pictures
+
+ROWS = 32
+"""Samples in a row group: what a reader of one row has to read."""
+_NUMBERS = (
+    "azimuth_deg",
+    "elevation_deg",
+    "inplane_deg",
+    "distance",
+    "depth_scale",
+    "visible_fraction",
+    "truncated_fraction",
+    "score",
+    "edge_score",
+)
+_WHOLE = ("width", "height", "view_index", "draw_index", "seed", "attempt", "kept")
+_TEXTS = tuple(name for name in ("class_name", *PROVENANCE) if name not in (*_NUMBERS, *_WHOLE))
+_LISTS = {"box": 1, "K": 2, "R": 2, "t": 1, "box3d": 2, "box3d_extents": 1}
+"""Name -> how deep its lists are nested."""
+
+
+class HuggingFace:
+    """See storage.export.format.Format."""
+
+    name = "huggingface"
+    contents = """
+- `data/train-*.parquet`: a row a sample: `image`, `mask` (0 or 255), `depth` (16 bit, steps of `depth_scale` longest sides),
+  `label`, pose, K, R, t, `box` (first and last column and row of the mask), `box3d` (eight projected corners), prompt, seed,
+  digests and the rest of where it comes from.
+- `croissant.json`: the same table described in Croissant (JSON-LD).
+"""
+    loading = """
+from datasets import load_dataset
+
+dataset = load_dataset("parquet", data_files=f"{OUT}/data/*.parquet", split="train")
+row = dataset[0]
+image, depth, K, R, t = row["image"], row["depth"], row["K"], row["R"], row["t"]
+"""
+
+    def piece(self, job: Job, number: int, pictures: Iterator[Pictures]) -> list[Any]:
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+
+        with job.part.open(_file(job, number)) as file, parquet.ParquetWriter(file, _schema(job)) as writer:
+            while shown := list(islice(pictures, ROWS)):
+                writer.write_table(pa.Table.from_pylist([_row(job, one) for one in shown], _schema(job)))
+        return []
+
+    def finish(self, job: Job) -> None:
+        with job.part.open("croissant.json") as file:
+            write_json(file, croissant(job))
+
+
+def _row(job: Job, shown: Pictures) -> dict[str, Any]:
+    name = shown.sample.name
+    facts = shown.annotation()
+    return {
+        "image": {"bytes": shown.image, "path": f"{name}.png"},
+        "mask": {"bytes": shown.mask_png, "path": f"{name}.mask.png"},
+        "depth": {"bytes": shown.depth_png, "path": f"{name}.depth.png"},
+        "label": job.class_ids[shown.sample.class_name] - 1,
+        **{column: facts[column] for column in (*_NUMBERS, *_WHOLE, *_TEXTS, *_LISTS)},
+    }
+
+
+def header(job: Job) -> str:
+    """Return the YAML that the Hub reads at the top of the card."""
+    samples = int(job.facts["samples"])
+    limits = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
+    size = next((word for limit, word in limits if samples < limit), "10M<n<100M")
+    lines = [
+        "---",
+        f"pretty_name: {json.dumps(job.name)}",
+        "license: other",
+        "license_name: of-the-cad-models",
+        "task_categories:",
+        "- image-classification",
+        "- object-detection",
+        "- image-segmentation",
+        "- depth-estimation",
+        "tags:",
+        "- synthetic",
+        "- 3d",
+        "- pose-estimation",
+        "- 3d-dst",
+        "size_categories:",
+        f"- {size}",
+        "configs:",
+        "- config_name: default",
+        "  data_files:",
+        "  - split: train",
+        "    path: data/train-*.parquet",
+        "---",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def croissant(job: Job) -> dict[str, Any]:
+    """Return the Croissant 1.0 description as JSON types."""
+    record = "samples"
+
+    def field(name: str, kind: str, **more: Any) -> dict[str, Any]:
+        source = {"fileSet": {"@id": "parquet"}, "extract": {"column": name}}
+        return {"@type": "cr:Field", "@id": f"{record}/{name}", "name": name, "dataType": kind, "source": {**source, **more}}
+
+    pictures = [field(name, "sc:ImageObject", transform={"jsonPath": "bytes"}) for name in ("image", "mask", "depth")]
+    fields = [
+        *pictures,
+        field("label", "sc:Integer"),
+        *(field(name, "sc:Float") for name in _NUMBERS),
+        *(field(name, "sc:Integer") for name in _WHOLE),
+        *(field(name, "sc:Text") for name in _TEXTS),
+    ]
+    classes = ", ".join(job.class_ids)
+    return {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "name": job.name,
+        "description": f"{job.facts['samples']} generated images with exact 3D annotations of: {classes}. Chosen by: "
+        "{job.facts['query']}.",
+        "license": sorted(job.facts["licences"]),
+        "version": "1.0.0",
+        "datePublished": job.facts["created_at"][:10],
+        "creator": {"@type": "sc:Organization", "name": job.facts["code"]},
+        "keywords": ["synthetic", "3D", "pose estimation", *job.class_ids],
+        "distribution": [
+            {
+                "@type": "cr:FileSet",
+                "@id": "parquet",
+                "name": "parquet",
+                "description": "The rows, with the pictures inside.",
+                "encodingFormat": "application/x-parquet",
+                "includes": "data/*.parquet",
+            }
+        ],
+        "recordSet": [
+            {"@type": "cr:RecordSet", "@id": record, "name": record, "description": "A row a sample.", "field": fields}
+        ],
+    }
+
+
+_CONTEXT = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+
+
+def _schema(job: Job) -> Any:
+    import pyarrow as pa
+
+    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+    def nested(name: str, depth: int) -> Any:
+        kind = pa.int64() if name == "box" else pa.float64()
+        for _ in range(depth):
+            kind = pa.list_(kind)
+        return kind
+
+    columns = [
+        *((name, picture) for name in ("image", "mask", "depth")),
+        ("label", pa.int64()),
+        *((name, pa.float64()) for name in _NUMBERS),
+        *((name, pa.int64()) for name in _WHOLE),
+        *((name, pa.string()) for name in _TEXTS),
+        *((name, nested(name, depth)) for name, depth in _LISTS.items()),
+    ]
+    return pa.schema(columns, metadata={"huggingface": json.dumps({"info": {"features": _features(job)}})})
+
+
+def _features(job: Job) -> dict[str, Any]:
+    def value(kind: str) -> Any:
+        return {"dtype": kind, "_type": "Value"}
+
+    def nested(name: str, depth: int) -> Any:
+        kind = value("int64" if name == "box" else "float64")
+        for _ in range(depth):
+            kind = [kind]
+        return kind
+
+    return {
+        **{name: {"_type": "Image"} for name in ("image", "mask", "depth")},
+        "label": {"names": list(job.class_ids), "_type": "ClassLabel"},
+        **{name: value("float64") for name in _NUMBERS},
+        **{name: value("int64") for name in _WHOLE},
+        **{name: value("string") for name in _TEXTS},
+        **{name: nested(name, depth) for name, depth in _LISTS.items()},
+    }
+
+
+def _file(job: Job, number: int) -> str:
+    return f"data/train-{number:05d}-of-{len(job.selection.pieces):05d}.parquet"

@@ -1,0 +1,59 @@
+"""ImageFolder: a folder a class, for classification.
+
+Enters: a job. Leaves: `kept/<class>/*.png` (and `dropped/`, `unjudged/` where the release holds such samples, so that what the
+filter doubts is never mixed in by accident), and `samples.csv` with the labels and where they come from.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from storage.export.format import Job, write_json
+from storage.export.rows import Pictures
+
+_COLUMNS = (
+    "file_name", "label", "class_name", "verdict", "azimuth_deg", "elevation_deg", "inplane_deg", "distance",
+    "sample_id", "cad_id", "prompt", "seed", "score", "sha256",
+)  # fmt: skip
+
+
+class ImageFolder:
+    """See storage.export.format.Format."""
+
+    name = "imagefolder"
+    contents = """
+- `kept/<class>/<sample>.png`; beside it `dropped/` and `unjudged/` where the release holds such samples. Each is the root of an
+  ImageFolder of torchvision's or Hugging Face's.
+- `samples.csv`: file, label (from 0, in order of the class names), verdict, pose, prompt, seed, digest; `classes.json`: the
+  names.
+"""
+    loading = """
+from datasets import load_dataset
+
+dataset = load_dataset("imagefolder", data_dir=f"{OUT}/kept", split="train")
+image, label = dataset[0]["image"], dataset.features["label"].int2str(dataset[0]["label"])
+# or, with torchvision: torchvision.datasets.ImageFolder(f"{OUT}/kept")
+"""
+
+    def piece(self, job: Job, number: int, pictures: Iterator[Pictures]) -> list[Any]:
+        entries = []
+        for shown in pictures:
+            sample = shown.sample
+            file = f"{sample.verdict}/{sample.class_name}/{sample.name}.png"
+            job.part.write(file, shown.image)
+            row = {**sample.row, "file_name": file, "label": job.class_ids[sample.class_name] - 1, "verdict": sample.verdict}
+            entries.append([row[name] for name in _COLUMNS])
+        return entries
+
+    def finish(self, job: Job) -> None:
+        with job.part.open("samples.csv") as file:
+            text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+            table = csv.writer(text, lineterminator="\n")
+            table.writerow(_COLUMNS)
+            table.writerows(job.part.entries())
+            text.detach()
+        with job.part.open("classes.json") as file:
+            write_json(file, list(job.class_ids))
