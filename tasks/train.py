@@ -23,7 +23,7 @@ def world(folder: Path, first: int, last: int) -> int:
     from models.world.spec import WorldSpec
 
     logger, spec = get_run_logger(), WorldSpec()
-    for index in shard.missing(folder, first, last - first + 1):
+    for index in shard.missing(folder, first, last - first + 1, spec):
         made = shard.make_shard(spec, index)
         shard.write(made, spec, folder, index)
         logger.info("world %05d  %d pictures", index, len(made.rows))

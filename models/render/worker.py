@@ -3,7 +3,8 @@
 Enters, one line for each job: {"glb", "views": [{"class_name", "cad_id", "view_index"}], "spec", "first"}. Leaves: a line
 {"hello": runtime} at the start; for each view {"view": index, "file", "annotation", "seconds"} or {"view": index, "reason",
 "detail"}; {"done": resident bytes} at a job's end. A view's file holds rgba, mask, depth and normal, one after the other, and is
-whole before its line is written. When the parent goes away the process ends by itself.
+whole before its line is written. A job {"scene", "meshes"} is a whole scene for models.world.full, see `_render_scene`. When the
+parent goes away the process ends by itself.
 
 Runs as `python -m models.render.worker SCRATCH DEVICE THREADS`; models.render.pool starts it.
 """
@@ -46,7 +47,10 @@ def main() -> None:
     _say(answers, {"hello": {"device": scene.device, "threads": threads, **blender.versions()}})
     while True:
         job = json.loads(jobs.get())
-        _render_job(scene, job, scratch, answers)
+        if "scene" in job:
+            _render_scene(scene, job, scratch, answers)
+        else:
+            _render_job(scene, job, scratch, answers)
         _say(answers, {"done": resident_bytes()})
 
 
@@ -123,6 +127,17 @@ def _render_view(
         for plane in (straight_rgba(passes.combined), mask, passes.depth, normal_picture(passes.normal, mask)):
             opened.write(np.ascontiguousarray(plane).data)
     _say(answers, {"view": number, "file": file.name, "annotation": annotation, "seconds": time.perf_counter() - started})
+
+
+def _render_scene(scene: Any, job: dict[str, Any], scratch: Path, answers: IO[str]) -> None:
+    """Render a whole described scene (models.world.full): answers {"file"}, linear RGB and the object's number, float32."""
+    from models.render.scenery import Scenery
+
+    scene.quality(samples=job["scene"]["samples"], denoiser="fast", diffuse_bounces=2, glossy_bounces=2)
+    with np.load(scratch / job["meshes"]) as meshes:
+        passes = Scenery(scene).render(job["scene"], dict(meshes))
+    np.concatenate([passes.combined[..., :3], passes.index[..., None].astype(np.float32)], axis=-1).tofile(scratch / "scene.bin")
+    _say(answers, {"file": "scene.bin"})
 
 
 def straight_rgba(combined: NDArray[np.float32]) -> NDArray[np.uint8]:

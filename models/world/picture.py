@@ -235,11 +235,20 @@ def centre_passes(passes: shading.Passes, size: int) -> Centred:
     )
 
 
+def look_of(traced: Traced, appearance_index: int, words: dict[str, str] | None = None) -> Look:
+    """Return what one appearance of a view looks like; `words` (colour, material, scene, light) asks for a certain one."""
+    return sample_look(traced.placed.identity.rng(f"look-{appearance_index}"), traced.pose.azimuth_deg, words)
+
+
 def paint(traced: Traced, appearance_index: int, words: dict[str, str] | None = None) -> Picture:
-    """Return one appearance of a view; `words` (colour, material, scene, light) asks for a certain one."""
+    """Return one appearance of a view, shaded from its passes; `words` as in `look_of`."""
+    look = look_of(traced, appearance_index, words)
+    return captioned(traced, appearance_index, look, shading.picture(traced.passes, look, traced.mask.shape[0]))
+
+
+def captioned(traced: Traced, appearance_index: int, look: Look, rgb: NDArray[np.uint8]) -> Picture:
+    """Return a finished picture of a view with the words and captions that its look makes true."""
     identity = traced.placed.identity
-    look = sample_look(identity.rng(f"look-{appearance_index}"), traced.pose.azimuth_deg, words)
-    rgb = shading.picture(traced.passes, look, traced.mask.shape[0])
     said: dict[str, Any] = {
         "class_name": traced.placed.class_name,
         "keywords": list(traced.keywords),

@@ -18,12 +18,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.world.spec import STAGE, VERSION, WorldSpec
+from models.world.spec import WorldSpec
+
+if TYPE_CHECKING:
+    from models.world.full import Stage
+    from models.world.picture import Picture, Traced
 
 STRIDE = 389
 """CAD seeds are visited in steps of this, so that neighbours in a shard are not neighbours in seed."""
@@ -59,6 +63,15 @@ def views_of(spec: WorldSpec, index: int) -> Iterator[tuple[str, int, int]]:
 
 def make_shard(spec: WorldSpec, index: int, progress: Callable[[int], None] | None = None) -> Shard:
     """Return one shard; `progress` is told the number of views done."""
+    from models.world import full
+
+    if not spec.full(index):
+        return _make(spec, index, None, progress)
+    with full.stage() as on:
+        return _make(dataclasses.replace(spec, distractor_share=spec.full_distractor_share), index, on, progress)
+
+
+def _make(spec: WorldSpec, index: int, on: Stage | None, progress: Callable[[int], None] | None) -> Shard:
     from models.world import picture
 
     columns: dict[str, list[NDArray[Any]]] = {
@@ -67,14 +80,14 @@ def make_shard(spec: WorldSpec, index: int, progress: Callable[[int], None] | No
     rows: list[dict[str, Any]] = []
     for done, (class_name, cad_seed, view_index) in enumerate(views_of(spec, index)):
         traced = picture.trace(spec, picture.Placed(class_name=class_name, cad_seed=cad_seed, view_index=view_index))
-        if traced is None:
-            # An empty edge map teaches nothing: the shard is one view shorter.
+        pictures = [] if traced is None else _appearances(spec, traced, on)
+        if traced is None or not pictures:
+            # An empty edge map teaches nothing, nor does a scene that could not be rendered: the shard is one view shorter.
             continue
         columns["normal"].append(np.rint(traced.normal * 127).astype(np.int8))
         columns["neutral"].append(traced.neutral)
-        for appearance in range(spec.appearances):
-            made = picture.paint(traced, appearance)
-            columns["rgb"].append(made.rgb)
+        for appearance, finished in enumerate(pictures):
+            columns["rgb"].append(finished.rgb)
             columns["edge_canny"].append(traced.edge_canny)
             columns["edge_geometry"].append(traced.edge_geometry)
             columns["mask"].append(traced.mask)
@@ -89,13 +102,29 @@ def make_shard(spec: WorldSpec, index: int, progress: Callable[[int], None] | No
                     "elevation_deg": round(traced.pose.elevation_deg, 3),
                     "inplane_deg": round(traced.pose.inplane_deg, 3),
                     "distance": round(traced.pose.distance, 4),
-                    "words": made.words,
-                    "captions": list(made.captions),
+                    "words": finished.words,
+                    "captions": list(finished.captions),
                 }
             )
         if progress:
             progress(done + 1)
     return Shard(arrays={name: np.stack(column) for name, column in columns.items()}, rows=rows)
+
+
+def _appearances(spec: WorldSpec, traced: Traced, on: Stage | None) -> list[Picture]:
+    """Return a view's pictures: shaded from its passes, or rendered whole `on` a stage; none when one of them failed."""
+    from models.world import full, picture
+
+    if on is None:
+        return [picture.paint(traced, appearance) for appearance in range(spec.appearances)]
+    pictures = []
+    for appearance in range(spec.appearances):
+        look = picture.look_of(traced, appearance)
+        rgb = full.paint(spec, traced, look, on)
+        if rgb is None:
+            return []
+        pictures.append(picture.captioned(traced, appearance, look, rgb))
+    return pictures
 
 
 def folder_of(out: Path, index: int) -> Path:
@@ -111,9 +140,12 @@ def write(shard: Shard, spec: WorldSpec, out: Path, index: int) -> Path:
     for name, array in shard.arrays.items():
         np.save(work / f"{name}.npy", array, allow_pickle=False)
     (work / "rows.json").write_text(json.dumps(shard.rows))
-    (work / "world.json").write_text(
-        json.dumps({"stage": STAGE, "version": VERSION, "index": index, "spec": dataclasses.asdict(spec)})
-    )
+    (work / "world.json").write_text(json.dumps(spec.identity(index)))
+    if final.exists() and not made(spec, out, index):
+        # Of another spec. A training that has it open keeps its memory maps: they outlive the name.
+        old = out / f".old-{index:05d}-{os.getpid()}"
+        final.rename(old)
+        shutil.rmtree(old)
     if final.exists():
         # Another process was faster; by construction its shard is this one.
         shutil.rmtree(work)
@@ -122,9 +154,23 @@ def write(shard: Shard, spec: WorldSpec, out: Path, index: int) -> Path:
     return final
 
 
-def missing(out: Path, first: int, count: int) -> list[int]:
-    """Return the indices of the shards that are still to be made."""
-    return [index for index in range(first, first + count) if not (folder_of(out, index) / "rows.json").exists()]
+def made(spec: WorldSpec, out: Path, index: int) -> bool:
+    """Return whether a shard is there, whole and made under this spec."""
+    folder = folder_of(out, index)
+    if not (folder / "rows.json").exists():
+        return False
+    said = json.loads((folder / "world.json").read_text())
+    wanted = spec.identity(index)
+    # Shards from before there were full scenes say no kind.
+    return wanted == {"kind": "traced"} | said | {"spec": {name: said["spec"].get(name) for name in wanted["spec"]}}
+
+
+def missing(out: Path, first: int, count: int, spec: WorldSpec | None = None) -> list[int]:
+    """Return the indices of the shards that are still to be made under a spec (without one: that are not there at all)."""
+    there = [
+        (folder_of(out, i) / "rows.json").exists() if spec is None else made(spec, out, i) for i in range(first, first + count)
+    ]
+    return [first + i for i, found in enumerate(there) if not found]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -137,10 +183,11 @@ def main(argv: list[str] | None = None) -> None:
         "--every", type=int, default=1, help="make only each n-th of the missing shards, to share the work between processes"
     )
     parser.add_argument("--offset", type=int, default=0, help="which of them")
+    parser.add_argument("--full-share", type=float, default=WorldSpec().full_share, help="share of the shards with full scenes")
     arguments = parser.parse_args(argv)
-    spec = WorldSpec()
+    spec = WorldSpec(full_share=arguments.full_share)
     for index in range(arguments.first, arguments.first + arguments.count):
-        if index % arguments.every != arguments.offset or not missing(arguments.out, index, 1):
+        if index % arguments.every != arguments.offset or made(spec, arguments.out, index):
             continue
         begin = time.monotonic()
         shard = make_shard(spec, index)

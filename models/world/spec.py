@@ -6,7 +6,11 @@ the world; a generator that is trained here must be shown one first.
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import math
 from dataclasses import dataclass
+from typing import Any
 
 STAGE = "world"
 VERSION = 1
@@ -43,6 +47,13 @@ class WorldSpec:
     """Share of the views with other objects in the background."""
     low_share: float = 0.25
     """Share of the views whose elevation is drawn around the horizon as widely as the paper's strategy 1, from below included."""
+    full_share: float = 0.0
+    """Share of the shards whose pictures are full scenes rendered by Blender; the others are shaded from rays. A shard is of one
+    kind: evenly spread over the indices, so that any prefix has its share."""
+    full_samples: int = 16
+    """Paths for each pixel of a full scene, before it is denoised."""
+    full_distractor_share: float = 0.4
+    """As distractor_share, of full scenes."""
 
     def __post_init__(self) -> None:
         if self.resolution < 16 or self.supersampling < 1:
@@ -51,13 +62,31 @@ class WorldSpec:
             raise ValueError(f"cad_seeds is {self.cad_seeds}: take 1 to {EVALUATION_SEED}, those after are kept for evaluation")
         if self.views_per_shard < 1 or self.appearances < 1:
             raise ValueError("a shard needs at least one view and one appearance of it")
-        if not (0.0 <= self.distractor_share <= 1.0 and 0.0 <= self.low_share <= 1.0):
-            raise ValueError("distractor_share and low_share are shares: each within [0, 1]")
+        for name in ("distractor_share", "low_share", "full_share", "full_distractor_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}: a share lies within [0, 1]")
+        if not 1 <= self.full_samples <= 4096:
+            raise ValueError(f"full_samples is {self.full_samples}: it must be 1 to 4096")
 
     @property
     def pictures_per_shard(self) -> int:
         """Pictures of one shard."""
         return self.views_per_shard * self.appearances
+
+    def full(self, index: int) -> bool:
+        """Return whether the shard of this index holds full scenes."""
+        # Rounded, so that 0.1 times 10 is one shard in every arithmetic.
+        return math.floor(round((index + 1) * self.full_share, 9)) > math.floor(round(index * self.full_share, 9))
+
+    def identity(self, index: int) -> dict[str, Any]:
+        """Return all that the bytes of one shard follow from, as JSON types: what changes only shards of the other kind is left
+        out, and what leaves everything as it was in an older spec as well."""
+        kind = "full" if self.full(index) else "traced"
+        fields = {name: value for name, value in dataclasses.asdict(self).items() if not name.startswith("full_")}
+        if kind == "full":
+            fields |= {"full_samples": self.full_samples, "full_distractor_share": self.full_distractor_share}
+        plain: dict[str, Any] = json.loads(json.dumps(fields))
+        return {"stage": STAGE, "version": VERSION, "kind": kind, "index": index, "spec": plain}
 
 
 @dataclass(frozen=True, kw_only=True)

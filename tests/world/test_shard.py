@@ -11,7 +11,7 @@ import pytest
 from models.world.shard import Shard, make_shard, missing, views_of, write
 from models.world.spec import EVALUATION_SEED, WorldSpec
 
-SMALL = WorldSpec(classes=("cup", "table"), views_per_shard=2, appearances=2, resolution=64)
+SMALL = WorldSpec(classes=("cup", "table"), views_per_shard=2, appearances=2, resolution=64, full_share=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +56,9 @@ def test_training_never_sees_a_cad_model_that_is_kept_for_evaluation() -> None:
 
 
 def test_a_written_shard_is_whole_and_is_not_made_again(shard: Shard, tmp_path: Path) -> None:
-    assert missing(tmp_path, 3, 2) == [3, 4]
+    assert missing(tmp_path, 3, 2, SMALL) == [3, 4]
     folder = write(shard, SMALL, tmp_path, 3)
-    assert missing(tmp_path, 3, 2) == [4]
+    assert missing(tmp_path, 3, 2, SMALL) == [4]
     assert np.array_equal(np.load(folder / "rgb.npy", mmap_mode="r"), shard.arrays["rgb"])
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
     assert write(shard, SMALL, tmp_path, 3) == folder
