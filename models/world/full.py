@@ -1,9 +1,9 @@
 """Full scenes: a view of the training world rendered by Cycles, with a physical sky, lamps, and light that bounces.
 
 Enters: a traced view (models.world.picture), a Look, a renderer's process. Leaves: the same kind of picture as
-models.world.shading gives, under the same words. A scene is described here without Blender; models.render.scenery puts it up. Mask,
-depth, edges and annotation stay those of the ray caster; the renderer says where it saw the object, and a view on which the two
-differ is refused.
+models.world.shading gives, under the same words. A scene is described here without Blender; models.render.scenery puts it up.
+Mask, depth, edges and annotation stay those of the ray caster; the renderer says where it saw the object, and a view on which the
+two differ is refused.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def describe(spec: WorldSpec, traced: Traced, look: Look) -> tuple[Description, 
     objects, meshes = [_body(traced, look)], _mesh("body", passes.solid)
     if passes.others is not None and look.distractors:
         meshes |= _mesh("others", passes.others)
-        meshes["others.vertices"] = (passes.others.vertices + [0.0, 0.0, ground_z - passes.ground_z]).astype(np.float32)
+        meshes["others.vertices"] = passes.others.vertices + np.array([0.0, 0.0, ground_z - passes.ground_z], np.float32)
         plain = [{"kind": "plain", "colour": colour, "roughness": 0.5} for colour in passes.others.colours.tolist()]
         objects.append({"mesh": "others", "materials": plain})
     for name, vertices, faces, material in _place(look, passes.camera, ground_z):
