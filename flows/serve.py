@@ -50,6 +50,8 @@ def serve(settings: Settings, host: str, port: int, files_port: int, runs: int) 
             port = port or _free_port(host)
             _refuse_taken(host, port)
             api, ui = f"http://{_named(host)}:{port}/api", f"http://{_named(host)}:{port}"
+            # The address that the pages themselves ask, in the browser: Prefect would name its default port.
+            os.environ.setdefault("PREFECT_SERVER_UI_API_URL", api)
             children.start("server", ["server", "start", "--host", host, "--port", str(port)])
             print(f"starting the Prefect server ... (its log: {children.log('server')})", flush=True)
         os.environ["PREFECT_API_URL"] = api
@@ -70,7 +72,7 @@ def _serve_runs(children: _Children, runs: int, ui: str, files_url: str, stop: t
     name = f"{socket.gethostname()}-{os.getpid()}"
     worker = ["worker", "start", "--pool", deployments.POOL, "--type", "process", "--name", name]
     children.start("worker", [*worker, "--limit", str(runs), "--install-policy", "never"])
-    print(f"\n  Prefect UI    {ui}/deployments", flush=True)
+    print(f"\n  Prefect UI    {ui}", flush=True)
     print(f"  reports       {files_url}/reports/index.html")
     print(f"  deployments   {', '.join(names)}")
     print("\nCtrl-C ends it; runs that are going on are stopped and go on where they were when started again", flush=True)
@@ -103,6 +105,7 @@ def _environment(settings: Settings, files_url: str, auth: str) -> None:
         os.environ.setdefault(name, value.get_secret_value() if isinstance(value, SecretStr) else str(value))
     os.environ["DST_HOME"] = str(settings.root)
     os.environ["DST_FILES_URL"] = files_url
+    os.environ.setdefault("PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT", "false")
     if auth:
         os.environ["PREFECT_API_AUTH_STRING"] = auth
         os.environ.setdefault("PREFECT_SERVER_API_AUTH_STRING", auth)

@@ -6,14 +6,15 @@ members, and a run that is complete only when its expectations hold.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import exponential_backoff
 
@@ -23,6 +24,7 @@ from storage.settings import Settings
 from tasks import progress
 from tasks.cohort import STAGES, Cohort, failure
 from tasks.faults import time_can_heal
+from tasks.page import artifact_name
 
 log = logging.getLogger("dst")
 
@@ -48,7 +50,7 @@ def catalog(cohort: Cohort, run_id: str, *after: Any) -> dict[str, int]:
         rows.set_cohort(cohort.class_name, cohort.recipe.name, run_id, members)
         bar.advance()
     counts = _counts(cohort, store, verdict_key, members)
-    _show_in_prefect(cohort, counts, members)
+    _show_in_prefect(cohort, members, store.find("verdict", verdict_key))
     log.info("catalog %s  %d rows  %.1f s", cohort.class_name, len(members), time.monotonic() - started)
     return counts
 
@@ -104,14 +106,22 @@ def _counts(cohort: Cohort, store: ArtifactStore, verdict_key: str, members: lis
     return {"asked": len(members), "made": made, "failed": len(members) - made, "kept": kept, "dropped": made - kept}
 
 
-def _show_in_prefect(cohort: Cohort, counts: dict[str, int], members: Iterable[dict[str, Any]]) -> None:
-    key = cohort.class_name.replace(" ", "-")
-    reasons = Counter((str(m["stage"]), str(m["reason"])) for m in members if m["status"] != "made")
-    table = [{"what": name, "samples": count} for name, count in counts.items()]
-    table += [{"what": f"failed at {stage}: {reason}", "samples": count} for (stage, reason), count in reasons.most_common()]
-    create_table_artifact(table, key=f"{key}-counts", description=f"{cohort.class_name}, recipe {cohort.recipe.name}")
-    create_markdown_artifact(
-        f"**{cohort.class_name}** ({cohort.recipe.name}): {counts['made']} of {counts['asked']} made, "
-        f"{counts['kept']} kept, {counts['dropped']} dropped, {counts['failed']} failed.",
-        key=f"{key}-summary",
+def _show_in_prefect(cohort: Cohort, members: list[dict[str, Any]], verdicts: Artifact | None) -> None:
+    """Put the table of counts by stage and reason beside the run in the UI."""
+    failed = Counter((str(m["stage"]), str(m["reason"])) for m in members if m["status"] != "made")
+    table: list[dict[str, Any]] = []
+    left = len(members)
+    for stage in STAGES:
+        reasons = [(reason, count) for (at, reason), count in failed.most_common() if at == stage]
+        left -= sum(count for _, count in reasons)
+        table += [{"stage": stage, "outcome": "made", "reason": "", "samples": left}]
+        table += [{"stage": stage, "outcome": "failed", "reason": reason, "samples": count} for reason, count in reasons]
+    if verdicts is not None:
+        judged = Counter(str(row["reason"] or "") for row in json.loads(verdicts.path("verdicts.json").read_text()))
+        for reason, count in sorted(judged.items(), key=lambda item: (item[0] != "", -item[1])):
+            table.append({"stage": "verdict", "outcome": "dropped" if reason else "kept", "reason": reason, "samples": count})
+    create_table_artifact(
+        table,
+        key=artifact_name(cohort.class_name, "counts"),
+        description=f"{cohort.class_name}, recipe {cohort.recipe.name}: samples by stage and reason",
     )

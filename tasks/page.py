@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from storage.catalog.catalog import Catalog
+from storage.files import url_of
 from storage.settings import Settings
 
 
@@ -21,6 +23,26 @@ def sheet_path(settings: Settings, run_id: str) -> Path:
 def index_path(settings: Settings) -> Path:
     """Return where the page that leads to the present runs' pages is written."""
     return settings.root / "reports" / "index.html"
+
+
+def docs_path(settings: Settings, run_id: str) -> Path:
+    """Return where the Data Docs of a run's checks begin."""
+    return settings.root / "validation" / run_id / "index.html"
+
+
+def gallery_path(settings: Settings) -> Path:
+    """Return where the gallery of pictures is, once it was exported there."""
+    return settings.root / "gallery" / "index.html"
+
+
+def address(settings: Settings, path: Path) -> str:
+    """Return how a browser opens a file of the home: through the file server where there is one, else on this machine's disk."""
+    return url_of(settings.files_url, settings.root, path) or path.as_uri()
+
+
+def artifact_name(class_name: str, what: str) -> str:
+    """Return the key of a Prefect artifact of a class: lower-case letters, digits and hyphens, as Prefect asks."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{class_name}-{what}".lower()).strip("-")
 
 
 def write_report(settings: Settings, run_id: str) -> Path:
