@@ -153,6 +153,10 @@ class ArtifactStore:
             return
         self.renew_generation()
 
+    def times_set_aside(self, stage: str, key: str) -> int:
+        """Return how often an artifact of this key was moved out of the way."""
+        return len(list((self.root / _DAMAGED).glob(f"{stage}-{key}-*")))
+
     def sweep(self, older_than_s: float = 3600.0) -> int:
         """Remove what killed writers left unfinished; return how many folders that were."""
         swept = 0

@@ -17,6 +17,18 @@ GENERATE = "generate"
 """Kind of the runs that leave a cohort behind; a preview leaves none."""
 
 
+PASSING = (
+    "renderer_killed",
+    "mesh_timeout",
+    "took_too_long",
+    "out_of_memory",
+    "reader_died",
+    "reader_failed",
+    "missing_file",
+)
+"""Reasons of failed artifacts that another time may not have: a busy or crowded machine, a share that was away."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """A sample of a class's present cohort that has no image."""

@@ -109,20 +109,40 @@ def referenced_files(path: Path) -> list[Path]:
     Reads no more than the references: safe to call outside the worker. Raises BadModel for a file that is not there or not
     what its suffix says.
     """
+    return _files(path, _all(path))
+
+
+def referenced_and_missing(path: Path) -> tuple[list[Path], list[str]]:
+    """Return the files that the model at `path` refers to and that are there, and the names of those that are not there (yet)."""
+    missing: list[str] = []
+
+    def noting() -> Iterator[tuple[str, Found]]:
+        for name, found in _all(path):
+            if found.reason == "texture_missing":
+                missing.append(name)
+            yield name, found
+
+    return _files(path, noting()), list(dict.fromkeys(missing))
+
+
+def _all(path: Path) -> Iterator[tuple[str, Found]]:
+    """Yield every reference of a model as its file spells it, with where it leads."""
     suffix = path.suffix.lower()
     references = References(path)
+    if suffix == ".obj":
+        yield from _of_obj(path, references)
+    elif suffix in (".glb", ".gltf"):
+        yield from ((uri, references.find(uri)) for uri in _uris_of_gltf(path))
+    elif suffix == ".dae":
+        yield from ((uri, references.find(uri)) for uri in uris_of_collada(path.read_bytes()))
+    elif suffix == ".ply":
+        yield from ((name, references.find(name, unescape=False)) for name in _textures_of_ply(path))
+
+
+def _files(path: Path, references: Iterator[tuple[str, Found]]) -> list[Path]:
     try:
-        if suffix == ".obj":
-            found = _of_obj(path, references)
-        elif suffix in (".glb", ".gltf"):
-            found = (references.find(uri).path for uri in _uris_of_gltf(path))
-        elif suffix == ".dae":
-            found = (references.find(uri).path for uri in uris_of_collada(path.read_bytes()))
-        elif suffix == ".ply":
-            found = (references.find(name, unescape=False).path for name in _textures_of_ply(path))
-        else:
-            found = iter(())
         own = path.resolve()
+        found = [reference.path for _, reference in references]
         return list(dict.fromkeys(file for file in found if file is not None and file.resolve() != own))
     except FileNotFoundError:
         raise BadModel("missing_file", f"no such file: {path}") from None
@@ -156,18 +176,19 @@ def mtl_map_name(rest: str) -> str:
     return " ".join(words).strip()
 
 
-def _of_obj(path: Path, references: References) -> Iterator[Path | None]:
+def _of_obj(path: Path, references: References) -> Iterator[tuple[str, Found]]:
     with open(path, "rb") as file:
         libraries = [line for line in file if line.lstrip()[:6] == b"mtllib"]
     for line in libraries:
-        for _, library in mtl_libraries(line, references):
+        for name, library in mtl_libraries(line, references):
+            yield name, library
             if library.path is None:
                 continue
-            yield library.path
             for statement in library.path.read_bytes().splitlines():
                 words = text_of(statement).split(None, 1)
                 if len(words) == 2 and words[0].lower() in MTL_MAPS:
-                    yield references.find(mtl_map_name(words[1]), unescape=False).path
+                    texture = mtl_map_name(words[1])
+                    yield texture, references.find(texture, unescape=False)
 
 
 def gltf_document(data: bytes, path: Path) -> tuple[dict[str, Any], bytes]:

@@ -8,12 +8,12 @@ followed.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from storage.cad.layouts import class_of_folder, name_of, orientation_of
-from storage.cad.sidecar import Sidecar, sidecar_of_folder, sidecar_of_model
+from storage.cad.sidecar import FOLDER_FILE, BadSidecar, Sidecar, sidecar_of_folder, sidecar_of_model
 
 FORMATS = (".obj", ".glb", ".gltf", ".ply", ".stl", ".off", ".dae")
 """Suffixes that count as CAD models in a folder (models.cad.spec has the same; a test compares them)."""
@@ -43,8 +43,15 @@ class FoundModel:
     """`given` for this model, or `class` for all of its folder."""
 
 
-def scan(path: Path, formats: Sequence[str] = FORMATS) -> list[FoundModel]:
-    """Return the CAD models at or below `path`. Raises ValueError when there are none, and BadSidecar."""
+Refuse = Callable[[Path, BadSidecar], None]
+"""Is told of a folder's sidecar, or a model whose sidecar, cannot be understood."""
+
+
+def scan(path: Path, formats: Sequence[str] = FORMATS, refuse: Refuse | None = None) -> list[FoundModel]:
+    """Return the CAD models at or below `path`. Raises ValueError when there are none, and BadSidecar.
+
+    refuse: hears of bad sidecars instead, and what they speak for is left out; then an empty folder is no error either.
+    """
     if not path.exists():
         raise FileNotFoundError(f"no such file or folder: {path}")
     if not path.is_dir():
@@ -54,12 +61,24 @@ def scan(path: Path, formats: Sequence[str] = FORMATS) -> list[FoundModel]:
     for folder_name, subfolders, files in os.walk(path):
         subfolders[:] = sorted(name for name in subfolders if name[0] not in "_.")
         folder = Path(folder_name)
-        said[folder] = said.get(folder.parent, Sidecar()).under(sidecar_of_folder(folder))
+        try:
+            said[folder] = said.get(folder.parent, Sidecar()).under(sidecar_of_folder(folder))
+        except BadSidecar as error:
+            if refuse is None:
+                raise
+            refuse(folder / FOLDER_FILE, error)
+            subfolders.clear()
+            continue
         below = folder.relative_to(path).parts
         for name in sorted(files):
             if name[0] not in "_." and Path(name).suffix.lower() in formats:
-                found.append(_found(folder / name, said[folder], below[0] if below else None))
-    if not found:
+                try:
+                    found.append(_found(folder / name, said[folder], below[0] if below else None))
+                except BadSidecar as error:
+                    if refuse is None:
+                        raise
+                    refuse(folder / name, error)
+    if not found and refuse is None:
         raise ValueError(f"no CAD model in {path}; read are {' '.join(formats)}")
     return found
 

@@ -200,7 +200,7 @@ def bury_the_dead(connection: sa.Connection) -> list[Row]:
     running = connection.execute(sa.select(table).where(table.c.status == "running")).mappings()
     buried: list[Row] = []
     for row in running.all():
-        if (reason := liveness.death(row)) is not None:
+        if (reason := liveness.death(dict(row))) is not None:
             changes = {"status": "crashed", "reason": reason, "finished_at": journal.now()}
             connection.execute(sa.update(table).where(table.c.run_id == row["run_id"]).values(changes))
             buried.append({**row, **changes})
