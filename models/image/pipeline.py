@@ -7,6 +7,7 @@ count, because the networks' outputs differ in the last bits between shapes. Pap
 
 from __future__ import annotations
 
+import copy
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,23 @@ class ControlNetGenerator:
         if self.device == "cpu":
             for name in ("unet", "controlnet", "vae"):
                 getattr(self._pipeline, name).to(memory_format=torch.channels_last)
+
+    def resampled(self, spec: ImageSpec) -> ControlNetGenerator:
+        """Return a generator with the same weights, not loaded again, and `spec`'s way of sampling.
+
+        Raises ValueError when `spec` names other weights or another precision.
+        """
+        spec = pinned(spec)
+        for name in ("model", "revision", "control_model", "control_revision", "dtype"):
+            if getattr(spec, name) != getattr(self.spec, name):
+                raise ValueError(f"another {name} ({getattr(spec, name)!r}) takes a generator of its own")
+        if spec.scheduler == "as_saved" != self.spec.scheduler:
+            raise ValueError("the scheduler that the folder names takes a generator of its own")
+        other = copy.copy(self)
+        other.spec = spec
+        other._pipeline = copy.copy(self._pipeline)
+        other._pipeline.scheduler = _scheduler(spec, self._pipeline.scheduler)
+        return other
 
     @property
     def runtime(self) -> dict[str, Any]:

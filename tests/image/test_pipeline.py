@@ -209,3 +209,16 @@ def test_the_spec_is_light_to_import() -> None:
 def test_a_wrong_setting_is_refused_by_name(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ImageSpec(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_generator_sampled_another_way_paints_what_one_loaded_that_way_paints(folder: Path) -> None:
+    requests = [_request(index) for index in range(2)]
+    first = pipeline.ControlNetGenerator(_spec(folder), "cpu", 1, 2)
+    before = _pixels(first.generate(requests))
+    other = dataclasses.replace(_spec(folder), scheduler="dpmpp_2m", steps=3, guidance=3.0)
+    assert _pixels(first.resampled(other).generate(requests)) == _pixels(
+        pipeline.ControlNetGenerator(other, "cpu", 1, 2).generate(requests)
+    )
+    assert _pixels(first.generate(requests)) == before
+    with pytest.raises(ValueError, match="another dtype"):
+        first.resampled(dataclasses.replace(other, dtype="bfloat16"))
