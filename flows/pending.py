@@ -19,6 +19,7 @@ from storage.catalog.catalog import Catalog
 from storage.keys import plain
 from storage.settings import Settings
 from tasks import cohort as planning
+from tasks import foreign
 from tasks.cohort import STAGES, Cohort, Planned
 from tasks.mend import GENERATE
 
@@ -116,8 +117,9 @@ def recorded_cohort(catalog: Catalog, run: Mapping[str, Any], samples: int | Non
 
     The generator's revision is the recorded one: it is not compared with what lies on disk today.
     """
-    models = [runs.cad_model(row) for row in catalog.cad_models(run["class_name"])]
     recipe = recipes.recorded(run["recipe_specs"])
+    captions = foreign.recorded(catalog, run["class_name"], recipe)
+    models = [runs.cad_model(row, captions) for row in catalog.cad_models(run["class_name"])]
     return planning.plan(run["class_name"], recipe, models, int(run["samples"]) if samples is None else samples)
 
 

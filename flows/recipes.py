@@ -13,12 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from models.caption.imported import ImportedCaptionSpec
 from models.caption.spec import CaptionSpec
 from models.edge import EdgeSpec
 from models.image.spec import ImageSpec
 from models.image.spec import paper_sd15 as paper_generator
 from models.render.spec import RenderSpec, ViewpointSpec
 from models.verdict.spec import VerdictSpec
+from models.world.spec import FINISHED, FinishedSpec
 from storage.settings import Settings
 from tasks.recipe import Recipe
 
@@ -55,7 +57,12 @@ def paper_sd15() -> Recipe:
     )
 
 
-RECIPES = {"embedded": embedded, "paper-sd15": paper_sd15}
+def render_world() -> Recipe:
+    """Finished renders at 128x128: materials and backgrounds, no diffusion; the same renders, edges and captions as embedded."""
+    return dataclasses.replace(embedded(), name="render-world", image=FinishedSpec(resolution=128, supersampling=3))
+
+
+RECIPES = {"embedded": embedded, "paper-sd15": paper_sd15, "render-world": render_world}
 
 
 def resolve(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -117,12 +124,24 @@ def _replaced(spec: Any, overrides: Mapping[str, Any], where: str) -> Any:
         if dataclasses.is_dataclass(current):
             if not isinstance(value, Mapping):
                 raise UnknownRecipe(f"{where}.{name} is a table of fields, not {value!r}")
-            changes[name] = _replaced(current, value, f"{where}.{name}")
+            changes[name] = _replaced(_of_kind(current, value), value, f"{where}.{name}")
         elif isinstance(current, float) and type(value) is int:
             changes[name] = float(value)
         else:
             changes[name] = tuple(value) if isinstance(value, list) else value
     return dataclasses.replace(spec, **changes)
+
+
+def _of_kind(current: Any, wanted: Mapping[str, Any]) -> Any:
+    """Return the spec that overrides speak about: captions can be written by the grammar, or imported; images painted by a
+    generator, or finished renders."""
+    if isinstance(current, CaptionSpec) and wanted.get("captioner") == "imported":
+        return ImportedCaptionSpec(origin=str(wanted.get("origin", "")))
+    if isinstance(current, ImageSpec) and wanted.get("model") == FINISHED:
+        return FinishedSpec(resolution=current.resolution)
+    if isinstance(current, FinishedSpec) and wanted.get("model", FINISHED) != FINISHED:
+        return ImageSpec(resolution=current.resolution)
+    return current
 
 
 def _meant(name: str, known: Mapping[str, Any]) -> str:

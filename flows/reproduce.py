@@ -168,8 +168,12 @@ def _elsewhere(settings: Settings, home: Path, history: History) -> Iterator[Non
 
 def _planned(history: History) -> Planned:
     """Return the sample under the keys that were recorded: what is made lies where it lay, and says the same about itself."""
+    caption = history.records.get("caption")
     return Planned(
-        sample=history.sample, keywords=history.keywords, **{f"{stage}_key": history.keys.get(stage) or "" for stage in STAGES}
+        sample=history.sample,
+        keywords=history.keywords,
+        prompt=caption.inputs.get("prompt") if caption else None,
+        **{f"{stage}_key": history.keys.get(stage) or "" for stage in STAGES},
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import logging
 import platform
@@ -22,7 +21,7 @@ from storage.catalog.catalog import Catalog, RunGoing
 from storage.keys import plain
 from storage.settings import Settings
 from tasks import cohort as planning
-from tasks import events
+from tasks import events, foreign
 from tasks.cohort import STAGES, CadModel, Cohort
 from tasks.recipe import Recipe
 from tasks.run import RunReport, newly_made, summarise
@@ -44,19 +43,26 @@ def cohort(settings: Settings, class_name: str, samples: int, recipe: Recipe) ->
         meant = f'; did you mean "{close[0]}"?' if close else f'; add CAD models first: dst cad add PATH --class "{class_name}"'
         raise ValueError(f'no such class "{class_name}" in the catalog{meant} See: dst cad list')
     planning.check_count(samples)
-    return planning.plan(class_name, resolved(recipe), [cad_model(row) for row in catalog.cad_models(class_name)], samples)
+    recipe, captions = foreign.pinned(catalog, class_name, resolved(recipe))
+    models = [cad_model(row, captions) for row in catalog.cad_models(class_name)]
+    return planning.plan(class_name, recipe, models, samples)
 
 
-def cad_model(row: Mapping[str, Any]) -> CadModel:
-    """Return what the cohort needs to know of a CAD model's row."""
-    return CadModel(cad_id=row["cad_id"], cad_key=row["cad_key"], keywords=tuple(row["keywords"]))
+def cad_model(row: Mapping[str, Any], captions: foreign.Captions | None = None) -> CadModel:
+    """Return what the cohort needs to know of a CAD model's row; captions: those that are imported for its class."""
+    return CadModel(
+        cad_id=row["cad_id"],
+        cad_key=row["cad_key"],
+        keywords=tuple(row["keywords"]),
+        camera=row["camera"],
+        symmetry=1 if row["symmetry"] is None else int(row["symmetry"]),
+        captions=() if captions is None else captions.of(row["uid"]),
+    )
 
 
 def resolved(recipe: Recipe) -> Recipe:
     """Return the recipe with the generator's revision pinned: for a folder, the digest of its weights."""
-    from models.image.spec import pinned
-
-    return dataclasses.replace(recipe, image=pinned(recipe.image))
+    return recipe.pinned()
 
 
 def pending(settings: Settings, cohort: Cohort) -> dict[str, int]:

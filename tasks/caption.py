@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from models.caption import spec as caption_spec
+from models.caption.imported import ImportedCaptionSpec, quote
 from storage.artifacts import Record
 from storage.keys import plain
 from storage.settings import Settings
@@ -26,11 +27,12 @@ def caption(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
     from models.caption.protocol import CaptionRefused, CaptionRequest
     from models.render.viewpoint import sample_view
 
-    captioner = GrammarCaptioner(recipe.caption)
+    spec = recipe.caption
+    grammar = None if isinstance(spec, ImportedCaptionSpec) else GrammarCaptioner(spec)
 
     def make(missing: Sequence[Planned]) -> Iterable[Finished]:
         for planned in missing:
-            view = sample_view(recipe.render.viewpoint, planned.sample.view)
+            view = sample_view(planned.render_spec(recipe).viewpoint, planned.sample.view)
             common = {
                 "key": planned.caption_key,
                 "stage": caption_spec.STAGE,
@@ -46,7 +48,11 @@ def caption(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
                 elevation_deg=view.elevation_deg,
             )
             try:
-                written = captioner.caption(request)
+                if isinstance(spec, ImportedCaptionSpec):
+                    written = quote(spec, planned.sample.class_name, planned.prompt)
+                else:
+                    assert grammar is not None
+                    written = grammar.caption(request)
             except CaptionRefused as refusal:
                 yield Record(**common, outcome="failed", reason=refusal.reason, detail=refusal.detail), {}
                 continue

@@ -8,13 +8,14 @@ is known in seconds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from models import edge
 from models.caption import spec as caption
 from models.image import spec as image
 from models.render import spec as render
+from models.render.spec import RenderSpec, ViewpointSpec
 from models.sample import SampleId
 from models.verdict import spec as verdict
 from storage.artifacts import Artifact, ArtifactStore
@@ -37,6 +38,12 @@ class CadModel:
     """Key of the canonical GLB."""
     keywords: tuple[str, ...]
     """Words about this CAD model, for its captions."""
+    camera: Mapping[str, Any] | None = None
+    """What its list asks of the camera (ViewpointSpec.asked); None: the recipe's viewpoints."""
+    symmetry: int = 1
+    """Rotational symmetry about +z (models.symmetry); 1 also where it is not known."""
+    captions: tuple[str, ...] = ()
+    """Captions others wrote for it, of which each sample takes one; empty: the recipe's captioner writes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +57,16 @@ class Planned:
     edge_key: str
     caption_key: str
     image_key: str
+    viewpoint: ViewpointSpec | None = None
+    """Where this CAD model's cameras stand, if it asks for something of its own."""
+    symmetry: int = 1
+    """Rotational symmetry of the CAD model about +z."""
+    prompt: str | None = None
+    """The caption somebody else wrote for this sample, if captions are imported."""
+
+    def render_spec(self, recipe: Recipe) -> RenderSpec:
+        """Return what this sample's render obeys: the recipe's, with the CAD model's own viewpoints if it has any."""
+        return recipe.render if self.viewpoint is None else replace(recipe.render, viewpoint=self.viewpoint)
 
     def key(self, stage: str) -> str:
         """Return the key of this sample's artifact of a stage: cad, render, edge, caption or image."""
@@ -63,7 +80,8 @@ class Planned:
         return {"render": self.render_key}
 
     def caption_inputs(self, recipe: Recipe) -> dict[str, Any]:
-        return {**plain(self.sample), "keywords": list(self.keywords), "viewpoint": plain(recipe.render.viewpoint)}
+        inputs = {**plain(self.sample), "keywords": list(self.keywords), "viewpoint": plain(self.render_spec(recipe).viewpoint)}
+        return inputs if self.prompt is None else {**inputs, "prompt": self.prompt}
 
     def image_inputs(self) -> dict[str, Any]:
         return {**plain(self.sample), "edge": self.edge_key, "caption": self.caption_key}
@@ -118,7 +136,9 @@ class Cohort:
         return artifact_key(verdict.STAGE, verdict.VERSION, self.recipe.verdict, self.verdict_inputs(made))
 
     def verdict_inputs(self, made: Sequence[Planned]) -> dict[str, Any]:
-        return {"class_name": self.class_name, "images": sorted(planned.image_key for planned in made)}
+        inputs = {"class_name": self.class_name, "images": sorted(planned.image_key for planned in made)}
+        turns = {planned.sample.cad_id: planned.symmetry for planned in made if planned.symmetry != 1}
+        return {**inputs, "symmetry": turns} if turns else inputs
 
 
 def plan(class_name: str, recipe: Recipe, models: Sequence[CadModel], samples: int) -> Cohort:
@@ -152,14 +172,33 @@ def deal(models: Sequence[CadModel], samples: int) -> Iterator[tuple[CadModel, i
 def _planned(class_name: str, recipe: Recipe, model: CadModel, view_index: int) -> Planned:
     sample = SampleId(class_name=class_name, cad_id=model.cad_id, view_index=view_index, draw_index=0)
     bare = Planned(
-        sample=sample, keywords=model.keywords, cad_key=model.cad_key, render_key="", edge_key="", caption_key="", image_key=""
+        sample=sample,
+        keywords=model.keywords,
+        cad_key=model.cad_key,
+        render_key="",
+        edge_key="",
+        caption_key="",
+        image_key="",
+        viewpoint=None if model.camera is None else recipe.render.viewpoint.asked(model.camera),
+        symmetry=model.symmetry,
+        prompt=_written(model.captions, sample),
     )
-    rendered = _with(bare, render_key=artifact_key(render.STAGE, render.VERSION, recipe.render, bare.render_inputs()))
+    spec = bare.render_spec(recipe)
+    rendered = _with(bare, render_key=artifact_key(render.STAGE, render.VERSION, spec, bare.render_inputs()))
     edged = _with(rendered, edge_key=artifact_key(edge.STAGE, edge.VERSION, recipe.edge, rendered.edge_inputs()))
     captioned = _with(
         edged, caption_key=artifact_key(caption.STAGE, caption.VERSION, recipe.caption, edged.caption_inputs(recipe))
     )
     return _with(captioned, image_key=artifact_key(image.STAGE, image.VERSION, recipe.image, captioned.image_inputs()))
+
+
+def _written(captions: Sequence[str], sample: SampleId) -> str | None:
+    """Return the caption of one sample: each is taken once, in the CAD model's own order, before one is taken again."""
+    if not captions:
+        return None
+    first = replace(sample, view_index=0, draw_index=0)
+    order = first.rng("imported caption").permutation(len(captions))
+    return captions[order[(sample.view_index + sample.draw_index) % len(captions)]]
 
 
 def _with(planned: Planned, **keys: str) -> Planned:

@@ -51,11 +51,13 @@ def render(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
         models = {planned.cad_key: settings.store.get("cad", planned.cad_key) for planned in missing}
         for artifact in models.values():
             settings.store.verify(artifact)
+        # What a CAD model asks of the camera is the same for all of its views.
+        specs = {planned.cad_key: planned.render_spec(recipe) for planned in missing}
         jobs = [
             RenderJob(
                 glb=artifact.path("model.glb"),
                 views=tuple(planned.sample.view for planned in by_view.values() if planned.cad_key == key),
-                spec=recipe.render,
+                spec=specs[key],
             )
             for key, artifact in models.items()
         ]
@@ -93,7 +95,7 @@ def _record(recipe: Recipe, planned: Planned, **fields: Any) -> Record:
         key=planned.render_key,
         stage=render_spec.STAGE,
         version=render_spec.VERSION,
-        spec=plain(recipe.render),
+        spec=plain(planned.render_spec(recipe)),
         inputs=planned.render_inputs(),
         **fields,
     )
@@ -105,7 +107,13 @@ def _finished(recipe: Recipe, planned: Planned, outcome: RenderedView | RenderFa
 
     if isinstance(outcome, RenderFailure):
         return _record(recipe, planned, outcome="failed", reason=outcome.reason, detail=outcome.detail), {}
-    view = passport("render", planned.render_key, view=planned.sample.view, annotation=outcome.annotation, spec=recipe.render)
+    view = passport(
+        "render",
+        planned.render_key,
+        view=planned.sample.view,
+        annotation=outcome.annotation,
+        spec=planned.render_spec(recipe),
+    )
     files = {
         "rgba.png": to_png(outcome.rgba, view),
         "mask.png": to_png(outcome.mask),

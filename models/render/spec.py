@@ -6,8 +6,9 @@ Enters: numbers a recipe chose. Leaves: checked, frozen specs, whose every field
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 STAGE = "render"
 VERSION = 2
@@ -90,6 +91,25 @@ class ViewpointSpec:
             polar_range_deg=limits,
             distance=distance,
         )
+
+    def asked(self, camera: Mapping[str, Any]) -> ViewpointSpec:
+        """Return this spec as one CAD model wants it, after the published list's columns `sampling` and `distance`.
+
+        camera: "strategy" (1 to 5) says which sides it is seen from, "distance" is its own mean; each may be left out, and other
+        names mean nothing to a viewpoint. What neither says (spread of the distance, in-plane rotation) stays as it is here.
+        """
+        asked = self
+        if camera.get("strategy") is not None:
+            sides = ViewpointSpec.official(camera["strategy"])
+            asked = replace(
+                asked,
+                azimuth_range_deg=sides.azimuth_range_deg,
+                polar=sides.polar,
+                polar_mean_deg=sides.polar_mean_deg,
+                polar_sd_deg=sides.polar_sd_deg,
+                polar_range_deg=sides.polar_range_deg,
+            )
+        return asked if camera.get("distance") is None else replace(asked, distance=float(camera["distance"]))
 
 
 @dataclass(frozen=True, kw_only=True)
