@@ -1,4 +1,4 @@
-"""Questions to the catalog from a terminal: sql, status, show, report."""
+"""Questions to the catalog from a terminal: sql, status, report."""
 
 from __future__ import annotations
 
@@ -58,23 +58,6 @@ def status(settings: Settings) -> None:
     _print_table(runs, "last runs")
 
 
-def show(settings: Settings, sample_id: str) -> None:
-    """Print everything the catalog knows of one sample, under every recipe it was made with."""
-    quoted = sample_id.replace("'", "''")
-    catalog = Catalog(settings.catalog, settings.store)
-    found = catalog.query(f"select * from samples where sample_id = '{quoted}' order by in_cohort desc")
-    if found.empty:
-        close = catalog.query(f"select distinct sample_id from samples where sample_id like '{quoted[:12]}%' order by 1 limit 3")
-        hint = f"; did you mean {', '.join(close['sample_id'])}?" if not close.empty else ""
-        raise ValueError(f'no sample "{sample_id}" in the catalog{hint} See: dst sql "select sample_id from samples"')
-    for row in _records(found):
-        table = Table("what", "value", title=sample_id, show_lines=False)
-        for name, value in row.items():
-            if value is not None:
-                table.add_row(name, _with_root(settings, name, value))
-        Console().print(table)
-
-
 def report(settings: Settings, run_id: str | None) -> None:
     """Write the page of a run (the latest, or the one whose id starts so) and print its path."""
     from tasks.page import write_report
@@ -89,10 +72,6 @@ def report(settings: Settings, run_id: str | None) -> None:
 def _records(frame: Any) -> list[dict[str, Any]]:
     """Return rows as dicts of JSON types, every number with all its digits."""
     return list(frame.astype(object).where(frame.notna(), None).to_dict(orient="records"))
-
-
-def _with_root(settings: Settings, name: str, value: Any) -> str:
-    return str(settings.store.root / value) if name in ("file", "render_file", "edge_file") else str(value)
 
 
 def _print_table(frame: Any, title: str | None = None) -> None:

@@ -87,14 +87,25 @@ def status() -> None:
 
 
 @app.command
-def show(sample: Annotated[str, Parameter(help="A sample's name, as in the catalog's samples view.")], /) -> None:
-    """Print everything known about one sample: origin, pose, prompt, seed, models, verdict, files.
+def show(
+    sample: Annotated[str | None, Parameter(name="SAMPLE", help="A sample's name, as in the catalog's samples view.")] = None,
+    /,
+    *,
+    image: Annotated[Path | None, Parameter(help="A PNG that was made here, wherever it lies now.")] = None,
+    recipe: Annotated[str | None, Parameter(help="Only as made under this recipe.")] = None,
+) -> None:
+    """Print where a sample, or a picture, comes from: CAD model, pose, light, prompt, seed, models, verdict, run, files.
 
     Example: dst show car-3fa9c1d27b10-0003-00
     """
-    from flows.ask import show as show_sample
+    from flows import show as history
 
-    show_sample(_settings(), sample)
+    if (sample is None) == (image is None):
+        raise ValueError("say which sample, or which picture: dst show SAMPLE, or: dst show --image FILE")
+    if image is not None:
+        history.show_image(_settings(), image)
+    else:
+        history.show(_settings(), str(sample), recipe)
 
 
 @app.command
@@ -226,6 +237,9 @@ def main() -> None:
         # pydantic's errors are ValueErrors of several lines; a person wants the first that says something.
         print(f"dst: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        # `dst show ... | head` has seen enough; what is still in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         print("dst: stopped; start the same command again and it goes on where it was", file=sys.stderr)
         sys.exit(130)
