@@ -7,6 +7,7 @@ and `prefect deploy --all` reads the same list from prefect.yaml (a test compare
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from pydantic import Field
 from flows import recipes
 from flows.forms import OneOf, Said
 from flows.generate import generate, generate_many
+from flows.prefect_env import FOR_RUNS
 from flows.train import train
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
@@ -132,6 +134,7 @@ def register() -> list[str]:
             entry.flow,
             name=entry.name,
             work_pool_name=POOL,
+            job_variables={"env": dict(FOR_RUNS), "working_dir": os.getcwd()},
             tags=list(entry.tags),
             entrypoint_type=EntrypointType.MODULE_PATH,
             **entry.more,
