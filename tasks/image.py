@@ -64,7 +64,7 @@ def pictures(spec: Any, missing: Sequence[Planned], settings: Settings) -> Pictu
     raise TypeError(f"no images come from a {type(spec).__name__}")
 
 
-@pictures.register
+@pictures.register(image_spec.ImageSpec)
 def _(spec: image_spec.ImageSpec, missing: Sequence[Planned], settings: Settings) -> Pictures:
     """Paint them under the control of edges and prompts."""
     from models.image.pipeline import ImageRequest
@@ -91,7 +91,7 @@ def _(spec: image_spec.ImageSpec, missing: Sequence[Planned], settings: Settings
                 yield planned, picture, generator.runtime | {"seconds": round(seconds, 3)}
 
 
-@pictures.register
+@pictures.register(FinishedSpec)
 def _(spec: FinishedSpec, missing: Sequence[Planned], settings: Settings) -> Pictures:
     """Finish their renders in the training world's materials and surroundings: no diffusion."""
     from models.world import finished
