@@ -1,4 +1,4 @@
-"""Questions to the catalog from a terminal: sql, status, report."""
+"""Questions to the catalog from a terminal: sql, report."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from rich.table import Table
 
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
+
+_REPORTED = "select run_id from runs where kind = 'generate' order by started_at desc"
 
 
 def ask(settings: Settings, query: str, format: str, out: Path | None) -> None:
@@ -36,33 +38,11 @@ def ask(settings: Settings, query: str, format: str, out: Path | None) -> None:
         out.write_text(text)
 
 
-def status(settings: Settings) -> None:
-    """Print classes by what was made of them, and the last runs."""
-    catalog = Catalog(settings.catalog, settings.store)
-    classes = catalog.query(
-        """select c.class_name as "class", c.models as "CAD models", c.rejected,
-                  m.recipe, m.samples, m.made, m.failed, m.kept, m.dropped
-           from (select class_name, sum(case when status = 'ok' then 1 else 0 end) as models,
-                        sum(case when status = 'rejected' then 1 else 0 end) as rejected from cad_models group by class_name) c
-           left join (select class_name, recipe, count(*) as samples, sum(case when status = 'made' then 1 else 0 end) as made,
-                        sum(case when status = 'failed' then 1 else 0 end) as failed, sum(kept) as kept,
-                        sum(case when kept = 0 then 1 else 0 end) as dropped
-                      from samples where in_cohort = 1 group by class_name, recipe) m on m.class_name = c.class_name
-           order by 1, 4"""
-    )
-    runs = catalog.query(
-        'select run_id as run, class_name as "class", recipe, samples, status, reason, started_at as started, '
-        "finished_at as finished from runs order by started_at desc limit 8"
-    )
-    _print_table(classes, "classes")
-    _print_table(runs, "last runs")
-
-
 def report(settings: Settings, run_id: str | None) -> None:
     """Write the page of a run (the latest, or the one whose id starts so) and print its path."""
     from tasks.page import write_report
 
-    runs = Catalog(settings.catalog, settings.store).query("select run_id from runs order by started_at desc")["run_id"]
+    runs = Catalog(settings.catalog, settings.store).query(_REPORTED)["run_id"]
     matching = [run for run in runs if run.startswith(run_id or "")]
     if not matching:
         raise ValueError(f'no run "{run_id}"; see: dst status' if run_id else "nothing was run yet; try: dst demo")

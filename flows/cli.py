@@ -77,11 +77,11 @@ def sql(
 
 @app.command
 def status() -> None:
-    """Show each class by stage, and the last runs.
+    """Show each class by stage, what failed, what runs and for how long still, what is scheduled, and the last runs.
 
     Example: dst status
     """
-    from flows.ask import status as show_status
+    from flows.standing import status as show_status
 
     show_status(_settings())
 

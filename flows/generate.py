@@ -17,8 +17,9 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from flows import recipes, runs
+from flows import pending, recipes, runs
 from storage.settings import Settings
+from tasks import status
 from tasks.cad import cad
 from tasks.caption import caption
 from tasks.catalog import catalog, check
@@ -58,6 +59,7 @@ def generate(
             counts.result(), findings.result(), [f.result() for f in (*models, *renders, *edges, *captions, *images, verdicts)]
         )
     page = report(cohort, run.run_id)
+    status.show(pending.table(pending.class_status(Settings())))
     return run.summary(page)
 
 

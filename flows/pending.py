@@ -68,6 +68,8 @@ class ClassStatus:
     """Samples of the present cohort that the filter keeps."""
     dropped: int = 0
     """Samples of the present cohort that it does not."""
+    fresh: Mapping[str, int] = field(default_factory=dict)
+    """Stage -> samples whose artifact was made since the last run began; only of one that has not ended well."""
     run_id: str | None = None
     """The last run."""
     run_status: str | None = None
@@ -197,8 +199,7 @@ def _status(
     except ValueError:
         # No usable CAD model is left, or other code wrote the recipe: what rows say is all there is to say.
         return ClassStatus(**known, stages=_from_rows(members), failures=_reasons(members), **_decided(catalog, which))
-    stages, failures = _looked_up(store, cohort)
-    return ClassStatus(**known, stages=stages, failures=failures, **_decided(catalog, which))
+    return ClassStatus(**known, **_looked_up(store, cohort, since=run["started_at"]), **_decided(catalog, which))
 
 
 def _keys_stand(catalog: Catalog, usable: Sequence[Row], run: Row) -> bool:
@@ -243,26 +244,28 @@ def _reasons(members: Sequence[Row]) -> dict[tuple[str, str], int]:
     return dict(found.most_common())
 
 
-def _looked_up(store: ArtifactStore, cohort: Cohort) -> tuple[tuple[StageStatus, ...], dict[tuple[str, str], int]]:
-    done, pending, failed = Counter[str](), Counter[str](), Counter[str]()
+def _looked_up(store: ArtifactStore, cohort: Cohort, since: str) -> dict[str, Any]:
+    done, pending, failed, fresh = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     reasons: Counter[tuple[str, str]] = Counter()
     for planned in cohort.samples:
         for stage in STAGES:
             artifact = store.find(stage, planned.key(stage))
             if artifact is None:
                 pending[stage] += 1
-            elif artifact.record.outcome == "made":
-                done[stage] += 1
-            else:
+                continue
+            # Records name the second, runs the microsecond.
+            fresh[stage] += artifact.record.created_at[:19] >= since[:19]
+            if artifact.record.outcome == "failed":
                 failed[stage] += 1
                 reasons[stage, str(artifact.record.reason)] += 1
                 break
+            done[stage] += 1
     made = cohort.made(store) if not pending else []
     judged = bool(made) and store.has("verdict", cohort.verdict_key(made))
     waiting = len(cohort.samples) - failed.total()
     stages = [StageStatus(stage=s, done=done[s], pending=pending[s], failed=failed[s]) for s in STAGES]
     stages.append(StageStatus(stage="verdict", done=waiting if judged else 0, pending=0 if judged else waiting, failed=0))
-    return tuple(stages), dict(reasons.most_common())
+    return {"stages": tuple(stages), "failures": dict(reasons.most_common()), "fresh": dict(fresh)}
 
 
 def _decided(catalog: Catalog, which: Mapping[str, Any]) -> dict[str, int]:

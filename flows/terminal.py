@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from tasks import progress
 
@@ -44,6 +47,16 @@ def watched(quiet: bool = False) -> Iterator[None]:
     ) as bars:
         progress.listen(_bars(bars))
         yield
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> None:
+    """Print rows with the same names as a table; nothing for none. Whole where the output is no screen."""
+    if not rows:
+        return
+    table = Table(*rows[0], title=title, title_justify="left", title_style="bold", box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    Console(width=None if sys.stdout.isatty() else 240, markup=False, highlight=False).print(table)
 
 
 def _bars(bars: Progress) -> progress.Listener:

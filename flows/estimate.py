@@ -1,0 +1,122 @@
+"""What work will cost: seconds and bytes, from what this machine's own past runs took.
+
+Enters: a recipe and how many artifacts of each stage are missing. Leaves: seconds and bytes, or which stages nothing is known of.
+A past run counts for the stages whose spec was the same; its wall time is shared out over its stages, so that waiting, Prefect
+and the report are part of what a sample costs.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from models import edge
+from models.caption import spec as caption
+from models.image import spec as image
+from models.render import spec as render
+from storage.catalog.catalog import Catalog
+from storage.catalog.index import spec_key
+from storage.keys import plain
+from storage.settings import Settings
+from tasks.recipe import Recipe
+
+STAGES = {"render": render.VERSION, "edge": edge.VERSION, "caption": caption.VERSION, "image": image.VERSION}
+"""What costs, with the stages' present versions; the verdict is counted a sample, the CAD models are there already."""
+
+RUNS = 20
+"""The newest runs with the same settings tell; older ones met another machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Costs:
+    """What one artifact of each stage cost on this machine."""
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Stage -> wall seconds for one; a stage nothing is known of is not there."""
+    bytes: Mapping[str, float] = field(default_factory=dict)
+    """Stage -> bytes of one, likewise."""
+    runs: int = 0
+    """Past runs that told."""
+
+    def seconds_for(self, missing: Mapping[str, int]) -> tuple[float, list[str]]:
+        """Return the seconds for so many artifacts, and the stages of which nothing is known."""
+        return _total(self.seconds, missing)
+
+    def bytes_for(self, missing: Mapping[str, int]) -> tuple[float, list[str]]:
+        """Return the bytes of so many artifacts, and the stages of which nothing is known."""
+        return _total(self.bytes, {stage: count for stage, count in missing.items() if stage in STAGES})
+
+
+def costs(settings: Settings, recipe: Recipe) -> Costs:
+    """Return what this machine's past runs say about a recipe, stage by stage."""
+    catalog = Catalog(settings.catalog, settings.store)
+    if not catalog.exists:
+        return Costs()
+    wanted = {stage: plain(getattr(recipe, stage)) for stage in (*STAGES, "verdict")}
+    spent: dict[str, list[tuple[float, int]]] = {stage: [] for stage in wanted}
+    told = set()
+    for run in catalog.runs():
+        if run["host"] != platform.node() or not run["finished_at"] or not run["seconds"] or not run["counts"]:
+            continue
+        total, wall = sum(run["seconds"].values()), _between(run["started_at"], run["finished_at"])
+        for stage, spec in wanted.items():
+            count = run["counts"].get("made" if stage == "verdict" else f"new_{stage}", 0)
+            if stage == "verdict" and not run["counts"].get("new_verdict"):
+                continue
+            if count and total and run["recipe_specs"].get(stage) == spec and len(spent[stage]) < RUNS:
+                spent[stage].append((wall * run["seconds"].get(stage, 0.0) / total, count))
+                told.add(run["run_id"])
+    seconds = {stage: sum(s for s, _ in runs) / sum(n for _, n in runs) for stage, runs in spent.items() if runs}
+    sizes = {stage: _size(catalog, stage, wanted[stage]) for stage in STAGES if stage in seconds}
+    return Costs(seconds=seconds, bytes={stage: size for stage, size in sizes.items() if size is not None}, runs=len(told))
+
+
+def in_words(costs: Costs, missing: Mapping[str, int]) -> str:
+    """Return time and disk for a person, and where the figures come from."""
+    if not any(missing.values()):
+        return "nothing to make"
+    seconds, unknown = costs.seconds_for(missing)
+    size, _ = costs.bytes_for(missing)
+    if len(unknown) == len([stage for stage, count in missing.items() if count and stage != "cad"]):
+        return "no estimate: this machine has no past run with these settings; dst run --preview makes one of 8 samples"
+    words = f"about {duration(seconds)} and {disk(size)}, from {costs.runs} past run{'s' * (costs.runs != 1)} of this machine"
+    return words + (f"; nothing is known here of: {', '.join(unknown)}" if unknown else "")
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as people say it."""
+    if seconds < 100:
+        return f"{max(seconds, 1):.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def disk(size: float) -> str:
+    """Return a number of bytes as people say it."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.3g} {unit}"
+    return f"{size:.0f} bytes"
+
+
+def _total(each: Mapping[str, float], missing: Mapping[str, int]) -> tuple[float, list[str]]:
+    wanted = {stage: count for stage, count in missing.items() if count and stage != "cad"}
+    return sum(each.get(stage, 0.0) * count for stage, count in wanted.items()), [s for s in wanted if s not in each]
+
+
+def _size(catalog: Catalog, stage: str, spec: Any) -> float | None:
+    key = spec_key(stage, STAGES[stage], spec)
+    rows = catalog.rows(
+        "select avg(bytes) as size from (select bytes from artifacts where stage = :stage and spec_key = :key "
+        "and status = 'made' limit 500) a",
+        stage=stage,
+        key=key,
+    )
+    return None if rows[0]["size"] is None else float(rows[0]["size"])
+
+
+def _between(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()

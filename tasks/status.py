@@ -1,0 +1,26 @@
+"""The table of all classes in the Prefect UI: the same that `dst status` prints.
+
+Enters: its rows. Leaves: the table artifact `status`, one version more of it at the end of each run and scan.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect.artifacts import create_table_artifact
+from prefect.exceptions import PrefectException
+
+log = logging.getLogger("dst")
+
+KEY = "status"
+"""The artifact's key: the UI shows its versions as one line of history."""
+
+
+def show(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the table; a server that is too busy for it costs nothing but the table."""
+    try:
+        create_table_artifact([dict(row) for row in rows], key=KEY, description="Classes by stage, as `dst status` shows them")
+    except (PrefectException, OSError) as error:
+        log.debug("status not shown in Prefect: %s", error)
