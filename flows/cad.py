@@ -102,6 +102,49 @@ def add(
         sys.exit(1)
 
 
+@app.command(name="import")
+def import_(
+    collection: Annotated[
+        Literal["shapenet", "objaverse", "omniobject3d", "toys4k", "folder"], Parameter(help="Whose layout the folder has.")
+    ],
+    path: Annotated[Path, Parameter(help="The folder that the collection was unpacked to.")],
+    /,
+    *,
+    class_names: Annotated[
+        list[str] | None,
+        Parameter(name="--class", help="Only these classes; where the collection knows no classes, the one class of all."),
+    ] = None,
+    cad_list: Annotated[
+        Path | None, Parameter(name="--list", help="CSV: synset, model, distance, azimuth, elevation, strength, sampling.")
+    ] = None,
+    limit: Annotated[int | None, Parameter(help="At most so many CAD models of each class.")] = None,
+    strength: Annotated[Literal[1, 2], Parameter(help="With --list: 1 leaves out models that only resemble their class.")] = 2,
+    download: Annotated[bool, Parameter(help="Objaverse: fetch the list's models that are not there.", negative="")] = False,
+    again: Annotated[bool, Parameter(help="Read what was refused before once more.", negative="")] = False,
+    dry_run: Annotated[bool, Parameter(help="Say what would be read, and stop.", negative="")] = False,
+) -> None:
+    """Take in a collection in its publishers' layout: ShapeNet v2, Objaverse, OmniObject3D, Toys4K or a folder of your own.
+
+    Start it again and it goes on where it was; what was read is not read again. See docs/collections.md.
+
+    Example: dst cad import shapenet ShapeNetCore.v2 --list 3d-dst-models.csv --class airliner --limit 30
+    """
+    from flows import gathering
+
+    gathering.bring_in(
+        _settings(),
+        collection,
+        path,
+        classes=class_names or [],
+        cad_list=cad_list,
+        limit=limit,
+        strength=strength,
+        download=download,
+        again=again,
+        dry_run=dry_run,
+    )
+
+
 @app.command(name="list")
 def list_(class_name: Annotated[str | None, Parameter(name="CLASS", help="Only this class.")] = None, /) -> None:
     """List the registered CAD models, the rejected ones with their reason.

@@ -20,8 +20,8 @@ from storage.cad.folder import FORMATS, scan
 from storage.cad.names import suggestion
 from storage.cad.sidecar import keywords_of
 
-SHAPENET_AXES = ("+y", "-z")
-"""Up and front of every ShapeNet file."""
+OFFICIAL_AXES = ("+y", "-z")
+"""Up and front of every ShapeNet file, and of every file that the published CAD list turns by its offsets."""
 _MOST_KEYWORDS = 8
 
 
@@ -62,8 +62,8 @@ def _shapenet(synsets: list[Path], taxonomy: Mapping[str, str]) -> Iterator[Entr
                 name=folder.name,
                 keywords=tuple(word for word in words if suggestion(word) != class_name)[:_MOST_KEYWORDS],
                 licence="ShapeNet terms of use",
-                up=SHAPENET_AXES[0],
-                front=SHAPENET_AXES[1],
+                up=OFFICIAL_AXES[0],
+                front=OFFICIAL_AXES[1],
             )
 
 

@@ -1,6 +1,6 @@
 """Synsets and class names: WordNet's numbers, as ImageNet and ShapeNet use them.
 
-Enters: `n02690373` (one of ImageNet-1k's; `imagenet.csv` has WordNet's first lemma of each, two of a name told apart) or `02691156`
+Enters: `n02690373` (of ImageNet-1k; `imagenet.csv` has WordNet's first lemma of each, two of a name told apart) or `02691156`
 (ShapeNet's). Leaves: a class name.
 """
 
