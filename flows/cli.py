@@ -46,16 +46,23 @@ def run(
     samples: Annotated[int, Parameter(help="Samples of each class, divided evenly over its CAD models.")] = 200,
     recipe: Annotated[str, Parameter(help="What to make: embedded, paper-sd15, ...")] = "embedded",
     overrides: Annotated[Path | None, Parameter(help="TOML file that changes fields of the recipe.")] = None,
-    preview: Annotated[bool, Parameter(help="Make only the first 8 samples.", negative="")] = False,
-    dry_run: Annotated[bool, Parameter(help="Print what would be made and stop.", negative="")] = False,
+    preview: Annotated[
+        bool, Parameter(help="Make only the first 8 samples and one picture of them; the class stays as it is.", negative="")
+    ] = False,
+    dry_run: Annotated[
+        bool, Parameter(help="Print the recipe, what is cached, what is missing and what that costs, and stop.", negative="")
+    ] = False,
 ) -> None:
     """Make a class's images: render, edges, captions, images, verdicts, catalog, report. Only what is missing is made.
 
     Example: dst run car --samples 24
     """
-    from flows.launch import launch
+    from flows.launch import launch, look_ahead
 
-    launch(_settings(), class_names, 8 if preview else samples, recipe, overrides, dry_run=dry_run)
+    if preview and not dry_run:
+        look_ahead(_settings(), class_names, samples, recipe, overrides)
+    else:
+        launch(_settings(), class_names, samples, recipe, overrides, dry_run=dry_run)
 
 
 @app.command
@@ -162,6 +169,19 @@ def export(
     Example: dst export coco out/car-v1 --name car-v1 --where "class_name = 'car' and kept = 1 and in_cohort = 1"
     """
     export_commands.export_release(_settings(), format, out, name, where)
+
+
+@app.command
+def gallery(
+    *,
+    where: Annotated[str | None, Parameter(help="A condition over the samples view; default: in_cohort = 1.")] = None,
+    out: Annotated[Path | None, Parameter(help="The page to write; default: gallery/index.html in the home folder.")] = None,
+) -> None:
+    """Write a page of every picture a condition holds for, with filters by class, viewpoint and verdict. Works offline.
+
+    Example: dst gallery --where "class_name = 'car' and kept = 0"
+    """
+    export_commands.write_gallery_page(_settings(), where, out)
 
 
 @app.command

@@ -45,6 +45,32 @@ def export_release(settings: Settings, format: str, out: Path, name: str, where:
     print(f"{made.out}\nits card: {made.out / 'README.md'}")
 
 
+def write_gallery_page(settings: Settings, where: str | None, out: Path | None) -> None:
+    """Write the gallery page and print where it is. Raises ValueError in one clear line."""
+    from flows.terminal import watched
+    from storage.report.gallery import DEFAULT_WHERE, write_gallery
+    from tasks import progress
+
+    page = out if out is not None else settings.root / "gallery" / "index.html"
+    with watched():
+        bars: list[Any] = []
+
+        def told(done: int, total: int) -> None:
+            if not bars:
+                bars.append(progress.Bar(stage="gallery", class_name="", total=total, done=0))
+            bars[0].advance(done - bars[0].done)
+
+        made = write_gallery(_catalog(settings), settings.store, where or DEFAULT_WHERE, page, told)
+        for bar in bars:
+            bar.finished = True
+            bar.tell()
+    if made.lost:
+        print(
+            f"{made.lost} samples are not shown: their picture is missing from the store or damaged; make it again with: dst run"
+        )
+    print(f"{made.pictures} pictures: {made.page.absolute()}")
+
+
 @app.command(name="list")
 def list_() -> None:
     """List the releases.

@@ -45,7 +45,7 @@ def render(report: RunReport, home: str = "") -> str:
     verdicts = [("", "all")] + [(status, status) for status in STATUSES if report.count(status)]
     shown = {sample.sample_id for sample in report.samples}
     return (
-        _environment()
+        environment()
         .get_template("page.html")
         .render(
             r=report,
@@ -74,7 +74,7 @@ def render(report: RunReport, home: str = "") -> str:
             edge_scores=plots.score_histogram(report.edge_scores, report.edge_threshold, "edge score: low is suspect"),
             longest=max((row.seconds or 0.0 for row in report.stages), default=0.0),
             specs=[(stage, {"text": _pretty(spec), "summary": _summary(spec)}) for stage, spec in report.specs.items()],
-            **_frame(),
+            **frame(),
         )
     )
 
@@ -84,7 +84,7 @@ def render_index(reports: Iterable[tuple[str, RunReport]], title: str = "3D-DST"
     entries = list(reports)
     totals = {status: sum(report.count(status) for _, report in entries) for status in STATUSES}
     return (
-        _environment()
+        environment()
         .get_template("index.html")
         .render(
             entries=[(link, report, report.varied(6)) for link, report in entries],
@@ -93,7 +93,7 @@ def render_index(reports: Iterable[tuple[str, RunReport]], title: str = "3D-DST"
             asked=sum(report.asked for _, report in entries),
             models=sum(len(report.cad_models) for _, report in entries),
             title=title,
-            **_frame(),
+            **frame(),
         )
     )
 
@@ -203,7 +203,8 @@ def _summary(spec: Any) -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Return the templates, every text in them escaped."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -226,9 +227,9 @@ def _environment() -> jinja2.Environment:
 
 
 @cache
-def _frame() -> dict[str, Any]:
+def frame(script_name: str = "page.js") -> dict[str, Any]:
     """Return what every page carries: style, script (the policy names its digest, so no other can run), icon."""
-    script = (TEMPLATES / "page.js").read_text()
+    script = (TEMPLATES / script_name).read_text()
     return {
         "style": Markup((TEMPLATES / "page.css").read_text()),
         "script": Markup(script),

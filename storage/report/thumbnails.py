@@ -20,6 +20,13 @@ def photograph(picture: NDArray[np.uint8], size: int = 256, quality: int = 82) -
     return _encode(_shrink(picture, size), "WEBP", quality=quality, method=4, alpha_quality=90)
 
 
+def photograph_file(picture: NDArray[np.uint8], size: int = 256, quality: int = 82) -> bytes:
+    """Return the same WebP as bytes, for pages whose pictures lie beside them."""
+    buffer = io.BytesIO()
+    _save(_shrink(picture, size), buffer, "WEBP", quality=quality, method=4, alpha_quality=90)
+    return buffer.getvalue()
+
+
 def line_drawing(edges: NDArray[np.uint8], size: int = 256) -> Thumbnail:
     """Return an (H, W) edge map of 0/255 as a palette PNG with four greys, its longer side at most `size`."""
     from PIL import Image
@@ -53,11 +60,15 @@ def _shrink(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def _encode(picture: NDArray[np.uint8], kind: str, **options: int) -> Thumbnail:
+    buffer = io.BytesIO()
+    _save(picture, buffer, kind, **options)
+    return _thumbnail(buffer.getvalue(), kind.lower(), picture.shape)
+
+
+def _save(picture: NDArray[np.uint8], buffer: io.BytesIO, kind: str, **options: int) -> None:
     from PIL import Image
 
-    buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(picture)).save(buffer, kind, **options)
-    return _thumbnail(buffer.getvalue(), kind.lower(), picture.shape)
 
 
 def _thumbnail(data: bytes, kind: str, shape: tuple[int, ...]) -> Thumbnail:

@@ -3,7 +3,8 @@
     python -m tests.export.made HOME
 
 Every stage's own code runs, without a Prefect server. The generator has random weights, so its pictures are noise; renders,
-masks, depth and poses are real. Cars are seen from everywhere, cameras rolled; chairs from so near that some reach beyond the picture.
+masks, depth and poses are real. Cars are seen from everywhere, cameras rolled; chairs from so near that some reach beyond the
+picture.
 """
 
 from __future__ import annotations

@@ -1,0 +1,175 @@
+"use strict";
+(() => {
+  const find = (selector, root = document) => root.querySelector(selector);
+  const make = (name, properties = {}, ...children) => {
+    const element = Object.assign(document.createElement(name), properties);
+    element.append(...children);
+    return element;
+  };
+  const root = document.documentElement, page = document.body, filters = find("#filters"), viewer = find("#viewer");
+  const files = page.dataset.files, store = page.dataset.store;
+
+  find("#theme").addEventListener("click", () => {
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+  });
+
+  // The rows, unpacked: numbers lead to texts that many samples share.
+  const { rows, texts } = JSON.parse(find("#data").textContent);
+  const names = ["sample_id", "verdict", "azimuth_deg", "elevation_deg", "inplane_deg", "distance", "score", "edge_score", "prompt", "seed", "image_key",
+    "render_key", "class_name", "cad_id", "cad_name", "licence", "recipe", "model_id", "model_revision", "captioner", "captioner_revision", "run_id",
+    "flow_run_url", "drop_reason"];
+  const shared = new Set(["prompt", ...names.slice(12)]);
+  const samples = rows.map((row, order) => {
+    const sample = { order };
+    names.forEach((name, i) => { sample[name] = shared.has(name) ? texts[row[i]] : row[i]; });
+    const azimuth = ((sample.azimuth_deg % 360) + 360) % 360;
+    sample.bin = sample.azimuth_deg === null ? "" : `${Math.floor(azimuth / 30) * 30},${Math.min(Math.floor((sample.elevation_deg + 90) / 30) * 30 - 90, 60)}`;
+    sample.words = [sample.sample_id, sample.prompt, sample.seed, sample.cad_name, sample.drop_reason, sample.class_name].join(" ").toLowerCase();
+    return sample;
+  });
+
+  const verdicts = ["kept", "dropped", "unjudged"].filter((one) => samples.some((sample) => sample.verdict === one));
+  for (const value of ["", ...verdicts]) {
+    const radio = make("input", { type: "radio", name: "verdict", value, checked: value === "" });
+    find("#verdicts").append(make("label", {}, radio, make("span", { textContent: value || "all" })));
+  }
+  const fill = (select, options) => {
+    const before = select.value;
+    select.replaceChildren(select.options[0], ...options.map(([value, text]) => make("option", { value, textContent: text })));
+    select.value = options.some(([value]) => value === before) ? before : "";
+  };
+  fill(filters.elements.class, [...new Set(samples.map((sample) => sample.class_name))].sort().map((name) => [name, name]));
+  const offer = () => {
+    const of = filters.elements.class.value;
+    const models = new Map(samples.filter((sample) => !of || sample.class_name === of).map((sample) => [sample.cad_id, sample.cad_name || sample.cad_id.slice(0, 12)]));
+    fill(filters.elements.cad, [...models].sort((a, b) => (a[1] < b[1] ? -1 : 1)));
+  };
+
+  // The bins: a row of elevations, a column of azimuths, each cell a switch.
+  const chosen = new Set(), cells = new Map();
+  const azimuths = [...Array(12).keys()].map((i) => i * 30), elevations = [60, 30, 0, -30, -60, -90];
+  const sides = { 0: "front", 90: "its left", 180: "rear", 270: "its right" };
+  find("#bins thead").append(make("tr", {}, make("th"), ...azimuths.map((azimuth) => make("th", { scope: "col", textContent: sides[azimuth] ? `${azimuth}° ${sides[azimuth]}` : `${azimuth}°` }))));
+  for (const elevation of elevations) {
+    const line = make("tr", {}, make("th", { scope: "row", textContent: `${elevation}° to ${elevation + 30}°` }));
+    for (const azimuth of azimuths) {
+      const button = make("button", { type: "button", ariaPressed: "false" });
+      button.dataset.bin = `${azimuth},${elevation}`;
+      button.setAttribute("aria-label", `azimuth ${azimuth} to ${azimuth + 30}, elevation ${elevation} to ${elevation + 30} degrees`);
+      cells.set(button.dataset.bin, button);
+      line.append(make("td", {}, button));
+    }
+    find("#bins tbody").append(line);
+  }
+
+  // What is shown: all that every control agrees on. Only what comes into sight is put on the page.
+  const pictures = find("#pictures"), step = 120;
+  let shown = [], drawn = 0;
+  const source = (key) => `${files}/${key.slice(0, 2)}/${key}.webp`;
+  const tile = (sample) => {
+    const key = filters.elements.render.checked && sample.render_key ? sample.render_key : sample.image_key;
+    const image = make("img", { src: source(key), loading: "lazy", decoding: "async", alt: sample.prompt });
+    const label = make("span", { className: `chip ${sample.verdict}`, textContent: sample.verdict });
+    const pose = sample.azimuth_deg === null ? "" : `${Math.round(sample.azimuth_deg)}° ${Math.round(sample.elevation_deg)}°`;
+    const link = make("a", { className: "tile", href: `#${sample.sample_id}`, title: `${sample.sample_id}\n${sample.prompt}` }, image,
+      make("span", { className: "tile-line" }, label, make("span", { textContent: pose, className: "tile-pose" })));
+    link.dataset.sample = sample.sample_id;
+    return link;
+  };
+  const draw = () => {
+    pictures.append(...shown.slice(drawn, drawn + step).map(tile));
+    drawn = Math.min(drawn + step, shown.length);
+  };
+  const apply = () => {
+    const wanted = Object.fromEntries(new FormData(filters));
+    const words = wanted.text.toLowerCase().split(/\s+/).filter(Boolean);
+    const here = samples.filter((sample) => (!wanted.verdict || sample.verdict === wanted.verdict) && (!wanted.class || sample.class_name === wanted.class) &&
+      (!wanted.cad || sample.cad_id === wanted.cad) && words.every((word) => sample.words.includes(word)));
+    const counts = new Map();
+    for (const sample of here) counts.set(sample.bin, (counts.get(sample.bin) || 0) + 1);
+    const most = Math.max(1, ...counts.values());
+    for (const [bin, button] of cells) {
+      const count = counts.get(bin) || 0;
+      button.textContent = count || "";
+      button.disabled = !count && !chosen.has(bin);
+      button.ariaPressed = String(chosen.has(bin));
+      button.style.setProperty("--share", (count / most).toFixed(2));
+    }
+    find("#all-views").hidden = !chosen.size;
+    shown = chosen.size ? here.filter((sample) => chosen.has(sample.bin)) : here;
+    const by = wanted.order.replace("-", ""), sign = wanted.order.startsWith("-") ? -1 : 1;
+    if (by) shown = [...shown].sort((a, b) => ((a[by] ?? Infinity * sign) - (b[by] ?? Infinity * sign)) * sign || a.order - b.order);
+    find("#shown").value = shown.length === samples.length ? `${shown.length} pictures` : `${shown.length} of ${samples.length} pictures`;
+    find("#nothing").hidden = shown.length > 0;
+    pictures.replaceChildren();
+    drawn = 0;
+    draw();
+  };
+  filters.addEventListener("input", (event) => {
+    if (event.target === filters.elements.class) offer();
+    apply();
+  });
+  filters.addEventListener("submit", (event) => event.preventDefault());
+  find("#bins").addEventListener("click", (event) => {
+    const bin = event.target.closest("button")?.dataset.bin;
+    if (!bin) return;
+    if (!chosen.delete(bin)) chosen.add(bin);
+    apply();
+  });
+  find("#all-views").addEventListener("click", () => { chosen.clear(); apply(); });
+  new IntersectionObserver((entries) => { if (entries.some((entry) => entry.isIntersecting) && drawn < shown.length) draw(); }, { rootMargin: "1200px" })
+    .observe(find("#more"));
+
+  // One picture, large, with the text of where it comes from; its address can be sent to somebody.
+  const path = (stage, key, name) => `${store}/${stage}/${key.slice(0, 2)}/${key}/${name}`;
+  const provenance = (sample) => [
+    ["sample", sample.sample_id], ["class", sample.class_name], ["CAD model", `${sample.cad_name}  ${sample.cad_id}`], ["licence", sample.licence || "not stated"],
+    ["pose", `azimuth ${sample.azimuth_deg}°, elevation ${sample.elevation_deg}°, in-plane ${sample.inplane_deg}°, distance ${sample.distance}`],
+    ["caption", sample.prompt], ["captioner", `${sample.captioner} ${sample.captioner_revision}`], ["seed", sample.seed],
+    ["generator", `${sample.model_id} @ ${sample.model_revision}`], ["recipe", sample.recipe],
+    ["run", sample.run_id + (sample.flow_run_url ? `  ${sample.flow_run_url}` : "")],
+    ["verdict", `${sample.verdict}${sample.drop_reason ? `: ${sample.drop_reason}` : ""}, score ${sample.score ?? "–"}, edge score ${sample.edge_score ?? "–"}`],
+    ["image", sample.image_key], ["render", sample.render_key || "–"],
+  ].map(([name, value]) => `${name.padEnd(10)} ${value}`).join("\n");
+  let current = null;
+  const open = (sample) => {
+    current = sample;
+    const figure = (stage, key, name) => make("figure", { className: `pic pic-${stage}` }, make("a", { href: path(stage, key, name), target: "_blank", rel: "noreferrer" },
+      make("img", { src: source(key), alt: stage })), make("figcaption", { textContent: stage }));
+    find(".viewer-pictures", viewer).replaceChildren(figure("image", sample.image_key, "image.png"), ...(sample.render_key ? [figure("render", sample.render_key, "rgba.png")] : []));
+    find("h3", viewer).textContent = sample.sample_id;
+    find("#provenance").textContent = provenance(sample);
+    find(".commands", viewer).replaceChildren(make("code", { textContent: `dst show ${sample.sample_id}` }), " ", make("code", { textContent: `dst reproduce ${sample.sample_id}` }));
+    const place = shown.indexOf(sample);
+    find(".place", viewer).textContent = place < 0 ? "" : `${place + 1} / ${shown.length}`;
+    if (!viewer.open) viewer.showModal();
+  };
+  const walk = (by) => {
+    if (!shown.length) return;
+    const next = shown[(shown.indexOf(current) + by + shown.length) % shown.length];
+    location.replace(`#${next.sample_id}`);
+  };
+  const byName = new Map(samples.map((sample) => [sample.sample_id, sample]));
+  const follow = () => {
+    const sample = byName.get(decodeURIComponent(location.hash.slice(1)));
+    if (sample) open(sample);
+    else if (viewer.open) viewer.close();
+  };
+  addEventListener("hashchange", follow);
+  viewer.addEventListener("close", () => { if (location.hash.length > 1) history.replaceState(null, "", location.pathname + location.search); });
+  viewer.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-step]");
+    if (button) walk(Number(button.dataset.step));
+    if (event.target.closest("[data-close]") || event.target === viewer) viewer.close();
+    const command = event.target.closest(".commands code");
+    if (command) getSelection().selectAllChildren(command);
+  });
+  viewer.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowRight") walk(1);
+    if (event.key === "ArrowLeft") walk(-1);
+  });
+  offer();
+  apply();
+  follow();
+})();
