@@ -213,6 +213,17 @@ def train(
 
 
 @app.command
+def scan(*, dry_run: Annotated[bool, Parameter(help="Only say what is new and pending.", negative="")] = False) -> None:
+    """Look for new, changed and broken CAD models in the watched folders, and make what is pending: just that.
+
+    Example: dst scan
+    """
+    from flows.watching import scan as run_scan
+
+    sys.exit(0 if run_scan(_settings(), dry_run) else 1)
+
+
+@app.command
 def serve(
     *,
     host: Annotated[str, Parameter(help="Address to listen on; another than this host's needs authentication.")] = "127.0.0.1",

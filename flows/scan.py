@@ -1,0 +1,105 @@
+"""Scan: new CAD models become images by themselves.
+
+    watched folders, registered sources -> cad -> what is pending -> generate, for just that
+
+Launched by `dst scan`, on a schedule and by the event `cad.model.registered`. The scan is the truth: it looks at the folders,
+asks catalog and store what is pending, and makes that. Nothing pending: done in seconds. Two scans at once make nothing twice:
+the one that comes second leaves it to the first, which looks again when it is done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Any, TypedDict
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.runtime import flow_run
+from prefect.states import Completed, State
+
+from flows import crashes
+from flows.generate import generate
+from flows.wanted import CLAIM, another_try, at_it, wanted
+from storage.catalog.catalog import Catalog
+from storage.catalog.claims import claimed
+from storage.settings import Settings
+from tasks.run import RunReport
+from tasks.watch import Look, look, refused
+
+log = logging.getLogger("dst")
+
+TRIES_A_CLASS = 3
+"""Runs of one class in one scan: files may come while it runs, but a class that never ends up finished must not keep it going."""
+
+
+class ScanReport(TypedDict):
+    """What a scan came to."""
+
+    registered: int
+    """CAD models that were new or changed."""
+    refused: int
+    """Files that were quarantined or rejected now."""
+    replaced: int
+    """CAD models whose file holds other bytes now."""
+    gone: int
+    """CAD models whose file has gone."""
+    waiting: int
+    """Files that somebody was still writing."""
+    runs: list[RunReport]
+    """The runs it made."""
+
+
+@flow(name="scan", flow_run_name="scan for new CAD models", result_serializer="json")
+def scan() -> ScanReport | State[Any]:
+    """Look for new, changed and broken CAD models and make what is pending. Fails, at its end, if one of its runs did."""
+    settings = Settings()
+    catalog = Catalog(settings.catalog, settings.store)
+    catalog.migrate()
+    with claimed(catalog.database, CLAIM, flow_run_id=flow_run.get_id()) as claim:
+        killed = (claim.bereaved or {}).get("flow_run_id")
+        crashes.bury(catalog, [(killed, "its process was killed")] if killed else [])
+        if not claim.mine:
+            return Completed(message=f"Nothing done: {at_it(claim.holder)}", name="Skipped")
+        report = ScanReport(registered=0, refused=0, replaced=0, gone=0, waiting=0, runs=[])
+        failed: list[State[Any]] = []
+        tries: Counter[str] = Counter()
+        while True:
+            seen = look(settings)
+            _count(report, seen)
+            todo = [want for want in wanted(settings, seen) if tries[want.class_name] < TRIES_A_CLASS]
+            if not todo:
+                break
+            for want in todo:
+                tries[want.class_name] += 1
+                log.info("%s  %s", want.class_name, want.why)
+                another_try(settings, want)
+                state = generate(want.class_name, want.samples, want.recipe, want.overrides, return_state=True)
+                if state.is_completed():
+                    report["runs"].append(state.result())
+                else:
+                    failed.append(state)
+        _show_in_prefect(catalog, report)
+    return failed[0] if failed else report
+
+
+def _count(report: ScanReport, seen: Look) -> None:
+    report["registered"] += len(seen.registered)
+    report["refused"] += len(seen.refused)
+    report["replaced"] += len(seen.replaced)
+    report["gone"] += len(seen.gone)
+    report["waiting"] = len(seen.waiting)
+
+
+def _show_in_prefect(catalog: Catalog, report: ScanReport) -> None:
+    found = {name: value for name, value in report.items() if name != "runs" and value}
+    if not found and not report["runs"]:
+        return
+    lines = [f"- {name}: {value}" for name, value in found.items()]
+    for run in report["runs"]:
+        counts = run["counts"]
+        lines.append(f"- **{run['class_name']}**: {run['status']}, {counts['made']} made, {counts['kept']} kept")
+    create_markdown_artifact("\n".join(lines), key="scan", description="What the scan found and made")
+    broken = refused(catalog)
+    if broken:
+        create_table_artifact(broken, key="refused-cad-files", description="CAD files that cannot be used, and why")

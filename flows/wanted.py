@@ -1,0 +1,141 @@
+"""Wanted: the runs that a scan makes, class by class.
+
+Enters: how far each class is (flows.pending) and what was just found in the watched folders. Leaves: for each class with
+something pending, the class again with its quota under the recipe of its last run, and why. Starts nothing and knows no Prefect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from flows import recipes
+from flows.pending import ClassStatus, class_status
+from storage.catalog.catalog import Catalog
+from storage.settings import Settings
+from tasks.mend import GENERATE, PASSING, Failure, failures, forget_failures
+from tasks.watch import Look
+
+CLAIM = "scan"
+"""What a scan claims in the catalog while it is at it."""
+RETRIES = 3
+"""How often a scan tries a failed artifact again; `dst retry` does whenever it is told to."""
+RETRY_AFTER_S = 3600.0
+"""What passes with time needs some."""
+FAILED_RUNS = 3
+"""After so many failed runs in a row a class is left alone until something about it changes."""
+_BY_HAND = ("KeyboardInterrupt", "TerminationSignal", "Cancel")
+"""A run that a person stopped is not started again by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A run that a scan makes."""
+
+    class_name: str
+    """Its class."""
+    samples: int
+    """The class's quota."""
+    name: str
+    """What the recipe is called."""
+    recipe: str
+    """For flows.generate: the recipe it starts from."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """For flows.generate: what differs from that."""
+    why: str
+    """What is pending, for a person."""
+    again: tuple[str, ...] = ()
+    """Failed samples that are worth another try."""
+
+
+def wanted(settings: Settings, seen: Look) -> list[Wanted]:
+    """Return the runs that would make everything that is pending, in order of class. Raises CatalogMissing."""
+    catalog = Catalog(settings.catalog, settings.store)
+    found = (_wanted(settings, catalog, status, seen) for status in class_status(settings))
+    return [want for want in found if want is not None]
+
+
+def another_try(settings: Settings, want: Wanted) -> None:
+    """Set what failed for a passing reason aside, so that the run makes it."""
+    if want.again:
+        forget_failures(settings, want.class_name, samples=want.again)
+
+
+def at_it(holder: Mapping[str, Any]) -> str:
+    """Say who is scanning."""
+    return f"another scan is at it since {holder['started_at'][:19]} on {holder['host']}, process {holder['pid']}; it looks again"
+
+
+def _wanted(settings: Settings, catalog: Catalog, status: ClassStatus, seen: Look) -> Wanted | None:
+    if not status.cad_models or status.run_status == "running":
+        return None
+    if status.run_id is None:
+        if status.class_name not in seen.classes:
+            return None
+        recipes.resolve(settings.watch_recipe)
+        return Wanted(
+            class_name=status.class_name,
+            samples=settings.watch_samples,
+            name=settings.watch_recipe,
+            recipe=settings.watch_recipe,
+            why=f"a new class with {status.cad_models} CAD models",
+        )
+    again = _worth_another_try(settings, status)
+    why = _why(catalog, status, len(again))
+    if not why or _hopeless(catalog, status):
+        return None
+    assert status.recipe is not None
+    if status.recipe in recipes.names():
+        start: Mapping[str, Any] = {"name": status.recipe, "overrides": {}}
+    else:
+        start = recipes.as_overrides(status.recipe_specs)
+    return Wanted(
+        class_name=status.class_name,
+        samples=status.samples,
+        name=status.recipe,
+        recipe=start["name"],
+        overrides=start["overrides"],
+        why=why,
+        again=tuple(failure.sample_id for failure in again),
+    )
+
+
+def _why(catalog: Catalog, status: ClassStatus, again: int) -> str:
+    reasons = []
+    if status.new_cad_models:
+        reasons.append(f"{len(status.new_cad_models)} CAD models are not in its cohort")
+    if status.recipe_changed:
+        reasons.append("its recipe has changed")
+    if again:
+        reasons.append(f"{again} failed samples are worth another try")
+    if status.run_status in ("crashed", "failed"):
+        run = catalog.run(str(status.run_id))
+        if reasons or not str(run["reason"]).startswith(_BY_HAND):
+            reasons.append(f"its last run {status.run_status} ({run['reason']})")
+    elif status.pending and not reasons:
+        reasons.append(f"{status.pending} samples are pending")
+    return "; ".join(reasons)
+
+
+def _hopeless(catalog: Catalog, status: ClassStatus) -> bool:
+    """Say whether the last runs of a class all failed, and nothing was said about its CAD models since."""
+    runs = [row for row in catalog.runs(status.class_name, limit=FAILED_RUNS) if row["kind"] == GENERATE]
+    if len(runs) < FAILED_RUNS or any(row["status"] not in ("failed", "crashed") for row in runs):
+        return False
+    return all(row["added_at"] < runs[0]["started_at"] for row in catalog.cad_models(status.class_name))
+
+
+def _worth_another_try(settings: Settings, status: ClassStatus) -> list[Failure]:
+    passing = {reason for _, reason in status.failures if reason in PASSING}
+    found = [failure for reason in sorted(passing) for failure in failures(settings, status.class_name, reason=reason)]
+    return [failure for failure in found if _due(settings, failure)]
+
+
+def _due(settings: Settings, failure: Failure) -> bool:
+    artifact = settings.store.find(failure.stage, failure.key)
+    if artifact is None or settings.store.times_set_aside(failure.stage, failure.key) >= RETRIES:
+        return False
+    age = datetime.now(UTC) - datetime.fromisoformat(artifact.record.created_at)
+    return age.total_seconds() > RETRY_AFTER_S
