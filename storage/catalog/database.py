@@ -6,6 +6,7 @@ connections that can't write at all. SQLite (WAL) and Postgres behave the same h
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -62,7 +63,11 @@ class Database:
             raise CatalogError(f"a catalog lives in SQLite or Postgres, not in {self.kind}")
         if self.kind == "postgresql":
             self.url = self.url.set(drivername="postgresql+psycopg")
-        elif not self.url.database or self.url.database == ":memory:":
+            if importlib.util.find_spec("psycopg") is None:
+                raise CatalogError('a catalog in Postgres needs its driver: pip install "dst-platform[postgres]"')
+        elif sqlite3.sqlite_version_info < (3, 38):
+            raise CatalogError(f"this Python's SQLite is {sqlite3.sqlite_version}; the catalog needs 3.38 or newer, or Postgres")
+        if self.kind == "sqlite" and (not self.url.database or self.url.database == ":memory:"):
             raise CatalogError("a catalog in memory is seen by nobody else; give a file: sqlite:///folder/catalog.sqlite")
 
     def __str__(self) -> str:
@@ -115,6 +120,7 @@ class Database:
         try:
             with self.writer.begin() as connection:
                 if self.kind == "postgresql":
+                    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {WAIT_S * 1000:.0f}")
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITE_LOCK)))
                 yield connection
         except sa.exc.DBAPIError as error:
@@ -197,7 +203,7 @@ class Database:
 
     def _explained(self, error: sa.exc.DBAPIError) -> Exception:
         text = first_line(error)
-        if "database is locked" in text or "database is busy" in text:
+        if any(said in text for said in ("database is locked", "database is busy", "due to lock timeout")):
             return CatalogLocked(
                 f"another process has been writing the catalog at {self} for over {WAIT_S:.0f} s; wait for it, or end it"
             )

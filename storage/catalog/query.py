@@ -1,8 +1,9 @@
 """Plain SQL over everything that was made, without the power to change it.
 
 Enters: one SQL statement from a person. Leaves: a pandas DataFrame. The connection can't write: a SQLite file is opened read-only
-with an authorizer that allows reading alone, a Postgres transaction is read-only and takes one prepared statement, so no trick of
-spelling gets through; the checks on the text only make the refusal readable.
+with an authorizer that allows reading alone, a Postgres transaction is read-only and takes one prepared statement that names no
+function the server itself calls volatile (those reach files, settings and other sessions), so no trick of spelling gets through;
+the checks on the first word only make the refusal readable.
 """
 
 from __future__ import annotations
@@ -86,11 +87,35 @@ def _fetch(database: Database, connection: sa.Connection, sql: str) -> tuple[lis
         return list(result.keys()), list(result.fetchall())
     driver: Any = connection.connection.driver_connection
     try:
+        _refuse_side_effects(driver, sql)
         # Prepared, so that the server itself takes a single statement only.
         cursor = driver.execute(sql, prepare=True)
         return [column.name for column in cursor.description or ()], cursor.fetchall() if cursor.description else []
     except driver_errors() as error:
         raise sa.exc.DBAPIError(sql, None, error) from error
+
+
+def _refuse_side_effects(driver: Any, sql: str) -> None:
+    """Raise QueryError if a Postgres statement names a function that does more than compute, in whatever disguise.
+
+    A read-only transaction still lets lo_import, pg_read_file, set_config and their like through. Names are looked for in the
+    whole text, strings included, because some functions run a string as SQL.
+    """
+    if re.search(r"\bU&[\"']", sql, re.IGNORECASE):
+        raise QueryError("refused: dst sql takes no U& escapes; write the letters themselves")
+    words = {word.lower() for word in re.findall(r"[^\W\d][\w$]*", sql)} - _HARMLESS
+    words |= {name.replace('""', '"').lower() for name in re.findall(r'"((?:[^"]|"")+)"', sql)} - _HARMLESS
+    asked = "SELECT proname FROM pg_catalog.pg_proc WHERE provolatile = 'v' AND lower(proname) = ANY(%s) LIMIT 1"
+    found = driver.execute(asked, [sorted(words)]).fetchone()
+    if found is not None:
+        raise QueryError(f"refused: dst sql only reads, and {found[0]} does something else")
+
+
+_HARMLESS = {
+    "random", "setseed", "clock_timestamp", "timeofday", "gen_random_uuid", "current_query", "system", "bernoulli",
+    "pg_database_size", "pg_relation_size", "pg_table_size", "pg_indexes_size", "pg_total_relation_size",
+}  # fmt: skip
+"""Functions that Postgres calls volatile because their answer changes, not because they change anything."""
 
 
 def driver_errors() -> type[Exception]:

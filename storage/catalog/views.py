@@ -6,6 +6,7 @@ Portable SQL only: the same text runs on SQLite and on Postgres.
 from __future__ import annotations
 
 from storage.catalog.provenance import PROVENANCE
+from storage.catalog.questions import QUESTIONS
 from storage.keys import digest
 
 SAMPLES = """
@@ -42,7 +43,7 @@ LEFT JOIN runs r ON r.run_id = m.run_id
 """
 """Everything about a sample, flat: one row for each sample and image of every cohort, past (in_cohort = 0) and present."""
 
-VIEWS = {"samples": SAMPLES, "provenance": PROVENANCE}
+VIEWS = {"samples": SAMPLES, "provenance": PROVENANCE, **QUESTIONS}
 
 DIGEST = digest("\n".join(f"{name}:{sql}" for name, sql in VIEWS.items()).encode())
 """Says which texts a catalog's views were made from."""

@@ -55,7 +55,7 @@ def test_a_view_that_changed_is_made_anew_and_no_row_is_lost(catalog: Catalog) -
 
 def test_a_half_made_catalog_is_completed(url: str, catalog: Catalog) -> None:
     with catalog.database.writing() as connection:
-        for name in ("samples",):
+        for name in views.VIEWS:
             connection.execute(sa.text(f"DROP VIEW {name}"))
         for table in reversed(tables.metadata.sorted_tables):
             table.drop(connection)
