@@ -21,6 +21,8 @@ from flows import recipes
 from flows.forms import OneOf, Said
 from flows.generate import generate, generate_many
 from flows.prefect_env import FOR_RUNS
+from flows.scan import scan
+from flows.schedule import of_scan
 from flows.train import train
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
@@ -110,6 +112,13 @@ def deployments() -> list[Deployed]:
             flow=generate_classes,
             entrypoint="flows.deployments.generate_classes",
             tags=("generate",),
+        ),
+        Deployed(
+            name="scan for new CAD models",
+            flow=scan,
+            entrypoint="flows.scan.scan",
+            tags=("scan",),
+            more=of_scan(Settings()),
         ),
         Deployed(name="train", flow=train, entrypoint="flows.train.train", tags=("models",)),
     ]
