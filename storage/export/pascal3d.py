@@ -21,6 +21,7 @@ from storage.export.rows import Pictures
 VIEWPORT = 3000
 """What PASCAL3D+ and the tools around it multiply `focal` by."""
 _COARSE_DEG = 15
+_HEADER = b"MATLAB 5.0 MAT-file, 3D-DST"
 
 
 class Pascal3d:
@@ -137,7 +138,8 @@ def _mat(variables: dict[str, Any]) -> bytes:
 
     buffer = io.BytesIO()
     savemat(buffer, {name: _cells(value) for name, value in variables.items()}, do_compression=True)
-    return buffer.getvalue()
+    # The first 116 bytes are free text, in which scipy says the time: equal annotations are equal files.
+    return _HEADER.ljust(116) + buffer.getvalue()[116:]
 
 
 def _cells(value: Any) -> Any:

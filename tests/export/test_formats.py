@@ -258,8 +258,8 @@ def test_the_official_loaders_find_every_picture_and_its_annotation(released: Ca
     out = released("official")
     keys = {
         "theta", "phi", "dist", "camera_rotation", "principal", "source", "shape_id", "rendering_scale", "rendering_offset",
-        "azimuth", "elevation", "pose_sampling", "strength", "matrix_world", "modelview_matrix", "projection_matrix", "focal_length",
-        "sensor_width", "sensor_height",
+        "azimuth", "elevation", "pose_sampling", "strength", "matrix_world", "modelview_matrix", "projection_matrix",
+        "focal_length", "sensor_width", "sensor_height",
     }  # fmt: skip
     told = json.loads((out / "samples.json").read_text())
     for class_name in ("car", "garden chair"):
