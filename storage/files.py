@@ -61,7 +61,7 @@ def find(root: Path, asked: str) -> Path | None:
         return None
     real = Path(os.path.realpath(root))
     path = Path(os.path.realpath(real.joinpath(*parts)))
-    return path if path.is_relative_to(real / parts[0]) and path.suffix in TYPES and path.is_file() else None
+    return path if path.is_relative_to(real / parts[0]) and path.suffix in TYPES and os.path.isfile(path) else None
 
 
 def _plain(part: str) -> bool:
@@ -77,7 +77,7 @@ class FileServer:
         handler = type("Handler", (_Handler,), {"root": root, "auth": auth, "names": names if host in LOCAL else ()})
         self._server = _Server((host, port), handler)
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="files", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="files", daemon=True)
 
     def start(self) -> None:
         """Serve until `stop`."""
