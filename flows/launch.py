@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from flows import recipes, runs
+from flows import estimate, recipes, runs
+from flows.terminal import print_rows
 from storage.catalog.catalog import Catalog
 from storage.keys import canonical_json
 from storage.settings import Settings
@@ -21,14 +25,15 @@ def launch(
     class_names: list[str],
     samples: int,
     recipe_name: str,
-    overrides: Path | None = None,
+    overrides: Path | Mapping[str, Any] | None = None,
     dry_run: bool = False,
 ) -> list[str]:
-    """Make what is missing of these classes; return the run ids, one a class. Nothing pending: no server, done in seconds."""
+    """Make what is missing of these classes; return the run ids, one a class. Nothing pending: no server, done in seconds.
+
+    overrides: of the recipe, or a TOML file with them.
+    """
     console = Console(stderr=True)
-    changes = recipes.read_overrides(overrides)
-    recipe = recipes.resolve(recipe_name, changes)
-    cohorts = [runs.cohort(settings, name, samples, recipe) for name in class_names]
+    changes, cohorts = _planned(settings, class_names, samples, recipe_name, overrides)
     if dry_run:
         explain(settings, cohorts)
         return []
@@ -41,16 +46,77 @@ def launch(
     return [str(done[cohort.class_name]) for cohort in cohorts]
 
 
-def explain(settings: Settings, cohorts: list[Cohort]) -> None:
-    """Print the resolved recipe, what is there, what is missing and how many Prefect task runs it would take."""
-    console = Console()
-    console.print_json(canonical_json(cohorts[0].recipe))
-    table = Table("class", "samples", *STAGES, "verdict", "task runs", title="still to be made")
+def look_ahead(
+    settings: Settings, class_names: list[str], samples: int, recipe_name: str, overrides: Path | Mapping[str, Any] | None = None
+) -> list[Path]:
+    """Make the first few samples of each class and a picture of them; print where it is and what the whole run would cost.
+
+    The class's present cohort, if there is one, stays as it is.
+    """
+    from flows.prefect_env import prepare
+
+    console = Console(stderr=True)
+    prepare(settings)
+    from flows.preview import SAMPLES, preview
+    from flows.terminal import watched
+    from tasks.preview import write
+
+    changes, cohorts = _planned(settings, class_names, samples, recipe_name, overrides)
+    sheets = []
     for cohort in cohorts:
-        missing = runs.pending(settings, cohort)
-        stages = [str(missing.get(stage, 0)) for stage in (*STAGES, "verdict")]
-        table.add_row(cohort.class_name, str(len(cohort.samples)), *stages, str(runs.task_runs(cohort)))
-    console.print(table)
+        few = replace(cohort, samples=cohort.samples[:SAMPLES])
+        # What the filter would say is no part of a preview.
+        if set(runs.pending(settings, few)) - {"verdict"}:
+            console.print("starting Prefect ...", style="dim")
+            with watched():
+                preview(cohort.class_name, len(few.samples), recipe_name, changes)
+        sheets.append(write(settings, few))
+        missing = runs.missing(settings.store, cohort)
+        print(f"{cohort.class_name} ({cohort.recipe.name}): {len(few.samples)} samples in {sheets[-1]}")
+        print(
+            f"  all {len(cohort.samples)}: {estimate.in_words(estimate.costs(settings, cohort.recipe), _priced(cohort, missing))}"
+        )
+    return sheets
+
+
+def explain(settings: Settings, cohorts: list[Cohort]) -> None:
+    """Print the resolved recipe, what is cached, what is missing, what that takes in time and disk, and how many task runs."""
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print_json(canonical_json(cohorts[0].recipe))
+    rows, total = [], Counter[str]()
+    for cohort in cohorts:
+        missing = runs.missing(settings.store, cohort)
+        total.update(_priced(cohort, missing))
+        rows.append(
+            {
+                "class": cohort.class_name,
+                "samples": len(cohort.samples),
+                **{stage: _cached(settings, cohort, stage, missing.get(stage, 0)) for stage in STAGES},
+                "verdict": "missing" if missing.get("verdict") else "cached",
+                "task runs": runs.task_runs(cohort) if missing else 0,
+            }
+        )
+    print_rows(rows, "cached and missing")
+    print(f"to make what is missing: {estimate.in_words(estimate.costs(settings, cohorts[0].recipe), total)}")
+
+
+def _planned(
+    settings: Settings, class_names: list[str], samples: int, recipe_name: str, overrides: Path | Mapping[str, Any] | None
+) -> tuple[dict[str, Any], list[Cohort]]:
+    changes = dict(overrides) if isinstance(overrides, Mapping) else recipes.read_overrides(overrides)
+    recipe = recipes.resolve(recipe_name, changes)
+    return changes, [runs.cohort(settings, name, samples, recipe) for name in class_names]
+
+
+def _cached(settings: Settings, cohort: Cohort, stage: str, missing: int) -> str:
+    keys = {planned.key(stage) for planned in cohort.samples}
+    cached = sum(settings.store.has(stage, key) for key in keys)
+    return f"{cached} cached, {missing} missing" if missing else f"{cached} cached"
+
+
+def _priced(cohort: Cohort, missing: Mapping[str, int]) -> dict[str, int]:
+    """Return what costs something: a verdict is one artifact over all samples, and takes its time for each."""
+    return {stage: len(cohort.samples) if stage == "verdict" else count for stage, count in missing.items()}
 
 
 def _start(

@@ -16,6 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from flows import crashes
+from storage.artifacts import ArtifactStore
 from storage.catalog import liveness
 from storage.catalog.catalog import Catalog, RunGoing
 from storage.keys import plain
@@ -23,6 +24,7 @@ from storage.settings import Settings
 from tasks import cohort as planning
 from tasks import events, foreign
 from tasks.cohort import STAGES, CadModel, Cohort
+from tasks.mend import GENERATE
 from tasks.recipe import Recipe
 from tasks.run import RunReport, newly_made, summarise
 from tasks.shard import ShardReport
@@ -69,13 +71,19 @@ def pending(settings: Settings, cohort: Cohort) -> dict[str, int]:
     """Return stage -> artifacts still to be made; damaged ones are set aside first. Empty when the cohort is complete."""
     store = settings.store
     planning.check(store, cohort)
-    missing = {stage: len({p.key(stage) for p in cohort.pending(store, stage)}) for stage in STAGES}
-    if any(missing.values()):
-        missing["verdict"] = 1
+    store.sound("verdict", cohort.verdict_key(cohort.made(store)))
+    return missing(store, cohort)
+
+
+def missing(store: ArtifactStore, cohort: Cohort) -> dict[str, int]:
+    """Return stage -> artifacts still to be made, without a look into those that are there. Empty when the cohort is complete."""
+    counts = {stage: len({p.key(stage) for p in cohort.pending(store, stage)}) for stage in STAGES}
+    if any(counts.values()):
+        counts["verdict"] = 1
     else:
         made = cohort.made(store)
-        missing["verdict"] = int(bool(made) and store.sound("verdict", cohort.verdict_key(made)) is None)
-    return {stage: count for stage, count in missing.items() if count}
+        counts["verdict"] = int(bool(made) and not store.has("verdict", cohort.verdict_key(made)))
+    return {stage: count for stage, count in counts.items() if count}
 
 
 def announce(cohort: Cohort) -> None:
@@ -143,8 +151,10 @@ class Run:
 
 
 @contextmanager
-def recorded(cohort: Cohort, samples: int, flow_run_id: str | None) -> Iterator[Run]:
+def recorded(cohort: Cohort, samples: int, flow_run_id: str | None, kind: str = GENERATE) -> Iterator[Run]:
     """Keep a row of the run: running, with a heartbeat, then complete or invalid, or failed with the error's name.
+
+    kind: GENERATE leaves a cohort behind, PREVIEW none.
 
     Runs whose process was killed are buried first, here and in Prefect. A run that makes the same samples just now is waited for:
     what it made is then there.
@@ -162,6 +172,7 @@ def recorded(cohort: Cohort, samples: int, flow_run_id: str | None) -> Iterator[
         flow_run_id=flow_run_id,
         flow_run_url=_url(flow_run_id),
         runtime=runtime(settings),
+        kind=kind,
     )
     run = Run(catalog, run_id)
     try:
@@ -177,7 +188,7 @@ def _started(catalog: Catalog, **row: Any) -> str:
     waits_for = None
     while True:
         try:
-            return catalog.start_run(**row, alone=True)
+            return catalog.start_run(**row, alone=row["kind"] == GENERATE)
         except RunGoing as going:
             if waits_for != going.row["run_id"]:
                 waits_for = going.row["run_id"]

@@ -14,7 +14,9 @@ from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 
 GENERATE = "generate"
-"""Kind of the runs that leave a cohort behind; a preview leaves none."""
+"""Kind of the runs that leave a cohort behind."""
+PREVIEW = "preview"
+"""Kind of the runs that make a handful of samples to look at, and leave no cohort."""
 
 
 PASSING = (

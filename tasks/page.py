@@ -8,6 +8,7 @@ from pathlib import Path
 from storage.catalog.catalog import Catalog
 from storage.files import url_of
 from storage.settings import Settings
+from tasks.mend import GENERATE
 
 
 def report_path(settings: Settings, run_id: str) -> Path:
@@ -64,7 +65,8 @@ def write_index(settings: Settings) -> Path:
     from storage.report.page import write_index as write_page
 
     catalog = Catalog(settings.catalog, settings.store)
-    latest = {(run["class_name"], run["recipe"]): run["run_id"] for run in reversed(catalog.runs())}
+    made = [run for run in reversed(catalog.runs()) if run["kind"] == GENERATE]
+    latest = {(run["class_name"], run["recipe"]): run["run_id"] for run in made}
     pages = {run_id: report_path(settings, run_id) for _, run_id in sorted(latest.items())}
     written = {run_id: page for run_id, page in pages.items() if page.exists()}
     return write_page(catalog, settings.store, written, index_path(settings))

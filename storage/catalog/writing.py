@@ -85,7 +85,11 @@ def _replay_run(connection: sa.Connection, record: Record, known_too: bool) -> i
         return 0
     ensure_class(connection, row["class_name"], row["started_at"])
     upsert(connection, tables.runs, [row])
-    return 1 + set_cohort(connection, row["class_name"], row["recipe"], row["run_id"], journal.members_of(record))
+    members = journal.members_of(record)
+    if not members:
+        # A preview, or a run that failed before it had a cohort: the one that was there stayed.
+        return 1
+    return 1 + set_cohort(connection, row["class_name"], row["recipe"], row["run_id"], members)
 
 
 def _replay_release(connection: sa.Connection, record: Record, known_too: bool) -> int:

@@ -167,9 +167,9 @@ def _sample(store: ArtifactStore, row: Row, status: Status, size: int) -> Sample
         disagreement=_number(row["disagreement"]),
         fold=None if row["fold"] is None else int(row["fold"]),
         annotation=_annotation(row),
-        render=_picture(store, "render", row["render_key"], "rgba.png", size),
-        edge=_picture(store, "edge", row["edge_key"], "edge.png", size),
-        image=_picture(store, "image", row["image_key"], "image.png", size),
+        render=picture(store, "render", row["render_key"], "rgba.png", size),
+        edge=picture(store, "edge", row["edge_key"], "edge.png", size),
+        image=picture(store, "image", row["image_key"], "image.png", size),
     )
 
 
@@ -205,7 +205,8 @@ def _annotation(row: Row) -> Annotation | None:
     )
 
 
-def _picture(store: ArtifactStore, stage: str, key: str | None, name: str, size: int) -> Thumbnail | None:
+def picture(store: ArtifactStore, stage: str, key: str | None, name: str, size: int) -> Thumbnail | None:
+    """Return a small copy of an artifact's picture, or None where it is not there or not sound."""
     if not key:
         return None
     try:
