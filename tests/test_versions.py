@@ -23,6 +23,7 @@ from models.image import spec as image
 from models.render import spec as render
 from models.sample import SampleId, ViewId
 from models.verdict import spec as verdict
+from models.world import spec as world
 from storage.keys import digest
 
 GOLDEN = Path(__file__).parent / "golden" / "stages.json"
@@ -136,9 +137,25 @@ def painted() -> np.ndarray[Any, Any]:
     return np.stack([picture.rgb.reshape(16, 4, 16, 4, 3).mean(axis=(1, 3)) for picture in made if picture.rgb is not None])
 
 
+def finished_renders() -> np.ndarray[Any, Any]:
+    """(3, 16, 16, 3) means of three finished renders, one of them with words of its own."""
+    from models.cad import parametric
+    from models.world import finished
+
+    solid = finished.load(parametric.glb("teapot", 10_001))
+    annotation = {"azimuth_deg": 40.0, "elevation_deg": 20.0, "inplane_deg": 0.0, "distance": 1.6}
+    annotation |= {"K": [[140.0, 0, 63.5], [0, 140.0, 63.5], [0, 0, 1]], "width": 128}
+    samples = [SampleId(class_name="teapot", cad_id="23" * 32, view_index=i, draw_index=0) for i in range(3)]
+    words = [{}, {"colour": "red", "scene": "grass"}, {"material": "checkered", "light": "studio"}]
+    spec = world.FinishedSpec(resolution=128)
+    made = [finished.finish(solid, sample, annotation, said, spec).rgb for sample, said in zip(samples, words, strict=True)]
+    return np.stack([rgb.reshape(16, 8, 16, 8, 3).mean(axis=(1, 3)) for rgb in made])
+
+
 PICTURES: dict[str, tuple[int, Callable[[], np.ndarray[Any, Any]]]] = {
     "render": (render.VERSION, rendered),
     "image": (image.VERSION, painted),
+    "image render-world": (int(world.FINISHED_REVISION), finished_renders),
 }
 
 

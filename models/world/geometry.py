@@ -8,7 +8,7 @@ on one core, so all that costs time is numpy. Section 3.1 of the paper (renderin
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,20 @@ Floats = NDArray[np.float32]
 
 SMOOTH_DEG = 40.0
 """Neighbouring faces that meet at less than this angle are shaded as one smooth surface."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paint:
+    """Colours that vary over a CAD model's surface: textures, or colours at the vertices."""
+
+    textures: tuple[Floats | None, ...]
+    """(H, W, 3) linear RGB of each part's texture, first row on top; None for parts without one."""
+    corner_uv: Floats
+    """(F, 3, 2) texture coordinates, v up; 0 where there are none."""
+    corner_tints: Floats
+    """(F, 3, 3) linear RGB at each face's corners, times the texture."""
+    mean: Floats
+    """(P, 3) linear RGB of each part on average."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +57,8 @@ class Solid:
     """(P,)."""
     tracer: Any
     """Embree's scene."""
+    paint: Paint | None = None
+    """What its surface is painted with, if it is of more than one colour a part; `colours` then holds the means."""
 
     @functools.cached_property
     def radius(self) -> float:
@@ -74,18 +90,27 @@ class Hits:
     normal: Floats
 
 
-def solid(scene: Any) -> Solid:
-    """Return the parts of a trimesh Scene as one Solid: longest side 1, centre of the bounding box at the origin."""
+def solid(scene: Any, normals_of: Callable[[Any], NDArray[np.float64] | None] = lambda mesh: None) -> Solid:
+    """Return the parts of a trimesh Scene as one Solid: longest side 1, centre of the bounding box at the origin.
+
+    `normals_of` gives a mesh's own (V, 3) normals; where it has none they are computed.
+    """
     names: list[str] = []
     vertices, faces, part, colours, metallic, roughness = [], [], [], [], [], []
+    shading: list[NDArray[np.float64] | None] = []
     offset = 0
     for node in sorted(scene.graph.nodes_geometry):
         transform, name = scene.graph[node]
         mesh = scene.geometry[name]
         points = np.asarray(mesh.vertices) @ transform[:3, :3].T + transform[:3, 3]
         triangles = np.asarray(mesh.faces)
+        given = normals_of(mesh)
         if np.linalg.det(transform[:3, :3]) < 0:
             triangles = triangles[:, ::-1]
+        if given is not None:
+            given = given @ np.linalg.inv(transform[:3, :3])
+            given = (given / np.maximum(np.linalg.norm(given, axis=1, keepdims=True), 1e-12))[triangles]
+        shading.append(given)
         vertices.append(points)
         faces.append(triangles + offset)
         part.append(np.full(len(triangles), len(names), np.int32))
@@ -99,10 +124,15 @@ def solid(scene: Any) -> Solid:
     low, high = points.min(axis=0), points.max(axis=0)
     points = ((points - (low + high) / 2) / max(float((high - low).max()), 1e-9)).astype(np.float32)
     triangles = np.concatenate(faces).astype(np.int32)
+    known = [given for given in shading if given is not None]
+    if len(known) == len(shading):
+        normals = np.concatenate(known).astype(np.float32)
+    else:
+        normals = corner_normals(points, triangles, np.concatenate(part))
     return Solid(
         vertices=points,
         faces=triangles,
-        corner_normals=corner_normals(points, triangles, np.concatenate(part)),
+        corner_normals=normals,
         part=np.concatenate(part),
         names=tuple(names),
         colours=np.array(colours, np.float32),
@@ -110,6 +140,48 @@ def solid(scene: Any) -> Solid:
         roughness=np.array(roughness, np.float32),
         tracer=tracer([(points, triangles)]),
     )
+
+
+def own_colours(target: Solid, hits: Hits, rows: NDArray[np.int64]) -> Floats:
+    """Return (len(rows), 3) linear RGB of the CAD model itself where the rays `rows` hit it: textures bilinear and repeated."""
+    part = hits.part[rows]
+    paint = target.paint
+    if paint is None:
+        return np.asarray(target.colours[part])
+    face = hits.face[rows]
+    a, b, c = (target.vertices[target.faces[face, i]].astype(np.float64) for i in range(3))
+    first, second, at = b - a, c - a, hits.position[rows] - a
+    # Barycentric coordinates by least squares in the triangle's plane.
+    d00, d01, d11 = ((x * y).sum(axis=1) for x, y in ((first, first), (first, second), (second, second)))
+    d20, d21 = (at * first).sum(axis=1), (at * second).sum(axis=1)
+    whole = np.maximum(d00 * d11 - d01 * d01, 1e-20)
+    v, w = np.clip((d11 * d20 - d01 * d21) / whole, 0, 1)[:, None], np.clip((d00 * d21 - d01 * d20) / whole, 0, 1)[:, None]
+
+    def at_hit(corners: Floats) -> Floats:
+        values = corners[face]
+        return np.asarray(values[:, 0] * (1 - v - w) + values[:, 1] * v + values[:, 2] * w, np.float32)
+
+    colours = at_hit(paint.corner_tints)
+    uv = at_hit(paint.corner_uv)
+    for index in np.unique(part):
+        texture = paint.textures[index]
+        if texture is not None:
+            here = part == index
+            colours[here] *= _texels(texture, uv[here])
+    return colours
+
+
+def _texels(texture: Floats, uv: Floats) -> Floats:
+    """Return (N, 3) of a texture at (N, 2) coordinates, bilinear, repeated beyond 0..1."""
+    high, wide = texture.shape[:2]
+    x, y = uv[:, 0] * wide - 0.5, (1.0 - uv[:, 1]) * high - 0.5
+    left, top = np.floor(x), np.floor(y)
+    right, low = (x - left)[:, None], (y - top)[:, None]
+    columns = [np.mod(left + i, wide).astype(np.int64) for i in (0, 1)]
+    rows = [np.mod(top + i, high).astype(np.int64) for i in (0, 1)]
+    upper = texture[rows[0], columns[0]] * (1 - right) + texture[rows[0], columns[1]] * right
+    lower = texture[rows[1], columns[0]] * (1 - right) + texture[rows[1], columns[1]] * right
+    return np.asarray(upper * (1 - low) + lower * low, np.float32)
 
 
 def surface(mesh: Any) -> tuple[tuple[float, float, float], float, float]:

@@ -293,7 +293,7 @@ def neutral(passes: shading.Passes, light: Light, side: int) -> NDArray[np.uint8
             seen += ~geometry.blocked(solid.tracer, points + normals * 3e-3, towards / np.linalg.norm(towards))
         irradiance += lamp.strength / np.pi * np.maximum(normals @ sun, 0.0) * seen / 3
     linear = np.zeros((passes.size * passes.size, 4), np.float32)
-    linear[rows, :3] = solid.colours[hits.part[rows]] * irradiance[:, None]
+    linear[rows, :3] = geometry.own_colours(solid, hits, rows) * irradiance[:, None]
     linear[rows, 3] = 1.0
     step = passes.size // side
     mean = linear.reshape(side, step, side, step, 4).mean(axis=(1, 3))

@@ -61,7 +61,7 @@ def picture(passes: Passes, look: Look, side: int) -> NDArray[np.uint8]:
     rows = np.flatnonzero(hits.hit)
     if len(rows):
         points, normals = hits.position[rows], hits.normal[rows]
-        surface = _surface(passes, look, hits.part[rows], points)
+        surface = _surface(passes, look, rows, points)
         behind = _seen_through(radiance, normals, passes.camera, rows, passes.size) if look.material == "glass" else None
         radiance[rows] = _shade(passes, look, surface, points, normals, directions[rows], passes.openness, behind)
     return develop(radiance.reshape(passes.size, passes.size, 3), look, side)
@@ -100,13 +100,18 @@ def ground_openness(solid: geometry.Solid, centre: Floats, directions: Floats, g
     return np.asarray(smooth.reshape(-1), np.float32)
 
 
-def _surface(passes: Passes, look: Look, part: NDArray[np.int32], points: Floats) -> materials.Surface:
-    solid = passes.solid
-    albedo, metallic = solid.colours[part].copy(), solid.metallic[part].copy()
+def _surface(passes: Passes, look: Look, rows: NDArray[np.int64], points: Floats) -> materials.Surface:
+    solid, part = passes.solid, passes.hits.part[rows]
+    own = geometry.own_colours(solid, passes.hits, rows)
+    albedo, metallic = own.copy(), solid.metallic[part].copy()
     roughness, clear = np.clip(solid.roughness[part], 0.06, 1.0), np.zeros(len(part), np.float32)
     on = np.flatnonzero(passes.body[part])
     worn = materials.body(look, points[on])
     albedo[on], metallic[on], roughness[on], clear[on] = worn.albedo, worn.metallic, worn.roughness, worn.clear
+    if solid.paint is not None:
+        # Dyed, not covered: what is darker than the rest of its texture stays darker.
+        light, mean = own[on].mean(axis=1), solid.colours[part[on]].mean(axis=1)
+        albedo[on] = np.minimum(albedo[on] * np.clip(light / np.maximum(mean, 0.02), 0.15, 1.35)[:, None], 0.95)
     return materials.Surface(albedo=albedo, metallic=metallic, roughness=roughness, clear=clear)
 
 

@@ -15,6 +15,11 @@ from typing import Any
 STAGE = "world"
 VERSION = 1
 
+FINISHED = "render-world"
+"""The model name that stands for the world itself."""
+FINISHED_REVISION = "1"
+"""Raised when a FinishedSpec gives other pixels for the same sample."""
+
 EVALUATION_SEED = 10_000
 """First parametric CAD seed that is reserved: never trained on. 10000.. evaluate, 20000.. are the demo's."""
 
@@ -93,6 +98,10 @@ class WorldSpec:
 class FinishedSpec:
     """Finished renders without diffusion (recipe `render-world`): the paper's baseline of renders with backgrounds."""
 
+    model: str = FINISHED
+    """`render-world`: what tells this spec from a generator's, in keys and rows."""
+    revision: str = FINISHED_REVISION
+    """Which pixels the same words give."""
     resolution: int = 512
     """Width and height of the image in pixels."""
     supersampling: int = 2
@@ -101,4 +110,9 @@ class FinishedSpec:
     """Share of the views with other objects in the background."""
 
     def __post_init__(self) -> None:
+        if self.model != FINISHED or self.revision != FINISHED_REVISION:
+            raise ValueError(
+                f"finished renders are {FINISHED} @ {FINISHED_REVISION}, not {self.model} @ {self.revision}: "
+                "a generator goes into a recipe of its own, such as embedded"
+            )
         WorldSpec(resolution=self.resolution, supersampling=self.supersampling, distractor_share=self.distractor_share)
