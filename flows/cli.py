@@ -94,6 +94,26 @@ def status() -> None:
 
 
 @app.command
+def retry(
+    class_name: Annotated[str | None, Parameter(name="CLASS", help="Only this class.")] = None,
+    /,
+    *,
+    stage: Annotated[
+        Literal["cad", "render", "edge", "caption", "image"] | None, Parameter(help="Only what failed at this stage.")
+    ] = None,
+    reason: Annotated[str | None, Parameter(help="Only what failed for this reason, as `dst status` names it.")] = None,
+    sample: Annotated[list[str] | None, Parameter(help="Only this sample; may be said several times.")] = None,
+) -> None:
+    """Try failed samples again, under the recipe of the class's last run; what was made stays.
+
+    Example: dst retry car --stage render --reason renderer_killed
+    """
+    from flows.mend import retry as try_again
+
+    try_again(_settings(), class_name, stage, reason, sample)
+
+
+@app.command
 def show(
     sample: Annotated[str | None, Parameter(name="SAMPLE", help="A sample's name, as in the catalog's samples view.")] = None,
     /,

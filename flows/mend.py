@@ -1,0 +1,104 @@
+"""`dst retry`: what failed is tried again, and nothing else.
+
+Enters: a class, a stage, a reason or samples, all of them optional. Leaves: the matching samples made, or failed again with a
+reason, under the recipe and for the number of samples of the class's last run.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from flows import recipes
+from flows.launch import launch
+from flows.terminal import print_rows
+from storage.catalog.catalog import Catalog
+from storage.settings import Settings
+from tasks.mend import Failure, failures, forget_failures, last_run
+
+
+def retry(
+    settings: Settings,
+    class_name: str | None = None,
+    stage: str | None = None,
+    reason: str | None = None,
+    samples: Collection[str] | None = None,
+) -> list[str]:
+    """Try failed samples again; return the runs that did. Nothing that matches: one line, and nothing is started.
+
+    Raises ValueError for a class or samples that are not there.
+    """
+    catalog = Catalog(settings.catalog, settings.store)
+    names = _classes(catalog, class_name, samples)
+    found = {name: failures(settings, name, stage, reason, samples) for name in names}
+    if not any(found.values()):
+        print(_nothing(settings, names, stage, reason, samples))
+        return []
+    print_rows(_counted([failure for failed in found.values() for failure in failed]), "to be tried again")
+    run_ids: list[str] = []
+    for name, failed in found.items():
+        if not failed:
+            continue
+        run = last_run(catalog, name)
+        assert run is not None, "a class with failures has a run"
+        # Planned before anything is forgotten: a recipe that cannot be obeyed any more must not cost the reasons.
+        again = recipes.as_overrides(run["recipe_specs"])
+        recipes.resolve(**again).pinned()
+        forget_failures(settings, name, stage, reason, samples)
+        run_ids += launch(settings, [name], run["samples"], again["name"], again["overrides"])
+        still = {failure.sample_id for failure in failures(settings, name)}
+        failed_again = sum(failure.sample_id in still for failure in failed)
+        print(f"{name}: {len(failed) - failed_again} made now, {failed_again} failed again")
+    return run_ids
+
+
+def _classes(catalog: Catalog, class_name: str | None, samples: Collection[str] | None) -> list[str]:
+    known = catalog.classes()
+    if class_name is not None and class_name not in known:
+        close = difflib.get_close_matches(class_name, known, n=1)
+        meant = f'; did you mean "{close[0]}"?' if close else ""
+        raise ValueError(f'no such class "{class_name}" in the catalog{meant} See: dst cad list')
+    if samples is None:
+        return known if class_name is None else [class_name]
+    rows = [catalog.rows("select class_name from members where sample_id = :id limit 1", id=sample) for sample in samples]
+    unknown = [sample for sample, row in zip(samples, rows, strict=True) if not row]
+    if unknown:
+        raise ValueError(f'no sample "{unknown[0]}" in the catalog; failed ones: dst sql "{_FAILED}"')
+    return sorted({row[0]["class_name"] for row in rows if class_name in (None, row[0]["class_name"])})
+
+
+_FAILED = "select sample_id, stage, reason from samples where status = 'failed' and in_cohort = 1"
+
+
+def _nothing(
+    settings: Settings, names: Sequence[str], stage: str | None, reason: str | None, samples: Collection[str] | None
+) -> str:
+    asked = "".join(
+        [
+            f" at {stage}" if stage else "",
+            f" with reason {reason}" if reason else "",
+            f" among {', '.join(sorted(samples))}" if samples else "",
+        ]
+    )
+    others = Counter((f.stage, f.reason) for name in names for f in failures(settings, name))
+    there = "; failed are: " + ", ".join(f"{n} at {s} ({r})" for (s, r), n in others.most_common()) if others else ""
+    where = f'"{names[0]}"' if len(names) == 1 else f"{len(names)} classes"
+    return f"nothing to try again: no failed sample in {where}{asked}{there}"
+
+
+def _counted(found: Sequence[Failure]) -> list[dict[str, Any]]:
+    counts = Counter((f.class_name, f.recipe, f.stage, f.reason) for f in found)
+    example = {(f.class_name, f.recipe, f.stage, f.reason): f.sample_id for f in reversed(found)}
+    return [
+        {
+            "class": group[0],
+            "recipe": group[1],
+            "failed at": group[2],
+            "reason": group[3],
+            "samples": count,
+            "such as": example[group],
+        }
+        for group, count in counts.items()
+    ]
