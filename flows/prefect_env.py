@@ -45,6 +45,8 @@ def prepare(settings: Settings) -> None:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
         "PREFECT_CLI_PROMPT": "false",
+        # Slots of killed runs are found again after the server was restarted (in memory, they would stay taken for ever).
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         # Prefect's own lines stay in the run's log: what ends a run ends the command with one line or a traceback, and need not
         # be said twice.
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",

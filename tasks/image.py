@@ -21,6 +21,7 @@ from storage.artifacts import ArtifactStore, Record
 from storage.images import from_png, to_png
 from storage.keys import plain
 from storage.settings import Settings
+from tasks import slots
 from tasks.caching import shard_task
 from tasks.cohort import Planned, Shard
 from tasks.passport import passport
@@ -67,11 +68,11 @@ def pictures(spec: Any, missing: Sequence[Planned], settings: Settings) -> Pictu
 @pictures.register(image_spec.ImageSpec)
 def _(spec: image_spec.ImageSpec, missing: Sequence[Planned], settings: Settings) -> Pictures:
     """Paint them under the control of edges and prompts."""
-    from models.image.pipeline import ImageRequest
+    from models.image.pipeline import ImageRequest, pick_device
 
     store = settings.store
     # One model on one device: shards take turns, so that memory and byte-for-byte identity do not depend on how many run.
-    with _lock:
+    with _lock, slots.slot(slots.device(pick_device(settings.device)), of=1):
         generator = _generator(spec, settings.device, settings.torch_threads, settings.batch)
         for start in range(0, len(missing), settings.batch):
             began = time.monotonic()

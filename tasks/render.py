@@ -20,6 +20,7 @@ from storage.artifacts import Record
 from storage.images import to_png
 from storage.keys import plain
 from storage.settings import Settings
+from tasks import slots
 from tasks.caching import shard_task
 from tasks.cohort import Planned, Shard
 from tasks.passport import passport
@@ -63,8 +64,9 @@ def render(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
         ]
         pool = renderer(settings)
         try:
-            for outcome in pool.map(jobs):
-                yield _finished(recipe, by_view[outcome.view], outcome, pool)
+            with slots.slot(slots.renderer(), of=settings.renderer_workers):
+                for outcome in pool.map(jobs):
+                    yield _finished(recipe, by_view[outcome.view], outcome, pool)
         except RendererDied as death:
             log.warning("render  %s  %s", shard, death)
             hopeless = _hopeless(death)
