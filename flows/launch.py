@@ -17,6 +17,7 @@ from storage.catalog.catalog import Catalog
 from storage.keys import canonical_json
 from storage.settings import Settings
 from tasks.cohort import STAGES, Cohort
+from tasks.mend import failures
 from tasks.page import report_path
 
 
@@ -144,6 +145,18 @@ def _say(settings: Settings, console: Console, cohort: Cohort, run_id: str, made
     state = run["status"] if made_now else f"{run['status']} already, nothing to make"
     line = "  ".join(f"{counts.get(name, 0)} {name}" for name in ("made", "kept", "dropped", "failed"))
     console.print(f"[bold]{cohort.class_name}[/bold] ({cohort.recipe.name}, {len(cohort.samples)} samples): {state}.  {line}")
+    if counts.get("failed"):
+        _say_why(settings, console, cohort.class_name)
     if run["status"] == "invalid":
         console.print(f"  expectations that failed: {run['reason']}", style="red", markup=False)
     console.print(f"  report: {report_path(settings, run_id)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _say_why(settings: Settings, console: Console, class_name: str) -> None:
+    """Print each reason with one sample that shows it and the command that repeats just that one."""
+    found = failures(settings, class_name)
+    for (stage, reason), count in Counter((failure.stage, failure.reason) for failure in found).most_common():
+        example = next(failure for failure in found if (failure.stage, failure.reason) == (stage, reason))
+        console.print(f"  {count} failed at {stage}: {reason}", style="red", markup=False, soft_wrap=True)
+        console.print(f"    {example.detail}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f'  to try them again: dst retry "{class_name}"', markup=False, highlight=False, soft_wrap=True)

@@ -7,8 +7,10 @@ made when the models were registered; one that is missing or damaged is made aga
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+from models.cad.bad import BadModel
 from models.cad.spec import STAGE, VERSION
 from storage.artifacts import Record
 from storage.catalog.catalog import Catalog
@@ -18,7 +20,7 @@ from tasks import intake
 from tasks.caching import shard_task
 from tasks.cohort import Planned, Shard
 from tasks.recipe import Recipe
-from tasks.shard import Finished, ShardReport, fill
+from tasks.shard import Finished, ShardReport, caused_by, fill
 
 
 @shard_task("cad")
@@ -43,9 +45,11 @@ def cad(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
                     outcome="failed",
                     reason="missing_file",
                     detail=str(error),
+                    values=caused_by(error),
                 )
                 yield gone, {}
                 continue
-            yield intake.make(settings, source, planned.sample.cad_id, spec)
+            record, files = intake.make(settings, source, planned.sample.cad_id, spec)
+            yield (record if files else replace(record, values={"error": BadModel.__name__})), files
 
     return fill("cad", shard, settings.store, make)

@@ -17,7 +17,7 @@ from storage.settings import Settings
 from tasks.caching import shard_task
 from tasks.cohort import Planned, Shard
 from tasks.recipe import Recipe
-from tasks.shard import Finished, ShardReport, fill
+from tasks.shard import Finished, ShardReport, caused_by, fill
 
 
 @shard_task("caption")
@@ -54,7 +54,8 @@ def caption(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
                     assert grammar is not None
                     written = grammar.caption(request)
             except CaptionRefused as refusal:
-                yield Record(**common, outcome="failed", reason=refusal.reason, detail=refusal.detail), {}
+                cause = caused_by(refusal)
+                yield Record(**common, outcome="failed", reason=refusal.reason, detail=refusal.detail, values=cause), {}
                 continue
             values = plain(written)
             values["captioner_revision"] = values.pop("revision")

@@ -20,7 +20,7 @@ from tasks.caching import shard_task
 from tasks.cohort import Planned, Shard
 from tasks.passport import passport
 from tasks.recipe import Recipe
-from tasks.shard import Finished, ShardReport, fill
+from tasks.shard import Finished, ShardReport, caused_by, fill
 
 
 @shard_task("edge")
@@ -53,7 +53,7 @@ def edge(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
                     spec=recipe.edge,
                 )
             except EmptyEdges as error:
-                yield Record(**common, outcome="failed", reason=error.reason, detail=str(error)), {}
+                yield Record(**common, outcome="failed", reason=error.reason, detail=str(error), values=caused_by(error)), {}
                 continue
             yield (
                 Record(**common, values=facts(found)),

@@ -73,7 +73,7 @@ def render(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
             for casualty in hopeless:
                 for view in casualty.views:
                     planned = by_view[view]
-                    yield _record(recipe, planned, outcome="failed", reason=casualty.reason, detail=casualty.detail), {}
+                    yield _failed(recipe, planned, casualty, type(death).__name__), {}
             if len(hopeless) < len(death.casualties):
                 raise
 
@@ -103,12 +103,16 @@ def _record(recipe: Recipe, planned: Planned, **fields: Any) -> Record:
     )
 
 
+def _failed(recipe: Recipe, planned: Planned, what: RenderFailure | Casualty, error: str) -> Record:
+    return _record(recipe, planned, outcome="failed", reason=what.reason, detail=what.detail, values={"error": error})
+
+
 def _finished(recipe: Recipe, planned: Planned, outcome: RenderedView | RenderFailure, pool: RenderPool) -> Finished:
     from models.render.annotation import depth_picture
     from models.render.pool import RenderFailure
 
     if isinstance(outcome, RenderFailure):
-        return _record(recipe, planned, outcome="failed", reason=outcome.reason, detail=outcome.detail), {}
+        return _failed(recipe, planned, outcome, "SceneError"), {}
     view = passport(
         "render",
         planned.render_key,

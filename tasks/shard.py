@@ -9,6 +9,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TypedDict
 
 from storage.artifacts import ArtifactStore, Record
@@ -16,6 +17,9 @@ from tasks import progress
 from tasks.cohort import STAGES, Planned, Shard, failure
 
 log = logging.getLogger("dst")
+
+_TOLD = 3
+"""Failures of a shard that the log names one by one; all of them are rows."""
 
 Finished = tuple[Record, dict[str, bytes]]
 """What a stage hands over for one artifact: its record and its files."""
@@ -66,9 +70,11 @@ def fill(stage: str, shard: Shard, store: ArtifactStore, make: Callable[[Sequenc
     with progress.stage(stage, shard.class_name, len(wanted), done=len(wanted) - len(todo)) as bar:
         if todo:
             for record, files in make(todo):
-                artifact = store.put(record, files)
+                artifact = store.put(named(record, wanted[record.key]), files)
                 if artifact.record.outcome == "failed":
                     failed[str(artifact.record.reason)] += 1
+                    if failed.total() <= _TOLD:
+                        log.warning("%-7s %s  failed: %s: %s", stage, shard, artifact.record.reason, artifact.record.detail)
                 else:
                     made += 1
                 bar.advance()
@@ -77,3 +83,18 @@ def fill(stage: str, shard: Shard, store: ArtifactStore, make: Callable[[Sequenc
     return ShardReport(
         stage=stage, shard=str(shard), made=made, kept=kept, failed=dict(failed), blocked=blocked, seconds=round(seconds, 3)
     )
+
+
+def caused_by(error: Exception) -> dict[str, str]:
+    """Return what the record of an expected misfortune says of the error behind it."""
+    return {"error": type(error).__name__}
+
+
+def named(record: Record, planned: Planned) -> Record:
+    """Return a failed record that names its cause: the error's class, the sample, and the command that repeats just that one."""
+    if record.outcome != "failed":
+        return record
+    repeat = f"dst reproduce {planned.sample}"
+    cause = ": ".join(str(part) for part in (record.values.get("error"), record.detail) if part)
+    values = {**record.values, "sample": str(planned.sample), "repeat": repeat}
+    return replace(record, detail=f"{cause} [{planned.sample}; to repeat it: {repeat}]", values=values)
