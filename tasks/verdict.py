@@ -70,6 +70,7 @@ def _judged(cohort: Cohort, made: Sequence[Planned], key: str, tell: Callable[[i
         cad_ids=[planned.sample.cad_id for planned in made],
         spec=spec,
         progress=tell,
+        symmetry=np.array([planned.symmetry for planned in made]),
         edge_scores=np.array(
             [edge_score(image, _picture(store, "edge", planned)) for image, planned in zip(images, made, strict=True)]
         ),

@@ -6,8 +6,8 @@ Enters: a CAD model's azimuth and elevation offset in degrees (3D-DST, section 3
 The official code sees a CAD model whose file says +y up and -z ahead; with azimuth counted from +x it calls 90 the front. A
 sampled azimuth a and polar angle p are looked at from a + azimuth, p - elevation of the file's frame. So what the class calls its
 front at eye level lies, in the file's frame, `azimuth` further round and `elevation` higher up: turned back by the one about
-+z, then tipped down by the other about the axis from right to left, it is where the canonical frame wants it. The official code adds
-the elevation to the camera's angle instead, which is right for a camera in front, wrong by twice as much for one behind, and
++z, then tipped down by the other about the axis from right to left, it is where the canonical frame wants it. The official code
+adds the elevation to the camera's angle instead, which is right for a camera in front, wrong by twice as much for one behind, and
 leaves its labels in the file's frame.
 """
 

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.symmetry import ROUND, check
 from models.verdict import decide
 from models.verdict.folds import deal
 from models.verdict.spec import VerdictSpec
-from models.verdict.targets import HEADS, targets, varying
+from models.verdict.targets import AZIMUTH, HEADS, alike, targets, varying
 
 FEWEST = 8
 """Fewer images than this teach nobody anything: all are kept and the rule says why."""
@@ -119,12 +120,15 @@ def score(
     spec: VerdictSpec,
     progress: Callable[[int, int], None] | None = None,
     edge_scores: NDArray[np.float64] | None = None,
+    symmetry: NDArray[np.int64] | None = None,
 ) -> Verdicts:
     """Judge the images of one class.
 
     `images` (N, S, S, 3) uint8, best the crops of models.verdict.crop at `spec.side`; `poses` (N, 3) canonical degrees (azimuth,
-    elevation, in-plane); `cad_ids` N names; `edge_scores` (N,) from models.verdict.shape. `progress(done, total)` is called after
-    each trained model. Scores do not depend on the order of the input. Raises ValueError when the inputs do not fit together.
+    elevation, in-plane); `cad_ids` N names; `edge_scores` (N,) from models.verdict.shape; `symmetry` (N,) of each image's CAD
+    model about its upright axis (models.symmetry; None: nothing has any): azimuths that show the same picture are one answer, and
+    where all do, azimuth is not judged. `progress(done, total)` is called after each trained model. Scores do not depend on the
+    order of the input. Raises ValueError when the inputs do not fit together.
     """
     images, poses = np.asarray(images), np.asarray(poses, np.float64)
     count = len(images)
@@ -136,27 +140,38 @@ def score(
         raise ValueError(f"{count} images need {count} poses of 3 angles, CAD models and edge scores each")
     if not np.isfinite(poses).all():
         raise ValueError("poses must be finite numbers")
+    if symmetry is not None:
+        if len(symmetry) != count:
+            raise ValueError(f"{count} images need {count} symmetries, not {len(symmetry)}")
+        symmetry = None if (np.asarray(symmetry) == 1).all() else np.asarray([check(int(folds)) for folds in symmetry], np.int64)
 
     order = _canonical_order(images, poses, cad_ids)
     back = np.argsort(order)
     poses_in, ids_in = poses[order], [cad_ids[i] for i in order]
+    folds_in = None if symmetry is None else symmetry[order]
     fold, by = deal(ids_in, poses_in, spec.folds)
-    live = varying(poses_in, spec.bins)
-    answers = targets(poses_in, spec.bins, spec.blur_deg)
+    live = varying(poses_in, spec.bins, folds_in)
+    answers = targets(poses_in, spec.bins, spec.blur_deg, folds_in)
     backbone = resolve(spec, count)
     if count < FEWEST or fold.max() == 0 or not live.any():
         nothing, silent = np.zeros((count, len(HEADS))), np.zeros(len(HEADS))
         score_in, head_in, loss, weights, disagreement = nothing[:, 0], nothing, nothing, silent, nothing[:, 0]
     else:
-        members, prior = _held_out(images[order], answers, poses_in, fold, spec, backbone, progress)
+        members, prior = _held_out(images[order], answers, poses_in, fold, spec, backbone, progress, folds_in)
+        # Where azimuth means nothing, no image is compared with others by it.
+        heard = None if folds_in is None else folds_in != ROUND
         own = (answers * np.log(np.maximum(answers, 1e-12))).sum(axis=2)
         loss = own - (answers * np.log(members.mean(axis=0))).sum(axis=2)
         chance = own - (answers * np.log(prior)).sum(axis=2)
-        skill = 1.0 - np.median(loss, axis=0) / np.maximum(np.median(chance, axis=0), 1e-9)
+        skill = 1.0 - _median(loss, heard) / np.maximum(_median(chance, heard), 1e-9)
         weights = np.where(live & (skill >= LEAST_SKILL), np.clip(skill, 0.0, 1.0), 0.0)
-        middle, scale = _spread(loss, fold)
+        middle, scale = _spread(loss, fold, heard)
+        if heard is not None:
+            middle[~heard, AZIMUTH] = loss[~heard, AZIMUTH]
         head_in = np.where(weights > 0, (loss - middle) / scale, 0.0)
         each = own - (answers * np.log(members)).sum(axis=3)
+        if heard is not None:
+            each[:, ~heard, AZIMUTH] = loss[~heard, AZIMUTH]
         voice = weights / (float(np.linalg.norm(weights)) or 1.0) * min(1.0, float(weights.max()) / SURE_SKILL)
         score_in = head_in @ voice
         disagreement = (((each - middle) / scale) @ voice).std(axis=0)
@@ -206,6 +221,7 @@ def _held_out(
     spec: VerdictSpec,
     backbone: str,
     progress: Callable[[int, int], None] | None,
+    symmetry: NDArray[np.int64] | None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (members, N, heads, bins) held-out probabilities, and (N, heads, bins) what the training folds' poses alone say."""
     from models.verdict import ridge
@@ -214,7 +230,7 @@ def _held_out(
     members = np.empty((spec.members, *answers.shape))
     prior = np.empty_like(answers)
     if spec.mirror:
-        turned = targets(poses * np.array([-1.0, 1.0, -1.0]), spec.bins, spec.blur_deg)
+        turned = targets(poses * np.array([-1.0, 1.0, -1.0]), spec.bins, spec.blur_deg, symmetry)
         images = np.concatenate([images, images[:, :, ::-1]])
         answers_known = np.concatenate([answers, turned])
     else:
@@ -233,21 +249,36 @@ def _held_out(
                 said = network.predict(images[known], answers_known[known], images[out], rng, spec, backbone)
             members[member, out] = said
             prior[out] = np.maximum(answers_known[known].mean(axis=0), ridge.FLOOR)
+            if symmetry is not None:
+                # Whoever learned from models without a symmetry may tell apart what this one's pictures cannot.
+                members[member, out, AZIMUTH] = alike(members[member, out, AZIMUTH], symmetry[out])
+                prior[out, AZIMUTH] = alike(prior[out, AZIMUTH], symmetry[out])
             if progress:
                 progress(member * count + held + 1, spec.members * count)
     return members, prior / prior.sum(axis=2, keepdims=True)
 
 
-def _spread(loss: NDArray[np.float64], fold: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _median(values: NDArray[np.float64], heard: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+    """Return the median of each head (heads,), of azimuth over the images `heard` in it; 0 where there are none."""
+    middle: NDArray[np.float64] = np.median(values, axis=0) if len(values) else np.zeros(values.shape[1])
+    if heard is not None:
+        middle[AZIMUTH] = np.median(values[heard, AZIMUTH]) if heard.any() else 0.0
+    return middle
+
+
+def _spread(
+    loss: NDArray[np.float64], fold: NDArray[np.int64], heard: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return, for each image and head, its fold's median and robust scale; small folds lean on the scale of all."""
     middle, squared = np.empty_like(loss), np.empty_like(loss)
     for held in np.unique(fold):
-        middle[fold == held] = np.median(loss[fold == held], axis=0)
+        inside = fold == held
+        middle[inside] = _median(loss[inside], None if heard is None else heard[inside])
     away = np.abs(loss - middle)
-    pooled = 1.4826 * np.median(away, axis=0)
+    pooled = 1.4826 * _median(away, heard)
     for held in np.unique(fold):
         inside = fold == held
-        own, n = 1.4826 * np.median(away[inside], axis=0), int(inside.sum())
+        own, n = 1.4826 * _median(away[inside], None if heard is None else heard[inside]), int(inside.sum())
         squared[inside] = (n * own**2 + POOLED * pooled**2) / (n + POOLED)
     return middle, np.maximum(np.sqrt(squared), SCALE_FLOOR)
 

@@ -1,6 +1,7 @@
 """Poses as what a head is to answer: a smooth distribution over bins, round where the angle is round.
 
-Enters: poses in degrees (azimuth, elevation, in-plane). Leaves: (N, heads, bins) targets and which heads have anything to learn.
+Enters: poses in degrees (azimuth, elevation, in-plane), and how often the object looks the same in one turn about its upright
+axis (models.symmetry). Leaves: (N, heads, bins) targets and which heads have anything to learn.
 """
 
 from __future__ import annotations
@@ -20,8 +21,17 @@ def centres(head: int, bins: int) -> NDArray[np.float64]:
     return -90.0 + (np.arange(bins) + 0.5) * 180.0 / bins
 
 
-def targets(poses: NDArray[np.float64], bins: int, blur_deg: float) -> NDArray[np.float64]:
-    """Return (N, 3, bins): for each head a distribution around the annotated angle."""
+AZIMUTH = HEADS.index("azimuth")
+"""The head that a symmetry about the upright axis concerns."""
+
+
+def targets(
+    poses: NDArray[np.float64], bins: int, blur_deg: float, symmetry: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    """Return (N, 3, bins): for each head a distribution around the annotated angle.
+
+    symmetry (N,): where it is n, the n azimuths that show the same picture share the distribution; where it is 0, all do.
+    """
     made = np.empty((len(poses), len(HEADS), bins))
     for head in range(len(HEADS)):
         away = poses[:, head : head + 1] - centres(head, bins)
@@ -31,15 +41,43 @@ def targets(poses: NDArray[np.float64], bins: int, blur_deg: float) -> NDArray[n
         width = max(blur_deg if ROUND[head] else blur_deg / 2, 0.5 * 360.0 / bins * (1.0 if ROUND[head] else 0.5))
         made[:, head] = np.exp(-0.5 * (away / width) ** 2)
     made /= made.sum(axis=2, keepdims=True)
+    if symmetry is not None:
+        made[:, AZIMUTH] = alike(made[:, AZIMUTH], symmetry)
     return made
 
 
-def varying(poses: NDArray[np.float64], bins: int) -> NDArray[np.bool_]:
-    """Return for each head whether its angles differ by more than half a bin; a head without variation has nothing to say."""
+def alike(probabilities: NDArray[np.float64], symmetry: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return (N, bins) distributions over azimuth with what turns that do not show would tell apart evened out.
+
+    A turn of 360 / n degrees is no whole number of bins: what falls between two goes to both in proportion.
+    """
+    bins = probabilities.shape[1]
+    evened = probabilities.copy()
+    for folds in np.unique(symmetry[symmetry != 1]).tolist():
+        rows = symmetry == folds
+        if folds == 0:
+            evened[rows] = probabilities[rows].mean(axis=1, keepdims=True)
+            continue
+        total = np.zeros_like(probabilities[rows])
+        for turn in range(folds):
+            whole, part = divmod(turn * bins / folds, 1.0)
+            rolled = np.roll(probabilities[rows], int(whole), axis=1)
+            total += (1.0 - part) * rolled + part * np.roll(rolled, 1, axis=1)
+        evened[rows] = total / folds
+    return evened
+
+
+def varying(poses: NDArray[np.float64], bins: int, symmetry: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+    """Return for each head whether its angles differ by more than half a bin; a head without variation has nothing to say.
+
+    Azimuths of objects that look the same from all sides do not differ.
+    """
     spread = np.empty(len(HEADS))
     for head in range(len(HEADS)):
         away = poses[:, head] - poses[0, head]
         if ROUND[head]:
             away = (away + 180.0) % 360.0 - 180.0
         spread[head] = np.ptp(away) * bins / (360.0 if ROUND[head] else 180.0)
+    if symmetry is not None and (symmetry == 0).all():
+        spread[AZIMUTH] = 0.0
     return spread > 0.5
