@@ -33,9 +33,9 @@ class ImageFolder:
     loading = """
 from datasets import load_dataset
 
-dataset = load_dataset("imagefolder", data_dir=f"{OUT}/kept", split="train")
+dataset = load_dataset("imagefolder", data_dir=f"{OUT}/kept", split="train", drop_labels=False)
 image, label = dataset[0]["image"], dataset.features["label"].int2str(dataset[0]["label"])
-# or, with torchvision: torchvision.datasets.ImageFolder(f"{OUT}/kept")
+# without drop_labels a release of one class has no labels; or, with torchvision: torchvision.datasets.ImageFolder(f"{OUT}/kept")
 """
 
     def piece(self, job: Job, number: int, pictures: Iterator[Pictures]) -> list[Any]:

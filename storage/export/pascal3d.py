@@ -42,7 +42,7 @@ import glob
 import scipy.io
 
 record = scipy.io.loadmat(sorted(glob.glob(f"{OUT}/Annotations/*_dst/*.mat"))[0])["record"]
-viewpoint = record["objects"][0][0][0]["viewpoint"]
+viewpoint = record["objects"][0][0][0][0]["viewpoint"]
 azimuth, elevation = viewpoint["azimuth"][0][0][0][0], viewpoint["elevation"][0][0][0][0]
 """
 

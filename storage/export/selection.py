@@ -181,7 +181,7 @@ def freeze(catalog: Catalog, store: ArtifactStore, where: str, path: Path, size:
     with parquet.ParquetWriter(path, schema) as writer:
         waiting: list[dict[str, Any]] = []
         before: tuple[str, str] = ("", "")
-        for batch in stream(catalog.database, sql):
+        for batch in stream(catalog.database, sql, size):
             for row in batch:
                 sample_id, image_key = row["sample_id"], row["image_key"]
                 # One picture under two recipes that differ in the filter only is one picture.

@@ -11,6 +11,8 @@ import tarfile
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from storage.export.format import Job, write_json
 from storage.export.rows import Pictures
 
@@ -20,8 +22,8 @@ class WebDataset:
 
     name = "webdataset"
     contents = """
-- `shard-000000.tar`, ...: up to 256 samples each. Of a sample: `.png` (the picture), `.mask.png` (0 or 255), `.depth.png` (16
-  bit, steps of `depth_scale` longest sides), `.cls` (class number from 0), `.txt` (prompt), `.json` (the whole annotation and
+- `shard-000000.tar`, ...: up to 256 samples each. Of a sample: `.png` (the picture), `.mask.png` (0 or 255), `.depth.npz`
+  (`depth`, 16 bit, steps of `depth_scale` longest sides), `.cls` (class number from 0), `.txt` (prompt), `.json` (the whole annotation and
   provenance).
 - `classes.json`: class names in order of their numbers; `shards.json`: samples in each shard.
 """
@@ -31,7 +33,7 @@ import webdataset
 
 dataset = webdataset.WebDataset(sorted(glob.glob(f"{OUT}/shard-*.tar")), shardshuffle=False).decode("pil")
 sample = next(iter(dataset))
-image, depth, label, annotation = sample["png"], sample["depth.png"], sample["cls"], sample["json"]
+image, depth, label, annotation = sample["png"], sample["depth.npz"]["depth"], sample["cls"], sample["json"]
 """
 
     def piece(self, job: Job, number: int, pictures: Iterator[Pictures]) -> list[Any]:
@@ -42,7 +44,7 @@ image, depth, label, annotation = sample["png"], sample["depth.png"], sample["cl
                 annotation = json.dumps(shown.annotation(), ensure_ascii=False, allow_nan=False)
                 _add(tar, f"{sample.name}.png", shown.image)
                 _add(tar, f"{sample.name}.mask.png", shown.mask_png)
-                _add(tar, f"{sample.name}.depth.png", shown.depth_png)
+                _add(tar, f"{sample.name}.depth.npz", _npz(shown))
                 _add(tar, f"{sample.name}.cls", str(job.class_ids[sample.class_name] - 1).encode())
                 _add(tar, f"{sample.name}.txt", str(sample.row["prompt"] or "").encode())
                 _add(tar, f"{sample.name}.json", annotation.encode())
@@ -54,6 +56,13 @@ image, depth, label, annotation = sample["png"], sample["depth.png"], sample["cl
             write_json(file, list(job.class_ids))
         with job.part.open("shards.json") as file:
             write_json(file, {entry["shard"]: entry["samples"] for entry in job.part.entries()})
+
+
+def _npz(shown: Pictures) -> bytes:
+    # Readers turn every PNG into 8-bit colours; an array stays what it is.
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, depth=shown.depth)
+    return buffer.getvalue()
 
 
 def _shard(number: int) -> str:

@@ -11,7 +11,6 @@ import glob
 import io
 import json
 import struct
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +154,8 @@ def webdataset(out: Path) -> Iterator[Seen]:
     shards = sorted(glob.glob(f"{out}/shard-*.tar"))
     for sample in wds.WebDataset(shards, shardshuffle=False):
         told = json.loads(sample["json"])
-        yield _told(told, sample["png"], sample["mask.png"], sample["depth.png"])
+        with np.load(io.BytesIO(sample["depth.npz"])) as file:
+            yield _told(told, sample["png"], sample["mask.png"], file["depth"])
 
 
 def huggingface(out: Path) -> Iterator[Seen]:
@@ -163,7 +163,8 @@ def huggingface(out: Path) -> Iterator[Seen]:
 
     rows = load_dataset("parquet", data_files=f"{out}/data/*.parquet", split="train", cache_dir=str(out.parent / "cache"))
     for row in rows.cast_column("image", _bytes()).cast_column("mask", _bytes()).cast_column("depth", _bytes()):
-        yield _told(row, row["image"]["bytes"], row["mask"]["bytes"], row["depth"]["bytes"])
+        depth = cv2.imdecode(np.frombuffer(row["depth"]["bytes"], np.uint8), cv2.IMREAD_UNCHANGED)
+        yield _told(row, row["image"]["bytes"], row["mask"]["bytes"], depth)
 
 
 def _bytes() -> Any:
@@ -172,14 +173,14 @@ def _bytes() -> Any:
     return Image(decode=False)
 
 
-def _told(told: dict[str, Any], image: bytes, mask: bytes, depth: bytes) -> Seen:
+def _told(told: dict[str, Any], image: bytes, mask: bytes, depth: NDArray[np.uint16]) -> Seen:
     pixels, depths = projected(told["K"], told["R"], told["t"], corners(told["box3d_extents"]))
     return Seen(
         sample_id=told["sample_id"],
         image=image,
         pixels=pixels,
         mask=cv2.imdecode(np.frombuffer(mask, np.uint8), cv2.IMREAD_UNCHANGED),
-        depth=cv2.imdecode(np.frombuffer(depth, np.uint8), cv2.IMREAD_UNCHANGED) * told["depth_scale"],
+        depth=depth * told["depth_scale"],
         box=tuple(told["box"]),
         behind=depths,
     )
@@ -275,9 +276,3 @@ READERS = {
     "imagefolder": imagefolder,
     "official": official,
 }
-
-
-def members(tar: Path) -> dict[str, bytes]:
-    """Return a tar's files."""
-    with tarfile.open(fileobj=io.BytesIO(tar.read_bytes())) as opened:
-        return {entry.name: opened.extractfile(entry).read() for entry in opened}  # type: ignore[union-attr]

@@ -1,0 +1,93 @@
+"""An export of one class reads that class alone, and rows stream."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.artifacts import ArtifactStore
+from storage.catalog.catalog import Catalog
+from storage.export import selection
+from tests.catalog.records import cohort, records, verdict
+
+
+def filled(folder: Path, classes: int, models: int, views: int) -> Catalog:
+    catalog = Catalog(f"sqlite:///{folder / 'catalog.sqlite'}")
+    catalog.migrate()
+    for number in range(classes):
+        class_name = f"class {number}"
+        made = cohort(class_name, models, views)
+        judged = verdict(made, class_name)
+        run_id = catalog.start_run(class_name=class_name, recipe="r", recipe_specs={}, samples=models * views)
+        catalog.index([*records(made), judged])
+        catalog.set_cohort(class_name, "r", run_id, [one.member(judged.key) for one in made])
+        catalog.finish_run(run_id, status="complete")
+    return catalog
+
+
+class EverythingThere(ArtifactStore):
+    """A store that finds all it is asked for: only the catalog is looked at here."""
+
+    def find(self, stage: str, key: str) -> Any:
+        return (stage, key)
+
+
+@pytest.mark.parametrize("class_name", ["class 1", "class 2"])
+def test_one_class_is_found_through_an_index_and_sorted_alone(tmp_path: Path, class_name: str) -> None:
+    catalog = filled(tmp_path, classes=3, models=2, views=2)
+    asked: list[str] = []
+    original = selection.stream
+
+    def listening(database: Any, sql: str, size: int = 1000) -> Any:
+        asked.append(sql)
+        return original(database, sql, size)
+
+    selection.stream = listening  # type: ignore[assignment]
+    try:
+        where = f"class_name = '{class_name}' and in_cohort = 1"
+        found = selection.freeze(catalog, EverythingThere(tmp_path), where, tmp_path / "rows.parquet")
+    finally:
+        selection.stream = original  # type: ignore[assignment]
+    assert found.figures.classes == {class_name: 4}
+    plan = [row["detail"] for row in catalog.rows("EXPLAIN QUERY PLAN " + asked[0].replace(":", "\\\\:"))]
+    scans = [step for step in plan if step.startswith("SCAN") and "CONSTANT" not in step]
+    assert not scans, plan
+    assert any("SEARCH m USING" in step and "class_name=?" in step for step in plan), plan
+
+
+def test_rows_are_read_back_as_they_were_and_in_order(tmp_path: Path) -> None:
+    catalog = filled(tmp_path, classes=2, models=2, views=5)
+    found = selection.freeze(catalog, EverythingThere(tmp_path), "kept = 1", tmp_path / "rows.parquet", size=3)
+    samples = list(found.samples())
+    assert [len(found.piece(number)) for number in found.pieces] == [3, 3, 3, 3, 3, 1]
+    assert [one.number for one in samples] == list(range(16))
+    assert [(one.class_name, one.name) for one in samples] == sorted((one.class_name, one.name) for one in samples)
+    known = {row["sample_id"]: row for row in catalog.rows("select * from samples")}
+    for one in samples:
+        assert {name: one.row[name] for name in known[one.name] if name in one.row} == {
+            name: value for name, value in known[one.name].items() if name in one.row
+        }
+        assert one.row["rotation"] == [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    places = [one.place for one in samples if one.cad_id == samples[0].cad_id and one.class_name == samples[0].class_name]
+    assert places == list(range(len(places)))
+
+
+@pytest.mark.slow
+def test_a_row_leaves_next_to_nothing_in_memory(tmp_path: Path) -> None:
+    catalog = filled(tmp_path, classes=1, models=10, views=200)
+
+    def peak(where: str) -> int:
+        tracemalloc.start()
+        found = selection.freeze(catalog, EverythingThere(tmp_path), where, tmp_path / "rows.parquet", size=50)
+        assert sum(1 for _ in found.samples()) == found.figures.samples
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak("view_index = 0")
+    half, whole = peak("view_index < 100"), peak("view_index < 200")
+    # A row is 5 kB as Python holds it. What stays of it are numbers for the card's plots.
+    assert (whole - half) / 1000 < 1000
