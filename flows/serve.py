@@ -65,10 +65,11 @@ def serve(settings: Settings, host: str, port: int, files_port: int, runs: int) 
 
 def _serve_runs(children: _Children, runs: int, ui: str, files_url: str, stop: threading.Event) -> None:
     """Register the deployments, start the worker, say where everything is, and renew the forms until asked to stop."""
-    from flows import deployments
+    from flows import automations, deployments
 
     offered = deployments.offered()
     names = deployments.register()
+    automations.ensure(Settings())
     name = f"{socket.gethostname()}-{os.getpid()}"
     worker = ["worker", "start", "--pool", deployments.POOL, "--type", "process", "--name", name]
     children.start("worker", [*worker, "--limit", str(runs), "--install-policy", "never"])

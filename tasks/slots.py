@@ -25,7 +25,7 @@ from prefect.settings import get_current_settings
 log = logging.getLogger("dst")
 
 LEASE_S = 60.0
-"""How long a slot stays taken after its process was killed; a living one renews it in time."""
+"""How long a slot stays taken after its process was killed (the least that Prefect allows); a living one renews it in time."""
 _AWAY = (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError, OSError, TimeoutError)
 _lock = threading.Lock()
 _made: set[str] = set()

@@ -21,7 +21,6 @@ from storage.settings import Settings
 prepare(Settings())
 from prefect import flow, task
 from tasks import slots
-slots.LEASE_S = 8.0
 
 @task
 def shard(name, count, seconds):
