@@ -79,7 +79,9 @@ def _history(catalog: Catalog, store: ArtifactStore, member: Mapping[str, Any]) 
     models = catalog.cad_models(member["class_name"], status=None)
     sample = SampleId(**{name: member[name] for name in ("class_name", "cad_id", "view_index", "draw_index")})
     run = catalog.run(member["first_run_id"])
-    cad_model = next(row for row in models if row["cad_id"] == sample.cad_id)
+    cad_model = next((row for row in models if row["cad_id"] == sample.cad_id), None)
+    if cad_model is None:
+        raise ValueError(f"{sample}: its CAD model is not in the catalog any more; add it again: dst cad add PATH --class CLASS")
     caption = records.get("caption")
     keywords = tuple((caption.inputs if caption else cad_model)["keywords"])
     specs = {**run["recipe_specs"], **{stage: record.spec for stage, record in records.items() if stage != "cad"}}

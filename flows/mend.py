@@ -28,21 +28,24 @@ def retry(
 ) -> list[str]:
     """Try failed samples again; return the runs that did. Nothing that matches: one line, and nothing is started.
 
-    Raises ValueError for a class or samples that are not there.
+    A class whose last run did not end goes on with it where nothing more particular was asked for. Raises ValueError for a class
+    or samples that are not there.
     """
     catalog = Catalog(settings.catalog, settings.store)
     names = _classes(catalog, class_name, samples)
     found = {name: failures(settings, name, stage, reason, samples) for name in names}
-    if not any(found.values()):
+    broken = [] if stage or reason or samples else [name for name in names if _broke_off(catalog, name)]
+    if not any(found.values()) and not broken:
         print(_nothing(settings, names, stage, reason, samples))
         return []
-    print_rows(_counted([failure for failed in found.values() for failure in failed]), "to be tried again")
+    print_rows(_counted([failure for failed in found.values() for failure in failed]), title="to be tried again")
     run_ids: list[str] = []
     for name, failed in found.items():
-        if not failed:
-            continue
         run = last_run(catalog, name)
-        assert run is not None, "a class with failures has a run"
+        if run is None or not (failed or name in broken):
+            continue
+        if name in broken:
+            print(f"{name}: the last run ({run['status']}: {run['reason']}) did not end; going on with it")
         # Planned before anything is forgotten: a recipe that cannot be obeyed any more must not cost the reasons.
         again = recipes.as_overrides(run["recipe_specs"])
         recipes.resolve(**again).pinned()
@@ -50,8 +53,14 @@ def retry(
         run_ids += launch(settings, [name], run["samples"], again["name"], again["overrides"])
         still = {failure.sample_id for failure in failures(settings, name)}
         failed_again = sum(failure.sample_id in still for failure in failed)
-        print(f"{name}: {len(failed) - failed_again} made now, {failed_again} failed again")
+        if failed:
+            print(f"{name}: {len(failed) - failed_again} made now, {failed_again} failed again")
     return run_ids
+
+
+def _broke_off(catalog: Catalog, class_name: str) -> bool:
+    run = last_run(catalog, class_name)
+    return run is not None and run["status"] in ("failed", "crashed")
 
 
 def _classes(catalog: Catalog, class_name: str | None, samples: Collection[str] | None) -> list[str]:

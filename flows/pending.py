@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flows import recipes, runs
@@ -74,6 +74,8 @@ class ClassStatus:
     """The last run."""
     run_status: str | None = None
     """running, complete, invalid, failed or crashed."""
+    last: bool = True
+    """Whether this is the recipe of the class's last run."""
 
     def stage(self, name: str) -> StageStatus:
         """Return one stage; nothing done and nothing pending where nothing was run yet."""
@@ -101,7 +103,8 @@ def class_status(settings: Settings, class_name: str | None = None, every_recipe
     for name in sorted(models):
         own = last.get(name, [])
         for run in (own if every_recipe else own[:1]) or [None]:
-            found.append(_status(settings.store, catalog, name, models[name], run, today))
+            status = _status(settings.store, catalog, name, models[name], run, today)
+            found.append(replace(status, last=run is None or run is own[0]))
     return found
 
 

@@ -139,7 +139,8 @@ def _print_failures(statuses: Sequence[ClassStatus]) -> None:
             "failed at": stage,
             "reason": reason,
             "samples": count,
-            "to try them again": f'dst retry "{status.class_name}" --stage {stage} --reason {reason}',
+            # Tried again is what the class's last run was to make.
+            "to try them again": f'dst retry "{status.class_name}" --stage {stage} --reason {reason}' if status.last else "",
         }
         for status in statuses
         for (stage, reason), count in status.failures.items()
