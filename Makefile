@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Libraries that Blender's wheel links, then what the tests start for real.
 RENDERER_LIBS := libxrender1 libxxf86vm1 libxfixes3 libxi6 libxkbcommon0 libsm6 libgl1 libegl1 libgomp1
-TEST_TOOLS := chromium git postgresql
+TEST_TOOLS := chromium git postgresql docker-compose
 .PHONY: help install install-dev system-libs system-tools demo test check lint types imports fast clean
 
 help: ## show this list
