@@ -1,0 +1,279 @@
+"""`dst serve` as its users have it: forms in a real browser, a run launched, watched and read there, and a clean end."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from flows.prefect_env import served
+from storage.settings import Settings
+from tests.flows.conftest import ROOT, Home, add_cars
+from tests.report.conftest import ARGUMENTS, CHROMIUM
+from tests.serve.conftest import Platform, save_recipe, serving
+
+pytestmark = pytest.mark.slow
+
+PICTURES = Path(os.environ["DST_DOCS_PICTURES"]) if "DST_DOCS_PICTURES" in os.environ else None
+"""Where screenshots for the documents go, when somebody asks for them: then the run is one with real pictures."""
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    home = Home(tmp_path_factory.mktemp("served") / "home", api="")
+    add_cars(home, home.path.parent / "cars")
+    save_recipe(home)
+    with serving(home, "--port", "0") as platform:
+        yield platform
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM.exists(), "this test needs a browser: apt-get install -y chromium"
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            str(tmp_path_factory.mktemp("profile")),
+            executable_path=str(CHROMIUM),
+            args=list(ARGUMENTS),
+            viewport={"width": 1180, "height": 820},
+        )
+        page = context.new_page()
+        page.set_default_timeout(120_000)
+        yield page
+        context.close()
+
+
+def photograph(page: Any, name: str) -> None:
+    """Keep what the page shows for the documents, when asked to."""
+    if PICTURES is None:
+        return
+    import io
+
+    from PIL import Image
+
+    page.wait_for_timeout(2500)
+    picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    picture.quantize(128, dither=Image.Dither.NONE).save(PICTURES / f"{name}.png", optimize=True)
+
+
+def test_every_form_is_flat_described_and_bounded(platform: Platform) -> None:
+    found = platform.deployments()
+    assert {"generate a class", "generate many classes", "train", "evaluate", "scan", "verify"} <= set(found)
+    for name, deployment in found.items():
+        fields = deployment["parameter_openapi_schema"]["properties"]
+        for field, schema in fields.items():
+            assert schema.get("description"), f"{name}: {field} has no description"
+            kinds = {schema.get("type"), schema.get("items", {}).get("type")}
+            assert kinds <= {"string", "integer", "number", "boolean", "array", None}, f"{name}: {field} is not flat: {schema}"
+            assert schema.get("type"), f"{name}: {field} is not flat: {schema}"
+            if schema["type"] in ("integer", "number"):
+                assert {"minimum", "exclusiveMinimum"} & set(schema), f"{name}: {field} has no range"
+        assert deployment["enforce_parameter_schema"]
+        assert deployment["description"]
+    form = found["generate a class"]["parameter_openapi_schema"]["properties"]
+    assert form["class_name"]["enum"] == ["car"]
+    assert {"embedded", "small"} <= set(form["recipe"]["enum"])
+    assert found["generate many classes"]["parameter_openapi_schema"]["properties"]["class_names"]["items"]["enum"] == ["car"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"class_name": "cra"}, "'cra' is not one of ['car']"),
+        ({"class_name": "car", "samples": 0}, "0 is less than the minimum of 1"),
+        ({"class_name": "car", "samples": "many"}, "'many' is not of type 'integer'"),
+        ({"class_name": "car", "recipe": "paper"}, "'paper' is not one of ["),
+        ({"samples": 8}, "'class_name' is a required property"),
+    ],
+)
+def test_a_wrong_value_is_refused_at_once_with_its_reason(platform: Platform, wrong: dict[str, Any], said: str) -> None:
+    answer = platform.launch("generate a class", **wrong)
+    assert answer.status_code == 409
+    assert said in answer.json()["detail"]
+
+
+def test_a_person_fills_in_the_form_watches_the_run_and_opens_the_report(platform: Platform, page: Any) -> None:
+    page.goto(platform.ui)
+    page.get_by_role("link", name="Deployments").click()
+    page.get_by_role("link", name="generate a class", exact=True).first.wait_for()
+    photograph(page, "serve-deployments")
+    page.get_by_role("link", name="generate a class", exact=True).first.click()
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Custom run").click()
+    page.get_by_label("class_name").click()
+    page.get_by_role("option", name="car").click()
+    page.get_by_label("samples").fill("0")
+    page.get_by_role("button", name="Submit").click()
+    assert (
+        page.get_by_label("samples").evaluate("field => field.validationMessage") == "Value must be greater than or equal to 1."
+    )
+    page.get_by_label("samples").fill("24" if PICTURES else "9")
+    if not PICTURES:
+        page.get_by_label("recipe").click()
+        page.get_by_role("option", name="small").click()
+    photograph(page, "serve-form")
+    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("button", name="Submit").wait_for(state="hidden")
+    launched = platform.ask("POST", "/flow_runs/filter", json={"flows": {"name": {"any_": ["generate a class"]}}}).json()
+    assert len(launched) == 1
+    run_id = launched[0]["id"]
+    page.goto(f"{platform.ui}/v2/runs/flow-run/{run_id}")
+    page.get_by_text("Running", exact=True).first.wait_for(timeout=600_000)
+    if PICTURES:
+        page.get_by_text("image car/0000").first.wait_for(timeout=600_000)
+        photograph(page, "serve-run")
+    page.get_by_text("Completed", exact=True).first.wait_for(timeout=600_000)
+    run = platform.run(run_id)
+    assert re.fullmatch(r"car (embedded 24|small 9)", run["name"])
+    assert page.get_by_text(run["name"]).first.is_visible()
+
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_role("link", name=re.compile("car-summary")).first.click()
+    page.get_by_text(re.compile(r"Flow run:")).first.wait_for()
+    page.locator("a[href*='/artifacts/artifact/']").first.click()
+    strip = page.get_by_role("img", name="render, edge map, image, verdict")
+    strip.wait_for()
+    page.wait_for_function("picture => picture.naturalWidth > 100", arg=strip.element_handle())
+    photograph(page, "serve-summary")
+    page.get_by_role("link", name="report", exact=True).click()
+    report = next((other for other in page.context.pages if other.url.startswith(platform.files)), page)
+    report.wait_for_url(f"{platform.files}/reports/{run_id}.html")
+    assert report.inner_text("h1") == "car"
+    photograph(report, "serve-report")
+
+    table = page.context.new_page()
+    shown = platform.ask("POST", "/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [run_id]}}}).json()
+    counts = next(row["id"] for row in shown if row["key"] == "car-counts")
+    table.goto(f"{platform.ui}/v2/artifacts/artifact/{counts}")
+    for heading in ("stage", "outcome", "reason", "samples"):
+        table.get_by_role("cell", name=heading).or_(table.get_by_role("columnheader", name=heading)).first.wait_for()
+    table.close()
+
+
+def test_its_stages_and_shards_have_names_progress_and_links_that_open(platform: Platform) -> None:
+    run = platform.ask("POST", "/flow_runs/filter", json={"flows": {"name": {"any_": ["generate a class"]}}}).json()[0]
+    body = {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}}
+    names = {row["name"] for row in platform.ask("POST", "/task_runs/filter", json=body).json()}
+    assert {"cad car/0000", "render car/0000", "edge car/0000", "caption car/0000", "image car/0000", "verdict car"} <= names
+    shown = platform.ask("POST", "/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}).json()
+    told = [row["description"] for row in shown if row["type"] == "progress"]
+    assert any(re.match(r"image car: \d+ of \d+", text) for text in told)
+    data = platform.artifacts(run["id"])
+    links = re.findall(r"\((http[^)]+)\)", data["car-summary"] + data["car-report"])
+    assert {link.split("/")[3] for link in links} == {"reports", "validation"}
+    for link in links:
+        answer = httpx.get(link, timeout=30)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith(("text/html", "image/png"))
+
+
+def test_results_are_json(platform: Platform) -> None:
+    files = [path for path in (platform.home.path / "prefect" / "results").rglob("*") if path.is_file()]
+    assert files
+    for path in files:
+        # A record begins with its JSON; pickles begin with bytes that are no text.
+        assert '"type":"json"' in path.read_text(encoding="utf-8").replace(" ", ""), path
+
+
+def test_a_class_that_joins_is_offered_by_the_forms(platform: Platform, tmp_path: Path) -> None:
+    from models.cad import parametric
+
+    (tmp_path / "chair.glb").write_bytes(parametric.glb("chair", 30_000))
+    platform.home.dst("cad", "add", str(tmp_path / "chair.glb"), "--class", "chair")
+    import time
+
+    until = time.monotonic() + 120
+    offered: list[str] = []
+    while "chair" not in offered and time.monotonic() < until:
+        time.sleep(1)
+        offered = platform.deployments()["generate a class"]["parameter_openapi_schema"]["properties"]["class_name"]["enum"]
+    assert offered == ["car", "chair"]
+
+
+def test_prefect_deploy_registers_the_same(platform: Platform, tmp_path: Path) -> None:
+    own = (
+        "id",
+        "created",
+        "updated",
+        "flow_id",
+        "last_polled",
+        "status",
+        "work_queue_id",
+        "created_by",
+        "updated_by",
+        "version_id",
+    )
+
+    def registered() -> dict[str, dict[str, Any]]:
+        found = platform.deployments()
+        for row in found.values():
+            for schedule in row["schedules"]:
+                for name in ("id", "created", "updated", "deployment_id"):
+                    schedule.pop(name, None)
+        return {name: {key: value for key, value in row.items() if key not in own} for name, row in found.items()}
+
+    before = registered()
+    environment = platform.home.settings | {
+        "PREFECT_API_URL": f"{platform.ui}/api",
+        "PREFECT_HOME": str(tmp_path),
+        "DO_NOT_TRACK": "1",
+        "PWD": str(ROOT),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert registered() == before
+
+
+def test_commands_in_a_terminal_find_the_server_and_a_second_one_is_refused(platform: Platform) -> None:
+    there = served(Settings(home=platform.home.path))
+    assert there is not None
+    assert there["api"] == f"{platform.ui}/api"
+    said = platform.home.dst("serve", "--port", "0", code=2)
+    assert "already" in said
+    assert said.count("\n") == 1
+
+
+def test_everything_listens_on_this_host_only(platform: Platform) -> None:
+    listening = [
+        connection.laddr.ip
+        for process in [psutil.Process(platform.process.pid), *platform.family()]
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= 2
+    assert set(listening) == {"127.0.0.1"}
+
+
+def test_other_hosts_are_let_in_only_with_a_password(tmp_path: Path) -> None:
+    said = Home(tmp_path / "home", api="").dst("serve", "--host", "0.0.0.0", "--port", "0", code=2)
+    assert said.count("\n") == 1
+    assert "needs authentication: set PREFECT_SERVER_API_AUTH_STRING" in said
+
+
+def test_ctrl_c_ends_everything_also_a_run_that_is_going_on(platform: Platform) -> None:
+    run = platform.launch("generate a class", class_name="car", samples=300, recipe="small").raise_for_status().json()
+    platform.wait(run["id"], "RUNNING")
+    family = platform.family()
+    assert any("prefect.engine" in " ".join(process.cmdline()) for process in family), "a run is a process of its own"
+    assert platform.interrupt() == 0
+    assert "nothing of it runs on" in platform.log.read_text()
+    alive = [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert not alive
+    assert served(Settings(home=platform.home.path)) is None
