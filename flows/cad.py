@@ -198,6 +198,8 @@ def show(
     for name in ("up", "front", "faces", "vertices", "parts", "extents", "watertight", "textured"):
         if name in facts:
             print(f"{name:<22}{facts[name]}")
+    for axes in row["alignment"] or []:
+        print(f"{'turned further by':<22}{'  '.join(f'{value:11.6f}' for value in axes)}")
     for name in ("collection", "uid", "camera"):
         if row[name]:
             print(f"{name:<22}{row[name]}")
@@ -277,6 +279,7 @@ def _sheet(settings: Settings, row: dict[str, Any], out: Path | None) -> Path:
     settings.store.read(artifact, MODEL)
     facts = row["facts"]
     title = f"{row['class_name']}: {row['name']}   {row['cad_id'][:12]}   up {facts['up']} front {facts['front']} of the file"
+    title += ", then turned" if row["alignment"] else ""
     target = out or settings.root / "sheets" / f"{row['class_name'].replace(' ', '_')}-{row['cad_id'][:12]}.png"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(sheet(artifact.path(MODEL), title))

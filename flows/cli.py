@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import cyclopts
 from cyclopts import Parameter
 
-from flows import cad
+from flows import cad, evaluation, foreign
 from flows import export as export_commands
 from storage.settings import Settings
 
@@ -20,6 +20,8 @@ app = cyclopts.App(
     version="0.1.0",
 )
 app.command(cad.app)
+app.command(foreign.app)
+app.command(evaluation.app)
 app.command(export_commands.app)
 
 

@@ -43,7 +43,11 @@ def to_png(picture: NDArray[np.generic], text: Mapping[str, str] | None = None) 
 
 def from_png(data: bytes) -> NDArray[np.generic]:
     """Return the array that `to_png` was given (RGB or RGBA order). Raises UnreadablePicture."""
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    try:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error:
+        # A header that promises more pixels than OpenCV takes on.
+        decoded = None
     if decoded is None:
         raise UnreadablePicture("these bytes are not a PNG picture")
     picture: NDArray[np.generic] = decoded

@@ -6,14 +6,26 @@ may take from them, and the K-fold filter's word on images that came with poses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from models.caption.imported import ImportedCaptionSpec
+from models.verdict.spec import VerdictSpec
+from storage.cad.collections.ledger import Ledger, stamp
 from storage.catalog.catalog import Catalog
+from storage.foreign.official import BadAnnotation, ForeignImage, pose_of, read_annotation
+from storage.images import from_png
 from storage.keys import canonical_json, digest
+from storage.settings import Settings
+from tasks import progress
 from tasks.recipe import Recipe
+
+if TYPE_CHECKING:
+    from models.verdict.kcf import Verdicts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,3 +128,196 @@ def add_captions(catalog: Catalog, origin: str, found: Sequence[Mapping[str, Any
         )
         new[class_name] = len(fresh)
     return new
+
+
+# -- images ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Taken:
+    """What an import of images came to."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    """added, remembered, duplicate, quarantined, without a pose -> how many."""
+    classes: Counter[str] = field(default_factory=Counter)
+    """class -> images now known of this origin, as far as this import saw them."""
+    poseless: Counter[str] = field(default_factory=Counter)
+    """Why images have no pose."""
+
+
+def add_images(settings: Settings, origin: str, found: Sequence[ForeignImage]) -> Taken:
+    """Take in images of a foreign origin, with pose and caption where they are known. What was read is not read again."""
+    catalog = Catalog(settings.catalog, settings.store)
+    catalog.migrate()
+    ledger = Ledger(settings.root / "imports" / f"images-{digest(origin.encode())[:12]}.jsonl")
+    there = {row["image_id"]: row["path"] for row in catalog.rows("select image_id, path from foreign_images")}
+    refused = {row["path"] for row in catalog.quarantined()}
+    taken = Taken()
+    todo: list[ForeignImage] = []
+    for image in found:
+        entry = ledger.find(image.path, image.class_name, _spelled(origin, image))
+        if entry is not None and (entry["image_id"] in there or str(image.path) in refused):
+            taken.counts["remembered"] += 1
+            taken.classes[image.class_name] += entry["image_id"] is not None
+        else:
+            todo.append(image)
+    with progress.stage("import", origin, len(found), done=len(found) - len(todo)) as bar:
+        with ThreadPoolExecutor(max_workers=settings.renderer_workers) as pool:
+            for start in range(0, len(todo), _IMAGES_AT_ONCE):
+                part = todo[start : start + _IMAGES_AT_ONCE]
+                rows: dict[str, dict[str, Any]] = {}
+                notes: list[dict[str, Any]] = []
+                for image, row in zip(part, pool.map(_looked_at, part)):
+                    bar.advance()
+                    image_id = row.get("image_id")
+                    notes.append(
+                        {
+                            "path": str(image.path),
+                            "class_name": image.class_name,
+                            "said": _spelled(origin, image),
+                            "stamp": stamp(image.path),
+                            "image_id": image_id,
+                        }
+                    )
+                    if image_id is None:
+                        taken.counts["quarantined"] += 1
+                        catalog.quarantine(
+                            image.path, reason=row["reason"], detail=row["detail"], origin="import", class_name=image.class_name
+                        )
+                        continue
+                    if str(image.path) in refused:
+                        catalog.unquarantine(image.path)
+                    if there.setdefault(image_id, str(image.path)) != str(image.path):
+                        taken.counts["duplicate"] += 1
+                        continue
+                    rows[image_id] = row | {"origin": origin}
+                    taken.counts["added"] += 1
+                    taken.classes[image.class_name] += 1
+                    if row["azimuth_deg"] is None:
+                        taken.poseless[row["facts"]["no_pose"]] += 1
+                catalog.add_foreign_images(list(rows.values()))
+                ledger.note(notes)
+    return taken
+
+
+_IMAGES_AT_ONCE = 1000
+_REMEMBERED = (
+    "source", "shape_id", "strength", "pose_sampling", "focal_length", "sensor_width", "principal",
+    "azimuth", "elevation", "theta", "phi", "dist", "camera_rotation",
+)  # fmt: skip
+"""What of an annotation is kept as it was said; the rest follows from it."""
+
+
+def _spelled(origin: str, image: ForeignImage) -> str:
+    annotated = stamp(image.annotation)
+    return digest(canonical_json([origin, image.cad_uid, image.caption, annotated]).encode())[:32]
+
+
+def _looked_at(image: ForeignImage) -> dict[str, Any]:
+    """Return the row of an image, or reason and detail where it is none."""
+    from models.render.official import canonical_view
+
+    data = image.path.read_bytes()
+    try:
+        pixels = from_png(data)
+    except ValueError as error:
+        return {"reason": "unreadable_image", "detail": f"{image.path.name}: {str(error).splitlines()[0]}"}
+    facts: dict[str, Any] = {
+        "folder": image.folder,
+        "width": int(pixels.shape[1]),
+        "height": int(pixels.shape[0]),
+        "mean": round(float(pixels.mean()), 3),
+        "std": round(float(pixels.std()), 3),
+    }
+    row: dict[str, Any] = {
+        "image_id": digest(data),
+        "class_name": image.class_name,
+        "path": str(image.path),
+        "cad_uid": image.cad_uid,
+        "caption": image.caption,
+        "azimuth_deg": None,
+        "elevation_deg": None,
+        "inplane_deg": None,
+        "distance": None,
+        "facts": facts,
+    }
+    try:
+        said = read_annotation(image.annotation)
+        pose = pose_of(said)
+    except BadAnnotation as error:
+        facts["no_pose"] = "no annotation" if not image.annotation.exists() else str(error).partition(":")[0][:80]
+        return row
+    view = canonical_view(*pose)
+    kept = (
+        "source",
+        "shape_id",
+        "strength",
+        "pose_sampling",
+        "focal_length",
+        "sensor_width",
+        "principal",
+        "azimuth",
+        "elevation",
+    )
+    facts["annotation"] = {name: said[name] for name in (*kept, "theta", "phi", "dist", "camera_rotation") if name in said}
+    return row | {
+        "azimuth_deg": round(view.azimuth_deg, 6),
+        "elevation_deg": round(view.elevation_deg, 6),
+        "inplane_deg": round(view.inplane_deg, 6),
+        "distance": pose[3],
+    }
+
+
+# -- the filter over them ----------------------------------------------------------------------------------------------
+
+
+def judge(
+    settings: Settings, origin: str, class_name: str, spec: VerdictSpec, tell: Callable[[int, int], None] | None = None
+) -> Verdicts:
+    """Let the K-fold filter judge the images of a class from an origin by the poses they came with; write what it says.
+
+    `kept` of each image becomes 1 or 0, and its facts say score, reason, fold, rule and threshold. Images without a pose, or that
+    have gone, are not judged. Raises ValueError when there is nothing to judge.
+    """
+    import numpy as np
+
+    from models.verdict.crop import crop
+    from models.verdict.kcf import score
+
+    catalog = Catalog(settings.catalog, settings.store)
+    rows = catalog.foreign_images(origin, class_name)
+    posed = [row for row in rows if row["azimuth_deg"] is not None and Path(row["path"]).is_file()]
+    if not posed:
+        known = ", ".join(f'"{row["origin"]}" {row["class_name"]}' for row in catalog.rows(_ORIGINS)) or "none"
+        raise ValueError(f'no images with poses of origin "{origin}" in class "{class_name}"; imported are: {known}')
+    said = {
+        row["uid"]: row["symmetry"]
+        for row in catalog.cad_models(class_name)
+        if row["uid"] is not None and row["symmetry"] is not None
+    }
+    verdicts = score(
+        images=np.stack([crop(_rgb(Path(row["path"])), None, spec.side) for row in posed]),
+        poses=np.array([[row["azimuth_deg"], row["elevation_deg"], row["inplane_deg"]] for row in posed]),
+        cad_ids=[row["cad_uid"] or "" for row in posed],
+        spec=spec,
+        progress=tell,
+        symmetry=np.array([said.get(row["cad_uid"], 1) for row in posed]),
+    )
+    summary = {name: verdicts.summary()[name] for name in ("rule", "threshold", "backbone", "fold_by")}
+    judged = [
+        {**row, "kept": int(found["kept"]), "facts": {**(row["facts"] or {}), "verdict": {**found, **summary}}}
+        for row, found in zip(posed, verdicts.rows())
+    ]
+    for start in range(0, len(judged), _IMAGES_AT_ONCE):
+        catalog.add_foreign_images(judged[start : start + _IMAGES_AT_ONCE])
+    return verdicts
+
+
+_ORIGINS = "select distinct origin, class_name from foreign_images where azimuth_deg is not null order by 1, 2"
+
+
+def _rgb(path: Path) -> Any:
+    pixels = from_png(path.read_bytes())
+    if pixels.ndim == 2:
+        pixels = pixels[..., None].repeat(3, axis=2)
+    return pixels[..., :3]

@@ -1,7 +1,7 @@
 """Poses of the official code, in our frame.
 
 Enters: its camera (azimuth from +x with the front at 90, polar angle from +z, in the CAD file's own frame, offsets included) and
-the offsets themselves. Leaves: the View in the class's canonical frame, in which its labels agree between CAD models. An elevation
+the offsets themselves. Leaves: the View in the class's canonical frame, in which labels agree between CAD models. An elevation
 offset tips the object, so what was level in the file's frame has an in-plane rotation here.
 """
 

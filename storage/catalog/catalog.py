@@ -98,8 +98,8 @@ class Catalog:
         cad_id, class_name and source must be said. name, keywords, licence, up, front, cad_key, status, reason and detail are as
         in the table. `facts`: values of its cad record (faces, vertices, extents, watertight, textured, ...). collection, uid:
         where it is published. symmetry: rotational, about +z (1 none, n-fold, 0 any angle), and its origin: given, mesh or
-        class. camera: what its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the canonical frame. Of these
-        last six, what is None stays as it was said before.
+        class. camera: what its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the canonical
+        frame. Of these last six, what is None stays as it was said before.
         """
         return self.add_cad_models([model])[0]
 
@@ -439,6 +439,16 @@ class Catalog:
         elevation_deg, inplane_deg, distance, kept and facts. Give thousands at once: each call is one entry in the journal.
         """
         return self._add_foreign(tables.foreign_images, [{"added_at": journal.now(), **row} for row in rows])
+
+    def foreign_images(self, origin: str | None = None, class_name: str | None = None) -> list[Row]:
+        """Return the rows of images that others made (of one origin, of one class), by class and path."""
+        table = tables.foreign_images
+        statement = sa.select(table).order_by(table.c.class_name, table.c.path)
+        if origin is not None:
+            statement = statement.where(table.c.origin == origin)
+        if class_name is not None:
+            statement = statement.where(table.c.class_name == class_name)
+        return self._select(statement)
 
     def add_foreign_captions(self, rows: Sequence[Mapping[str, Any]]) -> int:
         """Write captions that others wrote: origin, class_name, number, prompt and, where known, cad_uid; return how many."""
