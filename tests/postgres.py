@@ -50,11 +50,11 @@ class Server:
 
 
 @contextmanager
-def running() -> Iterator[Server]:
-    """Start a server with an empty data folder; stop it and remove the folder at the end. Raises RuntimeError."""
+def running(where: Path | None = None) -> Iterator[Server]:
+    """Start a server with an empty data folder (in `where`); stop it and remove the folder at the end. Raises RuntimeError."""
     programs = _programs()
     root = os.getuid() == 0
-    folder = Path(tempfile.mkdtemp(prefix="dst-postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="dst-postgres-", dir=where))
     password = secrets.token_hex(16)
     password_file = folder / "password"
     password_file.write_text(password)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import orjson
 from sqlalchemy import Table
 
 from storage.artifacts import Artifact, Record
@@ -54,7 +55,7 @@ class Indexer:
     """Turns records into rows. Remembers the specs it has seen, because thousands of records share one."""
 
     def __init__(self) -> None:
-        self._spec_keys: dict[str, str] = {}
+        self._spec_keys: dict[bytes, str] = {}
         self.cad_facts: list[Row] = []
         """Facts of canonical GLBs, for the CAD models registered under their key."""
 
@@ -88,7 +89,7 @@ class Indexer:
             rows.add(table, {"spec_key": spec_key, **_outcome(record), **make(record)})
 
     def _spec(self, rows: Rows, record: Record) -> str:
-        spelling = json.dumps([record.stage, record.version, record.spec], sort_keys=True)
+        spelling = orjson.dumps([record.stage, record.version, record.spec], option=orjson.OPT_SORT_KEYS)
         key = self._spec_keys.get(spelling)
         if key is None:
             key = self._spec_keys[spelling] = spec_key(record.stage, record.version, record.spec)

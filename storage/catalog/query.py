@@ -35,13 +35,7 @@ def query(database: Database, sql: str) -> pd.DataFrame:
     """Return the rows of one reading statement. Raises QueryError, CatalogMissing, CatalogTooNew or CatalogTooOld."""
     import pandas as pd
 
-    words = re.match(r"[a-z]+", _COMMENTS.sub("", sql).lower())
-    if not words:
-        raise QueryError('an empty query; for example: dst sql "SELECT class_name, count(*) FROM samples GROUP BY 1"')
-    if words[0] not in _READING:
-        if meant := difflib.get_close_matches(words[0], sorted(_READING), n=1, cutoff=0.7):
-            raise QueryError(f'no query begins with "{words[0]}"; did you mean {meant[0].upper()}?')
-        raise QueryError(f"{words[0].upper()} is refused: dst sql only reads (SELECT ..., WITH ..., VALUES ..., EXPLAIN ...)")
+    check_first_word(sql)
     with database.reading() as connection:
         try:
             names, rows = _fetch(database, connection, sql)
@@ -53,8 +47,25 @@ def query(database: Database, sql: str) -> pd.DataFrame:
     return frame
 
 
+def check_first_word(sql: str) -> None:
+    """Raise QueryError for a statement that begins with no word of reading, with what was meant."""
+    words = re.match(r"[a-z]+", _COMMENTS.sub("", sql).lower())
+    if not words:
+        raise QueryError('an empty query; for example: dst sql "SELECT class_name, count(*) FROM samples GROUP BY 1"')
+    if words[0] not in _READING:
+        if meant := difflib.get_close_matches(words[0], sorted(_READING), n=1, cutoff=0.7):
+            raise QueryError(f'no query begins with "{words[0]}"; did you mean {meant[0].upper()}?')
+        raise QueryError(f"{words[0].upper()} is refused: dst sql only reads (SELECT ..., WITH ..., VALUES ..., EXPLAIN ...)")
+
+
 def stream(database: Database, sql: str, size: int = 1000) -> Iterator[list[dict[str, Any]]]:
-    """Yield the rows of a statement as dicts, in lists of at most `size`, in one consistent snapshot, never all of them at once.
+    """Yield the rows of a statement as dicts, in lists of at most `size`; see `pieces`."""
+    for names, rows in pieces(database, sql, size):
+        yield [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def pieces(database: Database, sql: str, size: int = 1000) -> Iterator[tuple[list[str], list[Any]]]:
+    """Yield names and rows of a statement, at most `size` at once, in one consistent snapshot, never all of them at once.
 
     `sql` is ours. A person's condition may stand in it in parentheses, on lines of its own, once `query` has run a statement with
     the same parentheses: that one was a single reading statement, and so is this one. Raises QueryError as `query` does.
@@ -64,16 +75,17 @@ def stream(database: Database, sql: str, size: int = 1000) -> Iterator[list[dict
             if database.kind == "sqlite":
                 result = connection.exec_driver_sql(sql)
                 names = list(result.keys())
-                while rows := result.fetchmany(size):
-                    yield [dict(zip(names, row, strict=True)) for row in rows]
+                cursor: Any = result.cursor
+                while rows := cursor.fetchmany(size):
+                    yield names, rows
                 return
             driver: Any = connection.connection.driver_connection
             try:
                 with driver.cursor(name="dst_stream") as cursor:
+                    cursor.itersize = size
                     cursor.execute(sql)
-                    while found := cursor.fetchmany(size):
-                        names = [column.name for column in cursor.description]
-                        yield [dict(zip(names, row, strict=True)) for row in found]
+                    while rows := cursor.fetchmany(size):
+                        yield [column.name for column in cursor.description], rows
             except driver_errors() as error:
                 raise sa.exc.DBAPIError(sql, None, error) from error
         except sa.exc.DBAPIError as error:

@@ -1,0 +1,280 @@
+"""How a catalog of millions of samples answers: made-up records through the real writing path, then questions with a clock.
+
+    python -m tests.benchmarks.catalog --classes 1000 --samples 2500 --home FOLDER [--url postgresql://... | --postgres]
+
+Enters: how many classes and samples of each. Leaves: a table on the terminal. Records look as the stages write them (keys, poses,
+cameras, prompts, verdicts with their JSON); no files are written. Making them up is not counted, only `Catalog.index` and
+`set_cohort` are. Without --keep the catalog is removed at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import random
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from storage.artifacts import Record
+from storage.catalog.catalog import Catalog
+
+MODELS = 25
+"""CAD models of a class."""
+CREATED = "2026-01-01T00:00:00Z"
+SPECS: dict[str, dict[str, Any]] = {
+    "cad": {"up": "auto", "front": "auto"},
+    "render": {"resolution": 512, "samples": 4, "light": {"kind": "sampled"}},
+    "edge": {"source": "canny", "low": 100, "high": 200},
+    "caption": {"grammar": 1},
+    "image": {"model": "a/b", "revision": "c" * 40, "scheduler": "ddim", "steps": 20, "guidance": 9},
+    "verdict": {"folds": 5, "rule": "robust_z"},
+}
+COLOURS = ("red", "blue", "green", "white", "black", "silver")
+
+
+def class_name(number: int) -> str:
+    return f"class {number:04d}"
+
+
+def key_of(*parts: object) -> str:
+    return hashlib.sha256("/".join(map(str, parts)).encode()).hexdigest()
+
+
+def _record(stage: str, key: str, inputs: dict[str, Any], values: dict[str, Any], files: tuple[str, ...]) -> Record:
+    described = {name: {"sha256": key_of(key, name), "bytes": 30_000} for name in files}
+    runtime = {"seconds": 0.5, "device": "cuda:0", "machine": "x86_64", "threads": 1, "batch": 16, "torch": "2.13.0"}
+    return Record(
+        key=key, stage=stage, version=1, spec=SPECS[stage], inputs=inputs, values=values, files=described, runtime=runtime,
+        created_at=CREATED,
+    )  # fmt: skip
+
+
+def sample(name: str, number: int, chance: random.Random) -> tuple[list[Record], dict[str, Any]]:
+    """Return the records of one sample (without those its CAD model shares), and the sample as a member of a cohort."""
+    model, view = number % MODELS, number // MODELS
+    cad_id, cad_key = key_of(name, model), key_of("cad", name, model)
+    keys = {stage: key_of(stage, name, number) for stage in ("render", "edge", "caption", "image")}
+    identity = {"class_name": name, "cad_id": cad_id, "view_index": view}
+    azimuth, elevation, distance = chance.uniform(0, 360), chance.gauss(30, 15), chance.uniform(1, 3)
+    corner = [[chance.uniform(0, 511), chance.uniform(0, 511)] for _ in range(8)]
+    turn = [[chance.uniform(-1, 1) for _ in range(3)] for _ in range(3)]
+    annotation = {
+        "azimuth_deg": azimuth, "elevation_deg": max(-90.0, min(90.0, elevation)), "inplane_deg": 0.0, "distance": distance,
+        "requested_distance": distance, "moved_back": False, "width": 512, "height": 512, "box": [40.5, 60.5, 470.5, 400.5],
+        "box3d": corner, "box3d_extents": [1.0, 0.5, 0.4], "K": [[560.0, 0, 255.5], [0, 560.0, 255.5], [0, 0, 1]], "R": turn,
+        "t": [0.0, 0.0, distance], "visible_fraction": 1.0, "truncated_fraction": 0.0, "depth_scale": 1e-4,
+        "light": {"kind": "sampled", "azimuth_deg": chance.uniform(0, 360), "elevation_deg": 40.0, "softness_deg": 10.0},
+    }  # fmt: skip
+    colour = chance.choice(COLOURS)
+    words = {"colour": colour, "material": "steel", "scene": "a street", "light": "noon", "viewpoint": "from above"}
+    caption = {
+        "prompt": f"a photo of a {colour} {name} made of steel on a street at noon, seen from above", "negative_prompt": "",
+        "words": words, "captioner": "grammar", "captioner_revision": "1",
+    }  # fmt: skip
+    image = {"seed": chance.getrandbits(62), "attempt": 0, "model_id": "a/b", "model_revision": "c" * 40, "mean": 0.5}
+    drawn = {**identity, "draw_index": 0}
+    records = [
+        _record("render", keys["render"], {**identity, "cad": cad_key}, annotation, ("depth.png", "mask.png", "rgba.png")),
+        _record("edge", keys["edge"], {"render": keys["render"]}, {"edge_pixels": 9000, "edge_density": 0.03}, ("edge.png",)),
+        _record("caption", keys["caption"], {**drawn, "keywords": ["fast"]}, caption, ("caption.json",)),
+        _record("image", keys["image"], {**drawn, "edge": keys["edge"], "caption": keys["caption"]}, image, ("image.png",)),
+    ]  # fmt: skip
+    member = {
+        "sample_id": f"{name.replace(' ', '_')}-{cad_id[:12]}-{view:04d}-00", "cad_id": cad_id, "view_index": view,
+        "draw_index": 0, "cad_key": cad_key, **{f"{stage}_key": key for stage, key in keys.items()},
+        "verdict_key": key_of("verdict", name),
+        "status": "made", "stage": None, "reason": None, "detail": None,
+    }  # fmt: skip
+    return records, member
+
+
+def cohort(name: str, samples: int) -> tuple[list[Record], list[dict[str, Any]]]:
+    """Return the records and the members of one class: some images failed, some were dropped."""
+    chance = random.Random(name)
+    facts = {"faces": 5000, "watertight": True}
+    records = [
+        _record("cad", key_of("cad", name, model), {"cad_id": key_of(name, model)}, facts, ("model.glb",))
+        for model in range(min(MODELS, samples))
+    ]  # fmt: skip
+    members, verdicts = [], []
+    for number in range(samples):
+        made, member = sample(name, number, chance)
+        if chance.random() < 0.01:
+            # A black image: tried, no files, a reason.
+            member.update(status="failed", stage="image", reason="black_image", image_key=None, verdict_key=None)
+            made.pop()
+        else:
+            score = chance.gauss(0, 1.5)
+            kept = score < 3
+            verdicts.append(
+                {
+                    "image_key": member["image_key"], "score": score, "azimuth_score": score / 2, "elevation_score": 0.1,
+                    "inplane_score": 0.0, "disagreement": 0.1, "edge_score": chance.random(), "fold": number % 5, "kept": kept,
+                    "reason": None if kept else "pose_inconsistent",
+                }
+            )  # fmt: skip
+        records += made
+        members.append(member)
+    values = {"threshold": 3.0, "rule": "robust_z", "folds": "by CAD model", "verdicts": verdicts}
+    records.append(_record("verdict", key_of("verdict", name), {"class_name": name}, values, ("verdicts.json",)))
+    return records, members
+
+
+def fill(catalog: Catalog, classes: int, samples: int) -> Iterator[tuple[float, int]]:
+    """Write every class through the catalog's own methods; yield (seconds of writing, rows written) after each."""
+    for number in range(classes):
+        name = class_name(number)
+        records, members = cohort(name, samples)
+        for model in range(min(MODELS, samples)):
+            catalog.add_cad_model(
+                cad_id=key_of(name, model), class_name=name, source=f"{name}/{model}.glb", keywords=["fast"], licence="CC BY 4.0",
+                cad_key=key_of("cad", name, model),
+            )  # fmt: skip
+        started = time.perf_counter()
+        rows = catalog.index(records)
+        run_id = catalog.start_run(class_name=name, recipe="paper", recipe_specs=SPECS, samples=samples)
+        rows += catalog.set_cohort(name, "paper", run_id, members)
+        seconds = {"render": samples * 0.6, "image": samples * 0.5}
+        catalog.finish_run(run_id, status="complete", seconds=seconds, counts={"new_render": samples, "new_image": samples})
+        yield time.perf_counter() - started, rows
+
+
+def questions(name: str, sample_id: str, image_key: str) -> dict[str, str]:
+    """Return what is asked about one class: name -> SQL."""
+    of_class = f"class_name = '{name}'"
+    return {
+        "how many, and what share is kept": f"select count(*), avg(kept) from samples where {of_class}",
+        "every accepted sample with boxes, pose and camera": f"select * from accepted where {of_class}",
+        "samples seen from the left, best first": f"select sample_id, file from samples where {of_class} and kept = 1 "
+        "and azimuth_deg between 60 and 120 order by score limit 100",
+        "coverage by viewpoint bin": f"select * from coverage where {of_class}",
+        "yield by CAD model": f"select * from yields where {of_class}",
+        "reasons for rejection": f"select * from rejections where {of_class}",
+        "cost by stage": f"select * from costs where {of_class}",
+        "provenance of one sample": f"select * from provenance where sample_id = '{sample_id}'",
+        "lineage of one image": f"select * from lineage where key = '{image_key}'",
+        "what an export of the class selects": f"select s.*, v.intrinsics, v.rotation, v.translation from "
+        f"(select * from samples where {of_class} and kept = 1 and in_cohort = 1) s "
+        "left join views v on v.render_key = s.render_key",
+    }
+
+
+AGGREGATES = {
+    "samples and share kept by class": "select class_name, count(*), avg(kept) from samples where in_cohort = 1 group by 1",
+    "coverage of everything": "select azimuth_from_deg, elevation_from_deg, sum(samples), sum(kept) from coverage group by 1, 2",
+    "the ten worst CAD models": "select class_name, cad_name, yield from yields order by yield, 1, 2 limit 10",
+    "reasons for rejection": "select what, stage, reason, sum(rejected) from rejections group by 1, 2, 3 order by 4 desc",
+    "scores by colour": "select colour, avg(score), avg(edge_score) from samples where kept = 1 group by 1",
+    "seconds by stage": "select stage, sum(seconds), sum(made) from costs group by 1",
+}
+
+
+def seconds(ask: Callable[[], object], repeats: int) -> tuple[float, float]:
+    """Return the first and the median of the other times of a question."""
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        ask()
+        times.append(time.perf_counter() - started)
+    return times[0], statistics.median(times[1:] or times)
+
+
+def scans(catalog: Catalog, sql: str) -> list[str]:
+    """Return the tables with a row for each sample that a plan reads from end to end."""
+    plan = catalog.query(("EXPLAIN " if catalog.database.kind == "postgresql" else "EXPLAIN QUERY PLAN ") + sql)
+    lines = [str(line).strip() for line in plan.iloc[:, -1]]
+    big = {"members", "views", "images", "edges", "captions", "verdicts", "artifacts"}
+    short = {"m": "members", "v": "views", "i": "images", "e": "edges", "t": "captions", "d": "verdicts"}
+    found = []
+    for line in lines:
+        words = line.replace("->", "").replace("Parallel ", "").split()
+        read = words[3] if words[:3] == ["Seq", "Scan", "on"] else words[1] if words[:1] == ["SCAN"] else ""
+        if read in big or short.get(read, "") in big:
+            found.append(line)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--classes", type=int, default=100)
+    parser.add_argument("--samples", type=int, default=2500, help="of each class")
+    parser.add_argument("--home", type=Path, required=True, help="folder for catalog and copy")
+    parser.add_argument("--postgres", action="store_true", help="on a Postgres server started for this, its data in --home")
+    parser.add_argument("--keep", action="store_true", help="leave the catalog there; with it there already, only ask")
+    arguments = parser.parse_args()
+    arguments.home.mkdir(parents=True, exist_ok=True)
+    file = arguments.home / "catalog.sqlite"
+    with ExitStack() as stack:
+        url = f"sqlite:///{file.absolute()}"
+        if arguments.postgres:
+            from tests import postgres
+
+            server = stack.enter_context(postgres.running(arguments.home))
+            url = server.url(server.new_database())
+        catalog = Catalog(url)
+        if not catalog.exists or not catalog.classes():
+            catalog.migrate()
+            _insert(catalog, arguments.classes, arguments.samples)
+        _ask(catalog, arguments.home / "copy")
+        size = (
+            catalog.query("select pg_database_size(current_database()) as n").n[0] if arguments.postgres else file.stat().st_size
+        )
+        print(f"size of the catalog: {size / 1e9:.2f} GB")
+    if not arguments.keep:
+        shutil.rmtree(arguments.home)
+
+
+def _insert(catalog: Catalog, classes: int, samples: int) -> None:
+    spent = rows = 0.0
+    busy = 0.0
+    rates: list[float] = []
+    began, cpu = time.perf_counter(), time.process_time()
+    for number, (took, written) in enumerate(fill(catalog, classes, samples), start=1):
+        spent, rows = spent + took, rows + written
+        rates.append(written / took)
+        if number % max(1, classes // 10) == 0:
+            busy = time.process_time() - cpu
+            print(
+                f"{number} classes  {rows:,.0f} rows  {rows / spent:,.0f} rows/s  lately {statistics.mean(rates[-20:]):,.0f}"
+                f"  wall {time.perf_counter() - began:.0f} s, CPU of this process {busy:.0f} s",
+                flush=True,
+            )
+    print(f"bulk insert: {rows:,.0f} rows of {classes * samples:,} samples in {spent:.0f} s: {rows / spent:,.0f} rows/s")
+
+
+def _ask(catalog: Catalog, folder: Path) -> None:
+    from storage.catalog import copy
+
+    names = catalog.classes()
+    name = names[len(names) // 2]
+    found = catalog.query(f"select sample_id, image_key from samples where class_name = '{name}' and kept = 1 limit 1").iloc[0]
+    if catalog.database.kind == "postgresql":
+        with catalog.database.writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")
+    rows = []
+    for what, sql in questions(name, found.sample_id, found.image_key).items():
+        first, again = seconds(lambda sql=sql: catalog.query(sql), 6)  # type: ignore[misc]
+        rows.append((what, first, again, "; ".join(scans(catalog, sql)) or "indexes only"))
+    print(f"\n| about one class of {len(names)} | first, s | again, s | plan |\n|---|---|---|---|")
+    for what, first, again, plan in rows:
+        print(f"| {what} | {first:.3f} | {again:.3f} | {plan} |")
+    started = time.perf_counter()
+    made = copy.write(catalog.database, folder)
+    took = time.perf_counter() - started
+    size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+    print(f"\ncopy: {made.rows['samples']:,} samples in {took:.0f} s, {size:.0f} MB\n")
+    print("| about everything | on the database, s | on the copy, s |\n|---|---|---|")
+    for what, sql in AGGREGATES.items():
+        started = time.perf_counter()
+        catalog.query(sql)
+        took = time.perf_counter() - started
+        print(f"| {what} | {took:.2f} | {seconds(lambda sql=sql: copy.query(folder, sql), 4)[1]:.2f} |", flush=True)  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    main()
