@@ -18,12 +18,15 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows import recipes
+from flows.evaluate import evaluate
 from flows.forms import OneOf, Said
 from flows.generate import generate, generate_many
 from flows.prefect_env import FOR_RUNS
 from flows.scan import scan
 from flows.schedule import of_scan
 from flows.train import train
+from models.evaluation.spec import EvaluationSpec
+from models.image.spec import EMBEDDED
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 from tasks.run import RunReport
@@ -82,6 +85,24 @@ def generate_classes(
     return made
 
 
+@flow(
+    name="evaluate a generator",
+    flow_run_name="evaluate {model}",
+    task_runner=ThreadPoolTaskRunner(max_workers=2),  # type: ignore[arg-type]
+    result_serializer="json",
+)
+def evaluate_generator(
+    model: Annotated[str, Said("The generator: embedded, or a pipeline's folder")] = EMBEDDED,
+    samples: Annotated[int, Field(ge=8, le=10_000), Said("Views of CAD models it has never seen")] = EvaluationSpec().samples,
+    sweep: Annotated[
+        int, Field(ge=0, le=1_000), Said("Views that each setting of the sweep paints twice; 0: no sweep")
+    ] = EvaluationSpec().sweep,
+) -> dict[str, Any]:
+    """Measure how well a generator shows the pose, the class and the edges it is asked for. Killed, it goes on where it was."""
+    figures: dict[str, Any] = evaluate.fn(model=model, samples=samples, sweep=sweep)
+    return figures
+
+
 def _changes(steps: int, control_scale: float) -> dict[str, Any]:
     changes = {name: value for name, value in (("steps", steps), ("control_scale", control_scale)) if value}
     return {"image": changes} if changes else {}
@@ -121,6 +142,7 @@ def deployments() -> list[Deployed]:
             more=of_scan(Settings()),
         ),
         Deployed(name="train", flow=train, entrypoint="flows.train.train", tags=("models",)),
+        Deployed(name="evaluate", flow=evaluate_generator, entrypoint="flows.deployments.evaluate_generator", tags=("models",)),
     ]
 
 
