@@ -146,12 +146,20 @@ def import_(
 
 
 @app.command(name="list")
-def list_(class_name: Annotated[str | None, Parameter(name="CLASS", help="Only this class.")] = None, /) -> None:
+def list_(
+    class_name: Annotated[str | None, Parameter(name="CLASS", help="Only this class.")] = None,
+    /,
+    *,
+    rejected: Annotated[bool, Parameter(help="Only files that were refused, each with its reason.", negative="")] = False,
+) -> None:
     """List the registered CAD models, the rejected ones with their reason.
 
     Example: dst cad list car
     """
     catalog = _catalog(_settings())
+    if rejected:
+        _list_refused(catalog, class_name)
+        return
     rows = catalog.cad_models(class_name, status=None)
     if not rows:
         where = f' in class "{class_name}"' if class_name else ""
@@ -165,17 +173,55 @@ def list_(class_name: Annotated[str | None, Parameter(name="CLASS", help="Only t
         facts = row["facts"] or {}
         said = ", ".join(word for word in ("textured", "watertight") if facts.get(word))
         warned = f"{len(facts['warnings'])} warnings" if facts.get("warnings") else ""
+        usable = row["status"] == "ok"
         table.add_row(
             row["class_name"],
             row["cad_id"][:12],
             row["name"],
             str(row["faces"] or ""),
-            ", ".join(filter(None, (said, warned))) if row["status"] == "ok" else f"{row['status']}: {row['reason']}",
+            ", ".join(filter(None, (said, warned, row["reason"])))
+            if row["status"] == "ok"
+            else f"{row['status']}: {row['reason']}",
             facts.get("up", row["up"]),
             facts.get("front", row["front"]),
             row["keywords_text"],
         )
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _list_refused(catalog: Catalog, class_name: str | None) -> None:
+    """Print every file that was refused: rejected CAD models, and files that are none."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from tasks.watch import refused
+
+    rows = refused(catalog, class_name)
+    if not rows:
+        print("no file was refused")
+        return
+    table = Table("class", "file", "reason", "detail", "since", box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(escape(str(row[name] or "")) for name in ("class", "file", "reason", "detail", "since")))
+    Console(width=None if sys.stdout.isatty() else 400).print(table)
+
+
+@app.command
+def remove(
+    model: Annotated[str, Parameter(help="A cad_id or the start of it, or a name, as `dst cad list` shows them.")],
+    /,
+    *,
+    class_name: Annotated[str | None, Parameter(name="--class", help="Where it is in several classes.")] = None,
+) -> None:
+    """Take a CAD model out of its class: the next run makes its share from the others. What was made from it stays on record.
+
+    Example: dst cad remove 3fa9c1d2
+    """
+    catalog = _catalog(_settings())
+    row = _find(catalog, model, class_name)
+    catalog.mark_cad_model(row["class_name"], row["cad_id"], status="removed", reason="removed", detail=None)
+    print(f'removed   {row["class_name"]}/{row["name"]}  {row["cad_id"][:12]}  (back with: dst cad add "{row["source"]}")')
 
 
 @app.command

@@ -216,7 +216,7 @@ class _Watcher:
             bytes_digest = digest_of(model.path, files)
             if known is not None and known["digest"] == bytes_digest:
                 return None
-            if not watched and self._is(model, bytes_digest):
+            if self._is(model, bytes_digest, ("removed",) if watched else ("ok", "rejected", "removed")):
                 return bytes_digest
             made = register(
                 self.settings,

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flows import cad as commands
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 from tasks import intake, watch
@@ -160,6 +161,15 @@ def test_a_removed_file_is_marked_stays_in_its_class_and_can_come_back(settings:
     path.write_bytes(data)
     assert look(settings).back == [made.cad_id]
     assert rows(settings)[made.cad_id]["reason"] is None
+
+
+def test_a_cad_model_that_a_person_took_out_stays_out(settings: Settings, cars: Path) -> None:
+    makers.write_stl(cars / "a.stl")
+    (made,) = look(settings).registered
+    commands.remove("a")
+    (settings.root / "scan" / "seen.json").unlink()
+    assert not look(settings).changed
+    assert rows(settings)[made.cad_id]["status"] == "removed"
 
 
 def test_a_file_that_moves_to_another_class_leaves_its_first_one(settings: Settings, cars: Path) -> None:
