@@ -19,12 +19,18 @@ from models.training.spec import Runtime
 from models.training.tasks import Job, Task, task_of
 
 Log = Callable[[str], None]
+Look = Callable[[checkpoint.Standing], None]
+HISTORY = "history.jsonl"
+"""How the loss went: a line of JSON each time the training spoke."""
 _REFRESH_S = 30.0
 _WAIT_S = 600.0
 
 
-def train(job: Job, runtime: Runtime, log: Log = print) -> checkpoint.Standing:
-    """Train one stage to its budget and return where it stands."""
+def train(job: Job, runtime: Runtime, log: Log = print, look: Look | None = None) -> checkpoint.Standing:
+    """Train one stage to its budget and return where it stands.
+
+    `look` is called every `runtime.look_s` seconds, behind a checkpoint; the training waits, and its clock too.
+    """
     import torch
     import torch.multiprocessing as multiprocessing
 
@@ -55,7 +61,7 @@ def train(job: Job, runtime: Runtime, log: Log = print) -> checkpoint.Standing:
             f"{job.spec.stage}: {sum(p.numel() for p in task.parameters) / 1e6:.2f} M weights, from step {standing.step}, "
             f"{runtime.workers} workers, {job.precision} on {job.device}"
         )
-        _lead(task, optimiser, runtime, standing, taken, log)
+        _lead(task, optimiser, runtime, standing, taken, log, look)
     finally:
         barrier.abort()
         for process in others:
@@ -66,12 +72,18 @@ def train(job: Job, runtime: Runtime, log: Log = print) -> checkpoint.Standing:
 
 
 def _lead(
-    task: Task, optimiser: optimise.FlatOptimiser, runtime: Runtime, standing: checkpoint.Standing, taken: Any, log: Log
+    task: Task,
+    optimiser: optimise.FlatOptimiser,
+    runtime: Runtime,
+    standing: checkpoint.Standing,
+    taken: Any,
+    log: Log,
+    look: Look | None,
 ) -> None:
     """Run the first worker: it decides when to stop, when shards join and when to save."""
     job, shared = task.job, optimiser.shared
     plan = shared["plan"]
-    saved = spoken = begun = time.monotonic()
+    saved = spoken = begun = looked = time.monotonic()
     before, spoken_step, refreshed = standing.seconds, standing.step, -_REFRESH_S
     while True:
         now = time.monotonic()
@@ -103,11 +115,19 @@ def _lead(
                 f"rate {float(plan[1]):.1e}  {pace:.3f} s/step  {task.pictures.count} pictures  {togo / 60:.1f} min to go"
             )
             spoken, spoken_step = now, standing.step
+            _remember(job.run / HISTORY, task.spec.stage, standing)
+        if look is not None and runtime.look_s and now - looked > runtime.look_s:
+            standing.seconds = before + now - begun
+            checkpoint.save(job.checkpoint, shared, standing)
+            look(standing)
+            saved = looked = time.monotonic()
+            begun, spoken = begun + looked - now, spoken + looked - now
         if now - saved > runtime.checkpoint_s:
             standing.seconds = before + now - begun
             checkpoint.save(job.checkpoint, shared, standing)
             saved = time.monotonic()
     checkpoint.save(job.checkpoint, shared, standing)
+    _remember(job.run / HISTORY, task.spec.stage, standing)
     log(f"{task.spec.stage} done: {standing.step} steps in {standing.seconds / 60:.1f} min, loss {standing.loss:.4f}")
 
 
@@ -182,6 +202,29 @@ def _to_go(runtime: Runtime, standing: checkpoint.Standing, pace: float) -> floa
         return (runtime.steps - standing.step) * pace
     assert runtime.minutes is not None
     return max(0.0, 60.0 * runtime.minutes - standing.seconds)
+
+
+def _remember(path: Path, stage: str, standing: checkpoint.Standing) -> None:
+    with open(path, "a") as file:
+        line = {"stage": stage, "step": standing.step, "seconds": round(standing.seconds, 1), "loss": round(standing.loss, 5)}
+        file.write(json.dumps(line) + "\n")
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    """Return how the loss went in a run: stage, step, seconds and loss; of steps that were done twice after a kill the later."""
+    path = run / HISTORY
+    if not path.is_file():
+        return []
+    points: dict[tuple[str, int], dict[str, Any]] = {}
+    for line in path.read_text().splitlines():
+        try:
+            point = json.loads(line)
+        except json.JSONDecodeError:
+            # The line that was being written when the process was killed.
+            continue
+        points = {place: kept for place, kept in points.items() if place[0] != point["stage"] or place[1] < point["step"]}
+        points[point["stage"], point["step"]] = point
+    return list(points.values())
 
 
 def _write_names(path: Path, names: list[str]) -> None:

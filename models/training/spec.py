@@ -87,6 +87,8 @@ class Runtime:
     """Seconds between checkpoints."""
     speak_s: float = 15.0
     """Seconds between lines of the log."""
+    look_s: float = 0.0
+    """Seconds between looks at what the training can do; 0: none on the way."""
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from models.sample import ViewId
 from models.world import geometry, shading
 from models.world.geometry import Floats
 from models.world.scene import Look, sample_look
-from models.world.spec import WorldSpec
+from models.world.spec import WorldCad, WorldSpec
 
 PHRASINGS = 3
 """Captions of each picture."""
@@ -70,12 +72,16 @@ class Placed:
 
     class_name: str
     cad_seed: int
+    """Seed of a parametric CAD model; -1 for a registered one."""
     view_index: int
+    cad: WorldCad | None = None
+    """The registered CAD model, if it is one."""
 
     @property
     def identity(self) -> ViewId:
         """The view's identity, from which all its randomness flows."""
-        return ViewId(class_name=self.class_name, cad_id=f"parametric-{self.cad_seed}", view_index=self.view_index)
+        cad_id = f"parametric-{self.cad_seed}" if self.cad is None else self.cad.cad_id
+        return ViewId(class_name=self.class_name, cad_id=cad_id, view_index=self.view_index)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +137,13 @@ def _model(class_name: str, cad_seed: int) -> tuple[geometry.Solid, tuple[str, .
     return geometry.solid(parametric.build(class_name, cad_seed)), tuple(parametric.keywords(class_name, cad_seed))
 
 
+@functools.lru_cache(maxsize=8)
+def _registered(glb: Path) -> geometry.Solid:
+    from models.world.finished import load
+
+    return load(glb.read_bytes())
+
+
 def body_parts(solid: geometry.Solid, seen: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Return (parts,) which parts wear the look's material: colour by colour, the most seen first, until BODY_SHARE is covered.
 
@@ -148,10 +161,16 @@ def body_parts(solid: geometry.Solid, seen: NDArray[np.int32]) -> NDArray[np.boo
     return np.asarray(np.isin(group, order[:needed]) & ~extra)
 
 
-def trace(spec: WorldSpec, placed: Placed) -> Traced | None:
-    """Return a view's passes and edge maps, or None where nothing can be drawn (an empty edge map)."""
+def trace(spec: WorldSpec, placed: Placed, glbs: Mapping[str, Path] | None = None) -> Traced | None:
+    """Return a view's passes and edge maps, or None where nothing can be drawn (an empty edge map).
+
+    `glbs`: where the canonical GLBs of registered CAD models are, by their keys.
+    """
     identity = placed.identity
-    solid, keywords = _model(placed.class_name, placed.cad_seed)
+    if placed.cad is None:
+        solid, keywords = _model(placed.class_name, placed.cad_seed)
+    else:
+        solid, keywords = _registered((glbs or {})[placed.cad.cad_key]), placed.cad.keywords
     wanted = sample_view(viewpoint(spec, identity), identity)
     _, distance, _ = place(wanted, solid.vertices.astype(np.float64), render_spec(spec))
     pose = dataclasses.replace(wanted, distance=distance)

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.world.spec import WorldSpec
+from models.world.spec import WorldCad, WorldSpec
 
 if TYPE_CHECKING:
     from models.world.full import Stage
-    from models.world.picture import Picture, Traced
+    from models.world.picture import Picture, Placed, Traced
 
 STRIDE = 389
 """CAD seeds are visited in steps of this, so that neighbours in a shard are not neighbours in seed."""
@@ -54,32 +54,57 @@ def classes_of(spec: WorldSpec) -> tuple[str, ...]:
 
 
 def views_of(spec: WorldSpec, index: int) -> Iterator[tuple[str, int, int]]:
-    """Yield (class_name, cad_seed, view_index) of a shard's views: classes dealt round, CAD models in an order of their own."""
-    classes = classes_of(spec)
+    """Yield (class_name, cad_seed, view_index) of a shard's views; cad_seed is -1 for registered CAD models. See `placed`."""
+    for place in placed(spec, index):
+        yield place.class_name, place.cad_seed, place.view_index
+
+
+def placed(spec: WorldSpec, index: int) -> Iterator[Placed]:
+    """Yield a shard's views: classes dealt round, parametric ones first, CAD models in an order of their own."""
+    from models.world.picture import Placed
+
+    parametric = classes_of(spec)
+    registered: dict[str, list[WorldCad]] = {}
+    for cad in spec.cad_models:
+        registered.setdefault(cad.class_name, []).append(cad)
+    columns: list[str | list[WorldCad]] = [*parametric, *registered.values()]
     for i in range(index * spec.views_per_shard, (index + 1) * spec.views_per_shard):
-        turn = i // len(classes)
-        yield classes[i % len(classes)], (turn * STRIDE + spec.seed * 101) % spec.cad_seeds, turn // spec.cad_seeds
+        column, turn = columns[i % len(columns)], i // len(columns)
+        if isinstance(column, str):
+            seed = (turn * STRIDE + spec.seed * 101) % spec.cad_seeds
+            yield Placed(class_name=column, cad_seed=seed, view_index=turn // spec.cad_seeds)
+        else:
+            cad = column[turn % len(column)]
+            yield Placed(class_name=cad.class_name, cad_seed=-1, view_index=turn // len(column), cad=cad)
 
 
-def make_shard(spec: WorldSpec, index: int, progress: Callable[[int], None] | None = None) -> Shard:
-    """Return one shard; `progress` is told the number of views done."""
+def make_shard(
+    spec: WorldSpec, index: int, progress: Callable[[int], None] | None = None, glbs: Mapping[str, Path] | None = None
+) -> Shard:
+    """Return one shard; `progress` is told the number of views done. `glbs`: canonical GLBs of registered CAD models, by key."""
     from models.world import full
 
     if not spec.full(index):
-        return _make(spec, index, None, progress)
+        return _make(spec, index, None, progress, glbs)
     with full.stage() as on:
-        return _make(dataclasses.replace(spec, distractor_share=spec.full_distractor_share), index, on, progress)
+        return _make(dataclasses.replace(spec, distractor_share=spec.full_distractor_share), index, on, progress, glbs)
 
 
-def _make(spec: WorldSpec, index: int, on: Stage | None, progress: Callable[[int], None] | None) -> Shard:
+def _make(
+    spec: WorldSpec,
+    index: int,
+    on: Stage | None,
+    progress: Callable[[int], None] | None,
+    glbs: Mapping[str, Path] | None,
+) -> Shard:
     from models.world import picture
 
     columns: dict[str, list[NDArray[Any]]] = {
         name: [] for name in ("rgb", "edge_canny", "edge_geometry", "mask", "depth", "normal", "neutral")
     }
     rows: list[dict[str, Any]] = []
-    for done, (class_name, cad_seed, view_index) in enumerate(views_of(spec, index)):
-        traced = picture.trace(spec, picture.Placed(class_name=class_name, cad_seed=cad_seed, view_index=view_index))
+    for done, place in enumerate(placed(spec, index)):
+        traced = picture.trace(spec, place, glbs)
         pictures = [] if traced is None else _appearances(spec, traced, on)
         if traced is None or not pictures:
             # An empty edge map teaches nothing, nor does a scene that could not be rendered: the shard is one view shorter.
@@ -94,9 +119,10 @@ def _make(spec: WorldSpec, index: int, on: Stage | None, progress: Callable[[int
             columns["depth"].append(traced.depth.astype(np.float16))
             rows.append(
                 {
-                    "class_name": class_name,
-                    "cad_seed": cad_seed,
-                    "view_index": view_index,
+                    "class_name": place.class_name,
+                    "cad_seed": place.cad_seed,
+                    **({} if place.cad is None else {"cad_id": place.cad.cad_id}),
+                    "view_index": place.view_index,
                     "appearance_index": appearance,
                     "azimuth_deg": round(traced.pose.azimuth_deg, 3),
                     "elevation_deg": round(traced.pose.elevation_deg, 3),

@@ -25,11 +25,27 @@ EVALUATION_SEED = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
+class WorldCad:
+    """A registered CAD model that joins the world."""
+
+    class_name: str
+    """Its class, as captions say it."""
+    cad_id: str
+    """sha256 of its source."""
+    cad_key: str
+    """Key of its canonical GLB."""
+    keywords: tuple[str, ...] = ()
+    """Words about it, for captions."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorldSpec:
     """One training world: everything that changes its pixels, words and poses."""
 
     classes: tuple[str, ...] = ()
     """Parametric classes, dealt round robin; empty means all of models.cad.parametric.TRAINED_CLASSES."""
+    cad_models: tuple[WorldCad, ...] = ()
+    """Registered CAD models: each of their classes is dealt like a parametric one, beside it where it has the same name."""
     seed: int = 0
     """Another seed gives other CAD models, poses and appearances."""
     resolution: int = 128
@@ -88,6 +104,8 @@ class WorldSpec:
         out, and what leaves everything as it was in an older spec as well."""
         kind = "full" if self.full(index) else "traced"
         fields = {name: value for name, value in dataclasses.asdict(self).items() if not name.startswith("full_")}
+        if not self.cad_models:
+            del fields["cad_models"]
         if kind == "full":
             fields |= {"full_samples": self.full_samples, "full_distractor_share": self.full_distractor_share}
         plain: dict[str, Any] = json.loads(json.dumps(fields))

@@ -146,6 +146,35 @@ def score_histogram(scores: Sequence[tuple[float, Status]], threshold: float | N
     return histogram(finite, title=title, low=low, high=high, bins=bins, ticks=ticks, threshold=threshold, height=200)
 
 
+def loss_curve(points: Sequence[tuple[float, float]], name: str, width: int = 640, height: int = 220) -> Markup:
+    """Return a loss over minutes as SVG, the loss on a logarithmic axis."""
+    usable = [(x, y) for x, y in points if y > 0 and math.isfinite(y)]
+    left, right, ceiling, floor = 46.0, width - 12.0, 26.0, height - 28.0
+    if len(usable) < 2:
+        parts = [_text(left, height / 2, "no curve yet: the training has spoken once", "label")]
+        return _svg(width, height, parts, f"loss of the {name}", "curve")
+    longest = max(x for x, _ in usable) or 1.0
+    low, high = (math.log10(f(y for _, y in usable)) for f in (min, max))
+    high = max(high, low + 0.05)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        share = (math.log10(y) - low) / (high - low)
+        return left + (right - left) * x / longest, floor - (floor - ceiling) * share
+
+    parts = [_text(left, 14, f"loss of the {name} over minutes (logarithmic)", "label")]
+    for step in range(5):
+        value = 10 ** (low + (high - low) * step / 4)
+        _, y = at(0.0, value)
+        parts.append(Markup('<line x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}" class="grid"/>').format(left, right, y, y))
+        parts.append(_text(left - 5, y + 4, f"{value:.3g}", "tick end"))
+    for tick in nice_ticks(0.0, longest, 6):
+        parts.append(_text(at(tick, 10**low)[0], height - 10, f"{tick:g}", "tick middle"))
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in (at(*point) for point in usable))
+    parts.append(Markup('<polyline points="{}" class="curve"/>').format(line))
+    parts.append(Markup('<line x1="{}" x2="{}" y1="{}" y2="{}" class="axis"/>').format(left, right, floor, floor))
+    return _svg(width, height, parts, f"loss of the {name} over minutes", "loss")
+
+
 def time_bar(seconds: float, longest: float) -> Markup:
     """Return one horizontal bar, as long as its share of the longest."""
     length = 300 * seconds / longest if longest > 0 else 0.0

@@ -1,0 +1,121 @@
+"""Sample sheets: what a training can do so far, on pictures that stay the same from sheet to sheet.
+
+Enters: a Job with a checkpoint. Leaves: a picture: a column for each of the fixed pictures with its edges, what the networks make
+of its prompt at a fixed seed, and the picture they learn from; and the prompts. The autoencoder shows what it keeps of the
+picture, the base is asked without edges, the control with them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.image.pipeline import ControlNetGenerator, ImageRequest
+from models.image.spec import ImageSpec
+from models.sample import SampleId
+from models.training import autoencoder, checkpoint, dataset, export, networks, optimise
+from models.training.tasks import Job, code_of
+
+COLUMNS = 8
+"""Pictures of a sheet."""
+STEPS = 12
+"""Denoising steps: fewer than a run takes, for a sheet is a glance."""
+_TEXT = 30
+"""Pixels for the prompt below a column."""
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sheet:
+    """One look at a training."""
+
+    picture: Bytes
+    """(H, W, 3): edges, sample and training picture below each other, a column for each prompt."""
+    prompts: tuple[str, ...]
+    """From left to right."""
+
+
+def draw(job: Job) -> Sheet:
+    """Return the sheet of a job's last checkpoint. Raises dataset.NoPictures, and ForeignCheckpoint without a checkpoint."""
+    if not job.checkpoint.is_file():
+        raise checkpoint.ForeignCheckpoint(f"no checkpoint in {job.run}: nothing to look at yet")
+    pictures, edges, prompts = chosen(job.pictures)
+    made = _decoded(job, pictures) if job.spec.stage == "autoencoder" else _painted(job, edges, prompts)
+    lines = np.repeat(edges[..., None], 3, axis=-1)
+    columns = [np.concatenate(column) for column in zip(lines, made, pictures, strict=True)]
+    return Sheet(picture=_lettered(columns, prompts), prompts=tuple(prompts))
+
+
+def chosen(folder: Path) -> tuple[Bytes, Bytes, list[str]]:
+    """Return (pictures, edge maps, prompts) of a folder's first shard, evenly spread over it: the same ones every time."""
+    names = dataset.complete(folder)
+    if not names:
+        raise dataset.NoPictures(f"no complete shard in {folder}; make pictures first")
+    shard = dataset.open_shard(folder, names[0])
+    rows = np.unique(np.linspace(0, len(shard) - 1, COLUMNS).astype(int))
+    prompts = [str(shard.rows[row]["captions"][0]) for row in rows]
+    return np.asarray(shard.rgb[rows]), np.asarray(shard.canny[rows]), prompts
+
+
+def _painted(job: Job, edges: Bytes, prompts: list[str]) -> Bytes:
+    """Return what base and control paint, (N, H, W, 3); a picture that came out black or not at all is grey."""
+    resolution = edges.shape[1]
+    common: dict[str, Any] = {"resolution": resolution, "steps": STEPS}
+    if job.spec.stage == "base":
+        common["control_scale"] = 0.0
+    with tempfile.TemporaryDirectory(prefix="dst-sheet-") as scratch:
+        folder = Path(scratch) / "weights"
+        if job.base:
+            export.export_control(job.run, folder, f"{job.base}@{job.base_revision}" if job.base_revision else job.base)
+            control = {"control_model": str(folder), "control_scale": 1.0, "guidance": 7.5}
+            spec = ImageSpec(model=job.base, revision=job.base_revision, **common, **control)
+        else:
+            export.export_run(job.run, folder, job.networks)
+            spec = ImageSpec(model=str(folder), **common)
+        generator = ControlNetGenerator(spec, device=job.device, batch=len(prompts))
+        asked = [
+            ImageRequest(sample=_seat(number), prompt=prompt, control=np.ascontiguousarray(edge))
+            for number, (prompt, edge) in enumerate(zip(prompts, edges, strict=True))
+        ]
+        made = generator.generate(asked)
+    return np.stack([np.full((resolution, resolution, 3), 128, np.uint8) if m.rgb is None else m.rgb for m in made])
+
+
+def _seat(number: int) -> SampleId:
+    """Return the identity that fixes a column's seed."""
+    return SampleId(class_name="sheet", cad_id="0" * 64, view_index=number)
+
+
+def _decoded(job: Job, pictures: Bytes) -> Bytes:
+    """Return what the autoencoder keeps of pictures."""
+    import torch
+
+    code = code_of(job)
+    vae = networks.autoencoder(job.networks)
+    autoencoder.write_encoder(vae, code)
+    optimise.restore(list(vae.decoder.parameters()), checkpoint.vector(job.checkpoint))
+    with torch.no_grad():
+        made = vae.decoder(torch.from_numpy(autoencoder.encode(pictures, code))).permute(0, 2, 3, 1)
+    return np.asarray(((made.numpy() + 1.0) * 127.5).clip(0, 255).round().astype(np.uint8))
+
+
+def _lettered(columns: list[Bytes], prompts: list[str]) -> Bytes:
+    """Return the columns side by side, twice as large, each above its prompt."""
+    import cv2
+
+    made = []
+    for column, prompt in zip(columns, prompts, strict=True):
+        wide = cv2.resize(column, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+        strip = np.full((_TEXT, wide.shape[1], 3), 255, np.uint8)
+        letters = max(12, wide.shape[1] // 5)
+        for line in range(2):
+            said = prompt[line * letters : (line + 1) * letters]
+            cv2.putText(strip, said, (2, 11 + 13 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.3, (0, 0, 0), 1, cv2.LINE_AA)
+        made.append(np.concatenate([wide, strip]))
+    return np.concatenate(made, axis=1)
