@@ -214,23 +214,38 @@ def train(
     base_minutes: Annotated[float, Parameter(help="Minutes for the text-to-image model, over all sittings.")] = 120,
     control_minutes: Annotated[float, Parameter(help="Minutes for the ControlNet, over all sittings.")] = 120,
     base: Annotated[str, Parameter(help="Train a ControlNet on this frozen base instead: a folder, or hub id@commit.")] = "",
+    class_names: Annotated[
+        list[str] | None,
+        Parameter(name="--class", help="A registered class whose CAD models join the parametric ones. Repeat it for several."),
+    ] = None,
+    full_share: Annotated[float, Parameter(help="Share of the shards that are full Blender scenes.")] = 0.1,
+    sheet_minutes: Annotated[float, Parameter(help="Minutes between sheets of samples; 0: only at a stage's end.")] = 15,
 ) -> None:
     """Train the embedded generator from nothing, or a ControlNet on a base of your own. Start it again to go on.
 
-    Example: dst train --shards 44 --base-minutes 120
+    Example: dst train --class duck --shards 44 --base-minutes 120
     """
     from flows.prefect_env import prepare
 
     prepare(_settings())
+    from flows.terminal import watched
     from flows.train import train as run_train
+    from tasks.train import place, registered
 
-    folder = run_train(
-        shards=shards,
-        autoencoder_minutes=autoencoder_minutes,
-        base_minutes=base_minutes,
-        control_minutes=control_minutes,
-        base=base,
-    )
+    settings = _settings()
+    registered(settings, class_names or [])
+    with watched():
+        folder = run_train(
+            shards=shards,
+            autoencoder_minutes=autoencoder_minutes,
+            base_minutes=base_minutes,
+            control_minutes=control_minutes,
+            base=base,
+            class_names=class_names or [],
+            full_share=full_share,
+            sheet_minutes=sheet_minutes,
+        )
+    print(f"report: {place(settings.root, class_names or [], base).page}")
     print(f"weights in {folder}")
 
 

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from flows.forms import Said
 from models.training.spec import STAGES, Stage
+from models.world.spec import WorldSpec
 from storage.settings import Settings
 from tasks import train as tasks
 
@@ -24,24 +25,29 @@ Minutes = Annotated[float, Field(ge=0), Said("Minutes of this stage over all sit
 
 @flow(name="train", task_runner=ThreadPoolTaskRunner(max_workers=2))  # type: ignore[arg-type]
 def train(
-    shards: Annotated[int, Field(ge=1), Said("Shards of 256 pictures")] = 44,
+    shards: Annotated[int, Field(ge=1, description="Shards of 256 pictures")] = 44,
     autoencoder_minutes: Minutes = 30,
     base_minutes: Minutes = 120,
     control_minutes: Minutes = 120,
-    base: Annotated[str, Said("Train a ControlNet on this frozen base: folder or hub id@commit; empty: from nothing")] = "",
+    base: Annotated[str, Field(description="Train a ControlNet on this frozen base: folder or hub id@commit")] = "",
+    class_names: Annotated[
+        list[str], Field(description="Registered classes whose CAD models join the world beside the parametric ones")
+    ] = [],  # noqa: B006 - Prefect's forms want the list itself, and nothing changes it.
+    full_share: Annotated[float, Field(ge=0, le=1, description="Share of the shards that are full Blender scenes")] = 0.1,
+    sheet_minutes: Annotated[float, Field(ge=0, description="Minutes between sheets of samples; 0: only at the end")] = 15,
 ) -> str:
     """Make pictures, train on them, write the weights; return their folder."""
     settings = Settings()
-    place = settings.root / "training"
-    pictures, run = place / "world", place / ("run-on-base" if base else "run")
+    where = tasks.place(settings.root, class_names, base)
+    spec = WorldSpec(cad_models=tasks.registered(settings, class_names), full_share=full_share)
     device, workers = _device(settings)
     halves = [(0, shards // 2 - 1), (shards // 2, shards - 1)]
-    done: list[Any] = [tasks.world.submit(pictures, first, last) for first, last in halves if last >= first]
+    done: list[Any] = [tasks.world.submit(spec, where.pictures, first, last) for first, last in halves if last >= first]
     minutes = {"autoencoder": autoencoder_minutes, "base": base_minutes, "control": control_minutes}
     stages: tuple[Stage, ...] = ("control",) if base else STAGES
     for stage in stages:
-        done = [tasks.train.submit(stage, pictures, run, minutes[stage], workers, device, base, *done)]
-    folder: Path = tasks.export.submit(run, place / "weights", base, *done).result()
+        done = [tasks.train.submit(stage, where, minutes[stage], workers, device, base, sheet_minutes, *done)]
+    folder: Path = tasks.export.submit(where, base, *done).result()
     return str(folder)
 
 

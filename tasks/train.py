@@ -1,57 +1,138 @@
-"""The training tasks: the world's shards, the three stages, the folder of weights.
+"""The training tasks: the world's shards, the three stages, the folder of weights, the page that shows how it goes.
 
-Enters: where pictures and checkpoints are, minutes for each stage. Leaves: shards, checkpoints, a pipeline's folder. Each may be
-killed at any moment and goes on where it was, so Prefect's cache is not asked: what is on disk is the truth.
+Enters: where pictures and checkpoints are, minutes for each stage. Leaves: shards, checkpoints, a pipeline's folder, a report.
+Each may be killed at any moment and goes on where it was, so Prefect's cache is not asked: what is on disk is the truth.
 """
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prefect import get_run_logger, task
-from prefect.artifacts import create_markdown_artifact
+from prefect import task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from models.training.spec import Runtime, Stage
+from models.world.spec import WorldCad, WorldSpec
+from storage.catalog.catalog import Catalog
+from storage.report.training import sheet_path, write, write_sheet
+from storage.settings import Settings
+from tasks.page import address
+
+log = logging.getLogger("dst")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where a training lies: one folder for each choice of user's classes, and of a foreign base."""
+
+    pictures: Path
+    """Shards of the world."""
+    run: Path
+    """Checkpoints and history."""
+    weights: Path
+    """What comes out."""
+    report: Path
+    """The page and its sheets."""
+
+    @property
+    def page(self) -> Path:
+        return self.report / "index.html"
+
+
+def place(root: Path, class_names: Sequence[str], base: str) -> Place:
+    """Return where a training of these user's classes, on this base, lies below the home folder."""
+    tag = "-".join(re.sub(r"[^a-z0-9]+", "_", name.lower()) for name in sorted(set(class_names)))
+    home = root / "training" / tag if tag else root / "training"
+    kind = "-on-base" if base else ""
+    return Place(pictures=home / "world", run=home / f"run{kind}", weights=home / "weights", report=home / f"report{kind}")
+
+
+def registered(settings: Settings, class_names: Sequence[str]) -> tuple[WorldCad, ...]:
+    """Return the registered CAD models of classes. Raises ValueError for a class without any."""
+    catalog = Catalog(settings.catalog, settings.store)
+    found: list[WorldCad] = []
+    if class_names:
+        catalog.migrate()
+    for class_name in dict.fromkeys(class_names):
+        rows = [row for row in catalog.cad_models(class_name) if settings.store.has("cad", row["cad_key"])]
+        if not rows:
+            raise ValueError(f'no usable CAD model of class "{class_name}"; add some: dst cad add PATH --class "{class_name}"')
+        found += [
+            WorldCad(class_name=class_name, cad_id=row["cad_id"], cad_key=row["cad_key"], keywords=tuple(row["keywords"]))
+            for row in rows
+        ]
+    return tuple(found)
 
 
 @task(name="world", task_run_name="world shards {first} to {last}", cache_policy=NO_CACHE, retries=1)
-def world(folder: Path, first: int, last: int) -> int:
+def world(spec: WorldSpec, folder: Path, first: int, last: int) -> int:
     """Make the missing shards of a range; return how many pictures the range holds."""
     from models.world import shard
-    from models.world.spec import WorldSpec
 
-    logger, spec = get_run_logger(), WorldSpec()
-    for index in shard.missing(folder, first, last - first + 1, spec):
-        made = shard.make_shard(spec, index)
+    settings = Settings()
+    glbs = {}
+    for cad in spec.cad_models:
+        artifact = settings.store.get("cad", cad.cad_key)
+        settings.store.verify(artifact)
+        glbs[cad.cad_key] = artifact.path("model.glb")
+    missing = shard.missing(folder, first, last - first + 1, spec)
+    for number, index in enumerate(missing, start=1):
+        made = shard.make_shard(spec, index, glbs=glbs)
         shard.write(made, spec, folder, index)
-        logger.info("world %05d  %d pictures", index, len(made.rows))
+        kind = "full scenes" if spec.full(index) else "pictures"
+        log.info("world %05d  %d %s  %d of %d missing shards made", index, len(made.rows), kind, number, len(missing))
     return (last - first + 1) * spec.pictures_per_shard
 
 
 @task(name="train", task_run_name="train {stage}", cache_policy=NO_CACHE)
-def train(stage: Stage, pictures: Path, run: Path, minutes: float, workers: int, device: str, base: str, *after: Any) -> int:
+def train(
+    stage: Stage, where: Place, minutes: float, workers: int, device: str, base: str, sheet_minutes: float, *after: Any
+) -> int:
     """Train one stage to so many minutes over all sittings; return the steps done."""
+    from models.training import sheet
+    from models.training.checkpoint import Standing
+    from models.training.loop import history
     from models.training.loop import train as train_stage
     from models.training.networks import NetworkSpec
     from models.training.sitting import job_of
 
-    logger = get_run_logger()
-    job = job_of(stage, pictures, run, NetworkSpec(), device=device, base=base)
-    standing = train_stage(job, Runtime(minutes=minutes, workers=workers, device=device), logger.info)
+    job = job_of(stage, where.pictures, where.run, NetworkSpec(), device=device, base=base)
+    where.run.mkdir(parents=True, exist_ok=True)
+
+    def look(standing: Standing) -> None:
+        drawn = sheet.draw(job)
+        write_sheet(drawn.picture, drawn.prompts, stage, standing.step, where.report / "sheets")
+        write(
+            history(where.run),
+            where.report / "sheets",
+            where.page,
+            "The embedded generator" if not base else f"Control of {base}",
+        )
+        log.info("%s  sheet of step %d: %s", stage, standing.step, where.page)
+
+    runtime = Runtime(minutes=minutes, workers=workers, device=device, look_s=60.0 * sheet_minutes)
+    standing = train_stage(job, runtime, log.info, look)
+    look(standing)
+    settings = Settings()
     create_markdown_artifact(
         f"{stage}: {standing.step} steps in {standing.seconds / 60:.1f} minutes, loss {standing.loss:.4f}", key=f"train-{stage}"
     )
+    create_link_artifact(address(settings, where.page), link_text="losses and sheets of the training", key="train-report")
     return standing.step
 
 
 @task(name="export", task_run_name="weights", cache_policy=NO_CACHE)
-def export(run: Path, folder: Path, base: str, *after: Any) -> Path:
+def export(where: Place, base: str, *after: Any) -> Path:
     """Write the trained weights as a folder that diffusers loads."""
     from models.training import export as weights
     from models.training.networks import NetworkSpec
 
     if base:
-        return weights.export_control(run, folder, base)
-    return weights.export_run(run, folder, NetworkSpec())
+        return weights.export_control(where.run, where.weights, base)
+    return weights.export_run(where.run, where.weights, NetworkSpec())

@@ -43,10 +43,14 @@ class StageReport:
         return duration(self.seconds)
 
 
-def write_sheet(picture: Any, prompts: Sequence[str], stage: str, step: int, folder: Path) -> Path:
+def sheet_path(folder: Path, stage: str, step: int) -> Path:
+    """Return where the sheet of a stage at a step is."""
+    return folder / f"{stage}-{step:08d}.png"
+
+
+def write_sheet(picture: Any, prompts: Sequence[str], path: Path) -> Path:
     """Write one sheet's PNG, its prompts inside; return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{stage}-{step:08d}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     temporary.write_bytes(to_png(picture, {PROMPTS: json.dumps(list(prompts))}))
     temporary.replace(path)
