@@ -106,14 +106,11 @@ def train(
     where.run.mkdir(parents=True, exist_ok=True)
 
     def look(standing: Standing) -> None:
-        drawn = sheet.draw(job)
-        write_sheet(drawn.picture, drawn.prompts, stage, standing.step, where.report / "sheets")
-        write(
-            history(where.run),
-            where.report / "sheets",
-            where.page,
-            "The embedded generator" if not base else f"Control of {base}",
-        )
+        sheets = where.report / "sheets"
+        if standing.step and not sheet_path(sheets, stage, standing.step).exists():
+            drawn = sheet.draw(job)
+            write_sheet(drawn.picture, drawn.prompts, sheet_path(sheets, stage, standing.step))
+        write(history(where.run), sheets, where.page, f"A ControlNet on {base}" if base else "The embedded generator")
         log.info("%s  sheet of step %d: %s", stage, standing.step, where.page)
 
     runtime = Runtime(minutes=minutes, workers=workers, device=device, look_s=60.0 * sheet_minutes)
