@@ -39,7 +39,8 @@ def classes() -> list[str]:
     """Return the classes with a CAD model that can be rendered; none before the first `dst cad add`."""
     settings = Settings()
     catalog = Catalog(settings.catalog, settings.store)
-    return sorted({row["class_name"] for row in catalog.cad_models()}) if catalog.exists else []
+    known = "select distinct class_name from cad_models where status = 'ok' order by 1"
+    return [str(row["class_name"]) for row in catalog.rows(known)] if catalog.exists else []
 
 
 def offered() -> tuple[list[str], list[str]]:
@@ -173,6 +174,19 @@ def register() -> list[str]:
         deployment.entrypoint = entry.entrypoint
         deployment.apply()
     return [entry.name for entry in deployments()]
+
+
+def renew_forms() -> None:
+    """Put the choices of the moment into the forms of registered deployments. Schedules stay as they are."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import DeploymentUpdate
+    from prefect.utilities.callables import parameter_schema
+
+    with get_client(sync_client=True) as client:
+        for entry in deployments():
+            there = client.read_deployment_by_name(f"{entry.flow.name}/{entry.name}")
+            form = parameter_schema(entry.flow).model_dump_for_openapi()
+            client.update_deployment(there.id, DeploymentUpdate(parameter_openapi_schema=form))
 
 
 def _template() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import signal
 import socket
@@ -25,10 +26,13 @@ from typing import IO, Any
 import httpx
 import psutil
 from pydantic import SecretStr
+from sqlalchemy.exc import OperationalError
 
 from flows.prefect_env import note_path, prepare, served
 from storage.files import LOCAL, FileServer
 from storage.settings import Settings
+
+log = logging.getLogger("dst")
 
 LOOK_EVERY_S = 5.0
 """How often the forms' choices are compared with the catalog, and the processes looked at."""
@@ -65,6 +69,8 @@ def serve(settings: Settings, host: str, port: int, files_port: int, runs: int) 
 
 def _serve_runs(children: _Children, runs: int, ui: str, files_url: str, stop: threading.Event) -> None:
     """Register the deployments, start the worker, say where everything is, and renew the forms until asked to stop."""
+    from prefect.exceptions import PrefectException
+
     from flows import automations, deployments
 
     offered = deployments.offered()
@@ -79,10 +85,14 @@ def _serve_runs(children: _Children, runs: int, ui: str, files_url: str, stop: t
     print("\nCtrl-C ends it; runs that are going on are stopped and go on where they were when started again", flush=True)
     while not stop.wait(LOOK_EVERY_S):
         children.check()
-        if (now := deployments.offered()) != offered:
-            deployments.register()
-            offered = now
-            print(f"forms renewed: classes {', '.join(now[0]) or 'none'}; recipes {', '.join(now[1])}", flush=True)
+        try:
+            if (now := deployments.offered()) != offered:
+                deployments.renew_forms()
+                offered = now
+                print(f"forms renewed: classes {', '.join(now[0]) or 'none'}; recipes {', '.join(now[1])}", flush=True)
+        except (PrefectException, httpx.HTTPError, OperationalError) as error:
+            # A server or a database that is busy for a while: the next look comes soon.
+            log.warning("forms not renewed: %s", type(error).__name__)
     print("\nending ...", flush=True)
 
 
@@ -154,6 +164,17 @@ def _alone(settings: Settings) -> Iterator[Any]:
         file.truncate(0)
 
 
+_CHILD = """
+import runpy, signal, sys
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+sys.argv[0] = "prefect"
+runpy.run_module("prefect", run_name="__main__", alter_sys=True)
+"""
+"""Prefect's command line in a process that is told to end when its parent is gone, however that went (Linux)."""
+
+
 class _Children:
     """The server and the worker: processes that end when this one does, with everything they started."""
 
@@ -181,13 +202,12 @@ class _Children:
         log = self.log(name).open("wb")
         self._logs.append(log)
         self._running[name] = subprocess.Popen(
-            [sys.executable, "-m", "prefect", *arguments],
+            [sys.executable, "-c", _CHILD, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             # Ctrl-C in the terminal is for this process, which then ends the others in order.
             start_new_session=True,
-            preexec_fn=_end_with_parent,
         )
 
     def check(self) -> None:
@@ -196,15 +216,6 @@ class _Children:
             if (code := process.poll()) is not None:
                 last = self.log(name).read_text(errors="replace").strip().splitlines()[-3:]
                 raise ValueError(f"the Prefect {name} ended with {code}: {' | '.join(last)}; its log: {self.log(name)}")
-
-
-def _end_with_parent() -> None:
-    """Let this process be told to end when its parent is gone, however that went (Linux)."""
-    if sys.platform == "linux":
-        import ctypes
-
-        parent_death_signal = 1
-        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGTERM)
 
 
 def end_tree(pid: int) -> None:
