@@ -179,9 +179,7 @@ def list_(
             row["cad_id"][:12],
             row["name"],
             str(row["faces"] or ""),
-            ", ".join(filter(None, (said, warned, row["reason"])))
-            if row["status"] == "ok"
-            else f"{row['status']}: {row['reason']}",
+            ", ".join(filter(None, (said, warned, row["reason"]))) if usable else f"{row['status']}: {row['reason']}",
             facts.get("up", row["up"]),
             facts.get("front", row["front"]),
             row["keywords_text"],

@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -249,12 +249,11 @@ class _Watcher:
         self._replaced(model.path, made)
         return made.cad_id
 
-    def _is(self, model: FoundModel, cad_id: str) -> bool:
-        """Say whether a registered source still holds the bytes it was registered with."""
-        return any(
-            (row["class_name"], row["source"], row["cad_id"]) == (model.class_name, _name(model.path), cad_id)
-            for row in self._rows
-        )
+    def _is(self, model: FoundModel, cad_id: str, statuses: Sequence[str]) -> bool:
+        """Say whether a source still holds the bytes it was registered with, as a CAD model of one of these statuses."""
+        same = (model.class_name, _name(model.path), cad_id)
+        rows = (row for row in self._rows if row["status"] in statuses)
+        return any((row["class_name"], row["source"], row["cad_id"]) == same for row in rows)
 
     def _note_rejected(self, path: Path, made: Registration) -> None:
         again = any((row["class_name"], row["cad_id"]) == (made.class_name, made.cad_id) for row in self._rows)
