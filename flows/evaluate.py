@@ -1,0 +1,90 @@
+"""Evaluate: how well a generator shows what it is asked for, on CAD models it has never seen.
+
+    views -> pictures (main, sweep, samplers) -> figures, model card
+    readouts -------------------------------------^
+
+Launched by `dst evaluate generator`; the readouts of other classes by `dst evaluate readouts`. Killed, it goes on where it was.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow
+from prefect.task_runners import ThreadPoolTaskRunner
+from pydantic import Field
+
+from flows.forms import Said
+from models.evaluation.spec import EvaluationSpec, ReadoutSpec
+from models.image.spec import EMBEDDED, ImageSpec, pinned
+from storage.settings import Settings
+from tasks import evaluate as tasks
+
+PARTS = ("main", "sweep", "samplers")
+GENERATOR = ("steps", "guidance", "eta", "control_scale", "scheduler", "dtype")
+"""What of a generator's setting can be asked for; the rest are the recipe's."""
+
+
+@flow(name="evaluate", task_runner=ThreadPoolTaskRunner(max_workers=2), result_serializer="json")  # type: ignore[arg-type]
+def evaluate(
+    model: Annotated[str, Said("The generator: embedded, or a pipeline's folder")] = EMBEDDED,
+    samples: Annotated[int, Field(ge=8), Said("Views of held-out CAD models of the trained classes")] = EvaluationSpec().samples,
+    sweep: Annotated[
+        int, Field(ge=0), Said("Views that each setting of the sweep paints twice; 0: no sweep")
+    ] = EvaluationSpec().sweep,
+    cad: Annotated[str, Said("Folder of real CAD models, by class; empty: none")] = "",
+    orientations: Annotated[str, Said("TOML file with up and front for each cad_id of that folder")] = "",
+    readouts: Annotated[str, Said("File of readouts; empty: those trained here, else those of the project")] = "",
+    out: Annotated[str, Said("Folder for figures, card, plot and sheet; empty: in the home folder")] = "",
+    setting: Annotated[dict[str, Any] | None, Said("Steps, guidance, control_scale, ... that are not the recipe's")] = None,
+    trained: Annotated[list[str] | None, Said("Folders of the trainings that made the weights, for the card")] = None,
+    pictures: Annotated[str, Said("Folder of the pictures that they were trained on, for the card")] = "",
+) -> dict[str, Any]:
+    """Paint what is missing, measure, write figures.json, README.md, sweep.png and sheet.jpg; return the figures."""
+    from models.cad.parametric import TRAINED_CLASSES
+
+    settings = Settings()
+    spec = EvaluationSpec.of(samples, sweep)
+    asked = pinned(ImageSpec(model=model, **(setting or {})))
+    folder = Path(out) if out else tasks.place(settings) / asked.revision.removeprefix("sha256:")[:12]
+    classes, own = list(TRAINED_CLASSES), list(tasks.UNTRAINED_CLASSES)
+    made: dict[str, Any] = {
+        "held-out": tasks.views.submit("held-out", None, spec.samples, classes),
+        "untrained": tasks.views.submit("untrained", None, spec.untrained, own),
+    }
+    for kind in ("steep", "one face"):
+        made[kind] = tasks.views.submit(kind, kind, spec.uncommon, classes)
+    if cad:
+        made["files"] = tasks.file_views.submit(cad, orientations, spec.per_cad_model)
+    files = {name: future.result() for name, future in made.items()}
+    painted = [tasks.paint.submit(part, spec, asked, files) for part in PARTS if part == "main" or spec.sweep]
+    figures: dict[str, Any] = tasks.measure.submit(
+        spec, asked, files, readouts or str(_readouts(settings)), str(folder), trained or [], pictures, *painted
+    ).result()
+    return figures | {"folder": str(folder)}
+
+
+@flow(name="train readouts", task_runner=ThreadPoolTaskRunner(max_workers=2), result_serializer="json")  # type: ignore[arg-type]
+def train_readouts(
+    shards: Annotated[int, Field(ge=1), Said("Shards of 128 pictures made for the readouts")] = 44,
+    pictures: Annotated[list[str] | None, Said("More folders of shards to learn from, such as those of a training")] = None,
+    classes: Annotated[list[str] | None, Said("Bundled classes to tell apart; empty: those of the embedded generator")] = None,
+    epochs: Annotated[int, Field(ge=1), Said("Passes over the pictures")] = ReadoutSpec().epochs,
+    out: Annotated[str, Said("Where to write them; empty: in the home folder, where evaluations find them")] = "",
+) -> str:
+    """Make the pictures that are missing, train the readouts on them; return their file."""
+    settings, named = Settings(), list(classes or [])
+    halves = [(0, shards // 2 - 1), (shards // 2, shards - 1)]
+    done = [tasks.readout_shards.submit(named, first, last) for first, last in halves if last >= first]
+    folders = list(dict.fromkeys([future.result() for future in done] + list(pictures or [])))
+    spec = ReadoutSpec(classes=tuple(named), epochs=epochs)
+    made: str = tasks.train_readouts.submit(spec, folders, out or str(tasks.own_readouts(settings))).result()
+    return made
+
+
+def _readouts(settings: Settings) -> Path:
+    from models.evaluation.readouts import BUNDLED
+
+    own = tasks.own_readouts(settings)
+    return own if own.is_file() else BUNDLED
