@@ -79,7 +79,8 @@ def held_out(count: int, classes: Sequence[str], kind: str | None = None, source
     """
     from models.world import picture
 
-    world, made = WorldSpec(), []
+    world = WorldSpec()
+    made: list[Case] = []
     for class_name, seed in _dealt(classes, 0 if kind is None else 2000 * KINDS.index(kind)):
         if len(made) == count:
             break

@@ -87,8 +87,7 @@ def measure(spec: EvaluationSpec, default: ImageSpec, groups: Groups, paint: Pai
         "held_out": _held_out(spec, default, held, on, paint, readouts),
         "viewpoints": _viewpoints(default, groups, on, paint, readouts),
         "by_class": {
-            name: _row(on.pictures, held, readouts, lambda case, name=name: case.class_name == name)
-            for name in dict.fromkeys(case.class_name for case in held)
+            name: _row(on.pictures, held, readouts, _of_class(name)) for name in dict.fromkeys(case.class_name for case in held)
         },
         "files": _files(default, groups, paint, readouts),
         "untrained": _untrained(default, groups, paint, readouts),
@@ -146,7 +145,7 @@ def _viewpoints(default: ImageSpec, groups: Groups, on: Painted, paint: Paint, r
         extra = groups.get(kind, ())
         cases += extra
         pictures += paint(default, extra, 0, "").pictures if extra else []
-    return {kind: _row(pictures, cases, readouts, lambda case, kind=kind: case.kind == kind) for kind in KINDS}
+    return {kind: _row(pictures, cases, readouts, _of_kind(kind)) for kind in KINDS}
 
 
 def _files(default: ImageSpec, groups: Groups, paint: Paint, readouts: Readouts) -> dict[str, Any]:
@@ -157,14 +156,22 @@ def _files(default: ImageSpec, groups: Groups, paint: Paint, readouts: Readouts)
     trained = _row(pictures, cases, readouts, lambda case: case.class_name in readouts.classes)
     names = dict.fromkeys((case.class_name, case.name) for case in cases)
     rows = {
-        f"{class_name}: {name}": _row(pictures, cases, readouts, lambda case, this=(class_name, name): _named(case) == this)
+        f"{class_name}: {name}": _row(pictures, cases, readouts, _of_file(class_name, name))
         for class_name, name in sorted(names, key=lambda known: (known[0] not in readouts.classes, known))
     }
     return {"all of trained classes": trained} | rows
 
 
-def _named(case: Case) -> tuple[str, str]:
-    return case.class_name, case.name
+def _of_class(class_name: str) -> Callable[[Case], bool]:
+    return lambda case: case.class_name == class_name
+
+
+def _of_kind(kind: str) -> Callable[[Case], bool]:
+    return lambda case: case.kind == kind
+
+
+def _of_file(class_name: str, name: str) -> Callable[[Case], bool]:
+    return lambda case: (case.class_name, case.name) == (class_name, name)
 
 
 def _untrained(default: ImageSpec, groups: Groups, paint: Paint, readouts: Readouts) -> dict[str, Any]:
@@ -172,10 +179,7 @@ def _untrained(default: ImageSpec, groups: Groups, paint: Paint, readouts: Reado
     if not cases:
         return {}
     pictures = paint(default, cases, 0, "").pictures
-    return {
-        name: _row(pictures, cases, readouts, lambda case, name=name: case.class_name == name)
-        for name in dict.fromkeys(case.class_name for case in cases)
-    }
+    return {name: _row(pictures, cases, readouts, _of_class(name)) for name in dict.fromkeys(case.class_name for case in cases)}
 
 
 def _words(

@@ -20,7 +20,7 @@ WIDTHS = {"shape": (24, 48, 96, 128), "object": (16, 32, 64, 96), "surroundings"
 """Channels of the four stages of each trunk."""
 
 
-class Block(nn.Module):
+class Block(nn.Module):  # type: ignore[misc]
     """Two 3 x 3 convolutions around a shortcut."""
 
     def __init__(self, channels: int) -> None:
@@ -46,7 +46,7 @@ def trunk(inputs: int, widths: tuple[int, ...], blocks: tuple[int, ...] = (0, 1,
     return nn.Sequential(*layers)
 
 
-class ShapeNetwork(nn.Module):
+class ShapeNetwork(nn.Module):  # type: ignore[misc]
     """Class, and for each class its azimuth and elevation, from the square around the object."""
 
     def __init__(self, classes: int, azimuth_bins: int, elevation_bins: int, side: int) -> None:
@@ -79,7 +79,7 @@ class ShapeNetwork(nn.Module):
         }
 
 
-class AppearanceNetwork(nn.Module):
+class AppearanceNetwork(nn.Module):  # type: ignore[misc]
     """Colour, material, scene and light, from the object and from the whole picture, each with the mask as fourth channel."""
 
     def __init__(self, counts: dict[str, int]) -> None:

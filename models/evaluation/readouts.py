@@ -289,7 +289,8 @@ def train(
         begin = int(there["epoch"])
     targets = _targets(spec, made.classes, taught)
     for epoch in range(begin, spec.epochs):
-        began, losses = time.monotonic(), {}
+        began = time.monotonic()
+        losses: dict[str, float] = {}
         random = torch.Generator().manual_seed(spec.seed * 1000 + epoch)
         order = torch.randperm(len(taught.seen), generator=random)
         for net in nets.values():

@@ -55,7 +55,12 @@ def choose(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     reaching = [row for row in rows if row["edge_recall"] >= RECALL_GOAL] or list(rows)
     best = max(obedience(row) for row in reaching)
     equals = [row for row in reaching if obedience(row) > best - EQUAL]
-    return dict(max(equals, key=lambda row: row.get("diversity", 0.0)))
+    chosen = max(equals, key=_diversity)
+    return dict(chosen)
+
+
+def _diversity(row: Mapping[str, Any]) -> float:
+    return float(row.get("diversity", 0.0))
 
 
 def as_good(row: Mapping[str, Any], default: Mapping[str, Any]) -> bool:
@@ -65,4 +70,9 @@ def as_good(row: Mapping[str, Any], default: Mapping[str, Any]) -> bool:
 
 def fastest(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the fastest of the samplers that are as good as the first, which is the default."""
-    return dict(min((row for row in rows if as_good(row, rows[0])), key=lambda row: float(row["seconds_for_16"])))
+    found = min((row for row in rows if as_good(row, rows[0])), key=_seconds)
+    return dict(found)
+
+
+def _seconds(row: Mapping[str, Any]) -> float:
+    return float(row["seconds_for_16"])
