@@ -260,3 +260,58 @@ def _loads_with_plain_diffusers(folder: Path, elsewhere: Path, size: int) -> Non
 def test_the_shipped_weights_load_offline_with_plain_diffusers(tmp_path: Path) -> None:
     folder = ROOT / "models" / "weights" / "embedded"
     _loads_with_plain_diffusers(folder, tmp_path, 128)
+
+
+@pytest.mark.slow
+def test_a_look_at_a_training_draws_the_same_pictures_each_time_and_changes_nothing(pictures: Path, tmp_path: Path) -> None:
+    from models.training import sheet
+    from models.training.loop import history, train
+
+    whole, looked = tmp_path / "whole", tmp_path / "looked"
+    seen: list[int] = []
+    drawn: list[sheet.Sheet] = []
+
+    def look(standing: checkpoint.Standing) -> None:
+        seen.append(standing.step)
+        if len(drawn) < 2:
+            drawn.append(sheet.draw(_job("base", pictures, looked)))
+
+    train(_job("base", pictures, whole), Runtime(steps=6, workers=1, precision="float32"), lambda line: None)
+    runtime = Runtime(steps=6, workers=1, precision="float32", look_s=1e-6, speak_s=0.0)
+    train(_job("base", pictures, looked), runtime, lambda line: None, look)
+    assert seen == [1, 2, 3, 4, 5, 6]
+    assert checkpoint.vector(looked / "base.safetensors", "master").equal(checkpoint.vector(whole / "base.safetensors", "master"))
+    assert drawn[0].prompts == drawn[1].prompts
+    assert len(drawn[0].prompts) == sheet.COLUMNS
+    # Edges, sample, picture, twice as large, and the prompt below.
+    assert drawn[0].picture.shape == (2 * 3 * SIZE + 30, 2 * sheet.COLUMNS * SIZE, 3)
+    edges = drawn[0].picture[: 2 * SIZE]
+    assert np.array_equal(edges, drawn[1].picture[: 2 * SIZE])
+    points = history(looked)
+    assert [point["step"] for point in points] == [1, 2, 3, 4, 5, 6]
+    assert all(point["loss"] > 0 for point in points)
+
+
+@pytest.mark.slow
+def test_the_autoencoder_and_a_control_on_a_foreign_base_have_sheets_as_well(pictures: Path, tmp_path: Path) -> None:
+    from models.training import sheet
+    from models.training.export import random_pipeline
+    from models.training.loop import train
+
+    job = _job("autoencoder", pictures, tmp_path / "own")
+    with pytest.raises(checkpoint.ForeignCheckpoint, match="nothing to look at yet"):
+        sheet.draw(job)
+    train(job, Runtime(steps=2, workers=1, precision="float32"), lambda line: None)
+    assert sheet.draw(job).picture.std() > 5
+    foreign = _job("control", pictures, tmp_path / "foreign")
+    foreign = dataclasses.replace(foreign, base=str(random_pipeline(tmp_path / "base")))
+    train(foreign, Runtime(steps=2, workers=1, precision="float32"), lambda line: None)
+    assert sheet.draw(foreign).picture.std() > 5
+
+
+def test_the_history_of_losses_forgets_steps_that_a_kill_undid(tmp_path: Path) -> None:
+    from models.training.loop import HISTORY, history
+
+    lines = [{"stage": "base", "step": step, "seconds": 1.0, "loss": loss} for step, loss in ((1, 3), (5, 2), (9, 1), (6, 1.5))]
+    (tmp_path / HISTORY).write_text("\n".join(json.dumps(line) for line in lines) + '\n{"stage": "ba')
+    assert [(point["step"], point["loss"]) for point in history(tmp_path)] == [(1, 3), (5, 2), (6, 1.5)]
