@@ -371,6 +371,11 @@ class Stage:
         self._process.answer(WAIT_S)
         return data[..., :3].copy(), data[..., 3].astype(np.int32)
 
+    @property
+    def pid(self) -> int | None:
+        """Process id of the renderer that lives now."""
+        return None if self._process is None else self._process.pid
+
     def close(self) -> None:
         """End the renderer, if there is one."""
         if self._process is not None:
