@@ -47,7 +47,7 @@ def captions(
 
 @app.command
 def images(
-    path: Annotated[Path, Parameter(help="A folder with [train/]<synset>/<model>/image_dst/000_00.png and annotation/000.npy.")],
+    path: Annotated[Path, Parameter(help="A folder with SYNSET/MODEL/image_dst/000_00.png and annotation/000.npy in it.")],
     /,
     *,
     class_name: Annotated[

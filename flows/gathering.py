@@ -6,12 +6,12 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from flows import terminal
-from storage.cad.collections import layouts
+from flows import collected, terminal
+from flows.prefect_env import server
 from storage.cad.collections.entry import BadCollection
-from storage.cad.collections.published import Listed, read_cad_list
+from storage.cad.collections.published import Listed
 from storage.settings import Settings
-from tasks import imports
+from tasks import events, imports
 from tasks.intake import absolute
 
 _SHOWN = 10
@@ -38,19 +38,18 @@ def bring_in(
     root = absolute(path)
     if limit is not None and limit < 1:
         raise BadCollection(f"--limit is {limit}; at least one CAD model of each class has to be taken")
-    rows = None if cad_list is None else _rows(cad_list, collection, root, strength)
     if download:
+        rows = None if cad_list is None else collected.listed(cad_list, collection, root, strength)
         _fetch(settings, collection, root, rows, classes, limit)
-    found = layouts.entries(collection, root)
-    if rows is None:
-        wanted, missing = imports.of_collection(found, classes, limit), []
-    else:
-        wanted, missing = imports.of_list(rows, found, classes, limit)
+    wanted, missing = collected.wanted(collection, root, classes, cad_list, limit, strength)
     if dry_run:
         _explain(wanted, missing)
         return
     with terminal.watched():
         report = imports.bring_in(settings, collection, root, wanted, again)
+    collected.note(settings, collection, root, classes, cad_list, limit, strength)
+    if report.counts["added"] or report.counts["changed"]:
+        events.collection_imported(settings, server(settings), collection)
     _tell(settings, collection, report)
     missing = imports.still_missing(settings, missing)
     if missing:
@@ -61,20 +60,13 @@ def bring_in(
         sys.exit(1)
 
 
-def _rows(cad_list: Path, collection: str, root: Path, strength: int) -> list[Listed]:
-    taxonomy = layouts.taxonomy_of(root) if collection == "shapenet" else {}
-    return [row for row in read_cad_list(cad_list, taxonomy) if row.camera.get("strength", 1) <= strength]
-
-
 def _fetch(
     settings: Settings, collection: str, root: Path, rows: list[Listed] | None, classes: list[str], limit: int | None
 ) -> None:
     from storage.cad.collections.download import download
 
     if collection != "objaverse" or rows is None:
-        raise BadCollection(
-            "--download fetches the Objaverse models of a list: dst cad import objaverse PATH --list FILE --download"
-        )
+        raise BadCollection("--download fetches a list's models: dst cad import objaverse PATH --list FILE.csv --download")
     names: Counter[str] = Counter()
     uids = []
     for row in rows:
