@@ -1,6 +1,6 @@
 """Scan: new CAD models become images by themselves.
 
-    watched folders, registered sources -> cad -> what is pending -> generate, for just that
+    watched folders, registered collections and sources -> cad -> what is pending -> generate, for just that
 
 Launched by `dst scan`, on a schedule and by the event `cad.model.registered`. The scan is the truth: it looks at the folders,
 asks catalog and store what is pending, and makes that. Nothing pending: done in seconds. Two scans at once make nothing twice:
@@ -19,6 +19,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
 from flows import crashes
+from flows.collected import look_again
 from flows.generate import generate
 from flows.wanted import CLAIM, another_try, at_it, wanted
 from storage.catalog.catalog import Catalog
@@ -65,8 +66,9 @@ def scan() -> ScanReport | State[Any]:
         failed: list[State[Any]] = []
         tries: Counter[str] = Counter()
         while True:
+            joined = look_again(settings)
             seen = look(settings)
-            _count(report, seen)
+            _count(report, seen, joined)
             todo = [want for want in wanted(settings, seen) if tries[want.class_name] < TRIES_A_CLASS]
             if not todo:
                 break
@@ -83,9 +85,9 @@ def scan() -> ScanReport | State[Any]:
     return failed[0] if failed else report
 
 
-def _count(report: ScanReport, seen: Look) -> None:
-    report["registered"] += len(seen.registered)
-    report["refused"] += len(seen.refused)
+def _count(report: ScanReport, seen: Look, joined: Counter[str]) -> None:
+    report["registered"] += len(seen.registered) + joined["added"] + joined["changed"]
+    report["refused"] += len(seen.refused) + joined["rejected"] + joined["quarantined"]
     report["replaced"] += len(seen.replaced)
     report["gone"] += len(seen.gone)
     report["waiting"] = len(seen.waiting)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from flows.collected import look_again
 from flows.prefect_env import prepare, server
 from flows.wanted import CLAIM, Wanted, at_it, wanted
 from storage.catalog.catalog import Catalog
@@ -34,8 +35,12 @@ def scan(settings: Settings, dry_run: bool) -> bool:
         buried = catalog.bury_the_dead()
         for row in buried:
             console.print(f"{row['class_name']}  run {row['run_id'][:8]} crashed: {row['reason']}", markup=False, highlight=False)
+        joined = look_again(settings)
         seen = look(settings)
         todo = wanted(settings, seen)
+    if joined:
+        said = ", ".join(f"{count} {status}" for status, count in sorted(joined.items()))
+        console.print(f"collections: {said}", markup=False, highlight=False)
     _say_seen(console, settings, seen)
     _say_pending(console, todo)
     if not todo and not (buried and server(settings)):

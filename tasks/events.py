@@ -35,7 +35,20 @@ def cad_models_registered(settings: Settings, api: str | None, made: Iterable[Re
 
     api: None or "" where there is no server to tell.
     """
-    events = [_event(registration) for registration in made if registration.status in ("added", "changed")]
+    told = [
+        _event(f"cad.{one.cad_id}", one.name, class_name=one.class_name, status=one.status)
+        for one in made
+        if one.status in ("added", "changed")
+    ]
+    return _post(settings, api, told)
+
+
+def collection_imported(settings: Settings, api: str | None, collection: str) -> bool:
+    """Tell the Prefect server at `api` that CAD models of a collection were registered: one event for all of them."""
+    return _post(settings, api, [_event(f"cad.collection.{collection}", collection)])
+
+
+def _post(settings: Settings, api: str | None, events: list[dict[str, Any]]) -> bool:
     if not events or not api:
         return False
     request = urllib.request.Request(
@@ -65,15 +78,11 @@ def run_invalid(row: Mapping[str, Any]) -> None:
     )
 
 
-def _event(made: Registration) -> dict[str, Any]:
+def _event(resource: str, name: str, **payload: Any) -> dict[str, Any]:
     return {
         "id": str(uuid.uuid4()),
         "occurred": datetime.now(UTC).isoformat(),
         "event": CAD_MODEL_REGISTERED,
-        "resource": {
-            "prefect.resource.id": f"cad.{made.cad_id}",
-            "prefect.resource.name": made.name,
-            "dst.class": made.class_name,
-        },
-        "payload": {"class_name": made.class_name, "name": made.name, "status": made.status},
+        "resource": {"prefect.resource.id": resource, "prefect.resource.name": name},
+        "payload": payload,
     }

@@ -27,7 +27,7 @@ from storage.catalog.catalog import Catalog
 from storage.keys import canonical_json, digest, plain
 from storage.settings import Settings
 from tasks import progress
-from tasks.intake import Registration, register
+from tasks.intake import Registration, identify, register
 
 log = logging.getLogger("dst")
 
@@ -136,6 +136,7 @@ class _Watcher:
         for key, entry in self._before.items():
             if entry["watched"] and not self._now.get(key, {}).get("watched") and _path(key) in elsewhere:
                 self._moved(key, entry)
+        self._tell_apart()
         for row in self.catalog.cad_models():
             there = Path(row["source"]).is_file()
             if there and row["reason"] == GONE:
@@ -161,10 +162,13 @@ class _Watcher:
     # -- what there is -------------------------------------------------------------------------------------------------
 
     def _sources(self) -> Iterator[FoundModel]:
-        """Yield registered CAD models at their sources, as far as those are there: one that was replaced is registered anew."""
+        """Yield registered CAD models at their sources, as far as those are there: one that was replaced is registered anew.
+
+        Those of a collection are the import's, which knows more of them (see flows.collected).
+        """
         for row in self._rows:
             path = Path(row["source"])
-            if row["status"] in ("ok", "rejected") and path.is_file():
+            if row["status"] in ("ok", "rejected") and row["collection"] is None and path.is_file():
                 yield FoundModel(
                     path=path,
                     class_name=row["class_name"],
@@ -271,6 +275,18 @@ class _Watcher:
                 self.catalog.mark_cad_model(row["class_name"], row["cad_id"], source=twin)
                 continue
             self._mark_replaced(row["class_name"], row["cad_id"], f"{path} is CAD model {made.cad_id[:12]}")
+
+    def _tell_apart(self) -> None:
+        """Where several CAD models of a class have one file for their source, leave the one whose bytes it has."""
+        by_file: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for row in self.catalog.cad_models():
+            by_file.setdefault((row["class_name"], row["source"]), []).append(row)
+        for (class_name, source), rows in by_file.items():
+            if len(rows) > 1 and Path(source).is_file():
+                there = identify(Path(source))
+                for row in rows:
+                    if row["cad_id"] != there and any(other["cad_id"] == there for other in rows):
+                        self._mark_replaced(class_name, row["cad_id"], f"{source} is CAD model {there[:12]}")
 
     def _moved(self, key: str, entry: Mapping[str, Any]) -> None:
         """Mark a CAD model whose file lies in another class now."""
