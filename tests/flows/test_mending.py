@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from flows import pending, recipes, runs
+from models.render import spec as render
 from storage.artifacts import ArtifactStore, Record
 from storage.catalog.catalog import Catalog
 from storage.images import from_png, png_text, to_png
@@ -48,8 +49,8 @@ def fails(store: ArtifactStore, cohort: Cohort, planned: Planned) -> None:
     """Leave behind what a renderer leaves that dies on a view at every try."""
     record = Record(
         key=planned.render_key,
-        stage="render",
-        version=2,
+        stage=render.STAGE,
+        version=render.VERSION,
         spec=plain(cohort.recipe.render),
         inputs=planned.render_inputs(),
         outcome="failed",
@@ -173,7 +174,7 @@ def test_a_picture_tells_where_it_comes_from_with_and_without_a_catalog(home: Ho
     assert "the bytes on record" in known
     for told in (row["cad_source"], row["prompt"], str(row["seed"]), row["generator_revision"], row["code"], row["flow_run_url"]):
         assert told in known
-    assert known.count("  sound\n") == 11
+    assert known.count("  sound\n") == 10
     alone = Home(tmp_path / "nowhere", home.api).dst("show", "--image", str(tmp_path / "elsewhere.png"))
     assert "there is no catalog" in alone
     for told in (
@@ -262,7 +263,7 @@ def test_a_failed_sample_is_repeated_alone_then_tried_again_and_nothing_else_is_
     assert "car: 1 made now, 0 failed again" in said
     after = home.digests("render", "edge", "caption", "image")
     assert before.items() <= after.items()
-    assert sorted(name.split("/")[0] for name in after.keys() - before.keys()) == ["edge", "image"] + ["render"] * 5
+    assert sorted(name.split("/")[0] for name in after.keys() - before.keys()) == ["caption", "edge", "image"] + ["render"] * 5
     rows = home.rows("select status from samples where in_cohort = 1 and recipe = 'small'")
     assert [row["status"] for row in rows] == ["made"] * SAMPLES
     assert "nothing to try again" in home.dst("retry", "car")
