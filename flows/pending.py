@@ -117,14 +117,18 @@ def last_runs(catalog: Catalog, class_name: str | None = None) -> dict[str, list
     return {name: list(by_recipe.values()) for name, by_recipe in found.items()}
 
 
-def recorded_cohort(catalog: Catalog, run: Mapping[str, Any], samples: int | None = None) -> Cohort:
+def recorded_cohort(
+    catalog: Catalog, run: Mapping[str, Any], samples: int | None = None, usable: Sequence[Row] | None = None
+) -> Cohort:
     """Return the cohort a run was to make, with the CAD models that there are now. Raises ValueError where that makes no sense.
 
-    The generator's revision is the recorded one: it is not compared with what lies on disk today.
+    usable: rows of the class's usable CAD models, where they are at hand. The generator's revision is the recorded one: it is not
+    compared with what lies on disk today.
     """
     recipe = recipes.recorded(run["recipe_specs"])
     captions = foreign.recorded(catalog, run["class_name"], recipe)
-    models = [runs.cad_model(row, captions) for row in catalog.cad_models(run["class_name"])]
+    rows = catalog.cad_models(run["class_name"]) if usable is None else usable
+    models = [runs.cad_model(row, captions) for row in rows]
     return planning.plan(run["class_name"], recipe, models, int(run["samples"]) if samples is None else samples)
 
 
@@ -179,16 +183,12 @@ def _status(
         "run_status": run["status"],
     }
     which = {"class_name": name, "recipe": run["recipe"]}
-    members = catalog.rows(
-        "select cad_id, cad_key, status, stage, reason, count(*) as samples from members "
-        "where class_name = :class_name and recipe = :recipe and in_cohort = 1 group by cad_id, cad_key, status, stage, reason",
-        **which,
-    )
+    members = catalog.rows(_MEMBERS, **which)
     belonging = {row["cad_id"]: row["cad_key"] for row in usable[: run["samples"]]}
     have = {row["cad_id"]: row["cad_key"] for row in members}
     known["new_cad_models"] = tuple(cad_id for cad_id, key in sorted(belonging.items()) if have.get(cad_id) != key)
     settled = belonging == have and sum(row["samples"] for row in members) == run["samples"]
-    if settled and run["status"] in ("complete", "invalid") and _keys_stand(catalog, usable, run):
+    if settled and run["status"] in ("complete", "invalid") and _keys_stand(catalog, usable, run, members):
         counts = run["counts"] or {}
         return ClassStatus(
             **known,
@@ -198,31 +198,35 @@ def _status(
             dropped=counts.get("dropped", 0),
         )
     try:
-        cohort = recorded_cohort(catalog, run)
+        cohort = recorded_cohort(catalog, run, usable=usable)
     except ValueError:
         # No usable CAD model is left, or other code wrote the recipe: what rows say is all there is to say.
         return ClassStatus(**known, stages=_from_rows(members), failures=_reasons(members), **_decided(catalog, which))
     return ClassStatus(**known, **_looked_up(store, cohort, since=run["started_at"]), **_decided(catalog, which))
 
 
-def _keys_stand(catalog: Catalog, usable: Sequence[Row], run: Row) -> bool:
+_FIRST = ", ".join(
+    f"min(case when view_index = 0 and draw_index = 0 then {stage}_key end) as {stage}_key" for stage in STAGES[1:]
+)
+_MEMBERS = (
+    f"select cad_id, cad_key, status, stage, reason, count(*) as samples, min(view_index) as first, {_FIRST} from members "
+    "where class_name = :class_name and recipe = :recipe and in_cohort = 1 group by cad_id, cad_key, status, stage, reason"
+)
+"""A class's cohort, counted; with the keys of the first view of each CAD model."""
+
+
+def _keys_stand(catalog: Catalog, usable: Sequence[Row], run: Row, members: Sequence[Row]) -> bool:
     """Say whether the cohort, planned today, has the keys that its rows have: judged by the first view of CAD models.
 
     Of one CAD model, or of all where something was said about one of them since the run.
     """
     said = any(row["added_at"] > run["started_at"] for row in usable)
     try:
-        planned = recorded_cohort(catalog, run, samples=min(len(usable), run["samples"]) if said else 1)
+        planned = recorded_cohort(catalog, run, min(len(usable), run["samples"]) if said else 1, usable)
     except ValueError:
         return False
-    rows = catalog.rows(
-        "select * from members where class_name = :class_name and recipe = :recipe and in_cohort = 1 and view_index = 0 "
-        "and draw_index = 0",
-        class_name=run["class_name"],
-        recipe=run["recipe"],
-    )
-    keys = {row["cad_id"]: row for row in rows}
-    return all(_same_keys(sample, keys.get(sample.sample.cad_id)) for sample in planned.samples)
+    first = {row["cad_id"]: row for row in members if row["first"] == 0}
+    return all(_same_keys(sample, first.get(sample.sample.cad_id)) for sample in planned.samples)
 
 
 def _same_keys(planned: Planned, row: Row | None) -> bool:
