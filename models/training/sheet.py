@@ -73,11 +73,12 @@ def _painted(job: Job, edges: Bytes, prompts: list[str]) -> Bytes:
         folder = Path(scratch) / "weights"
         if job.base:
             export.export_control(job.run, folder, f"{job.base}@{job.base_revision}" if job.base_revision else job.base)
-            control = {"control_model": str(folder), "control_scale": 1.0, "guidance": 7.5}
-            spec = ImageSpec(model=job.base, revision=job.base_revision, **common, **control)
+            base = {"model": job.base, "revision": job.base_revision, "control_model": str(folder)}
+            common |= {**base, "control_scale": 1.0, "guidance": 7.5}
         else:
             export.export_run(job.run, folder, job.networks)
-            spec = ImageSpec(model=str(folder), **common)
+            common["model"] = str(folder)
+        spec = ImageSpec(**common)
         generator = ControlNetGenerator(spec, device=job.device, batch=len(prompts))
         asked = [
             ImageRequest(sample=_seat(number), prompt=prompt, control=np.ascontiguousarray(edge))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from models.caption import vocabulary
 from models.render.camera import intrinsics
@@ -176,7 +176,7 @@ def _turn(yaw_deg: float) -> NDArray[np.float64]:
     return np.array([[np.cos(yaw), -np.sin(yaw), 0.0], [np.sin(yaw), np.cos(yaw), 0.0], [0.0, 0.0, 1.0]])
 
 
-def _rectangle(centre: Sequence[float], right: Sequence[float], up: Sequence[float]) -> tuple[Floats, NDArray[np.int32]]:
+def _rectangle(centre: ArrayLike, right: ArrayLike, up: ArrayLike) -> tuple[Floats, NDArray[np.int32]]:
     """Return the vertices and faces of a rectangle, from its centre and half its sides."""
     c, r, u = (np.asarray(value, np.float32) for value in (centre, right, up))
     return np.stack([c - r - u, c + r - u, c + r + u, c - r + u]), np.array([[0, 1, 2], [0, 2, 3]], np.int32)

@@ -188,7 +188,8 @@ def made(spec: WorldSpec, out: Path, index: int) -> bool:
     said = json.loads((folder / "world.json").read_text())
     wanted = spec.identity(index)
     # Shards from before there were full scenes say no kind.
-    return wanted == {"kind": "traced"} | said | {"spec": {name: said["spec"].get(name) for name in wanted["spec"]}}
+    known = {name: said["spec"].get(name) for name in wanted["spec"]}
+    return bool(wanted == {"kind": "traced"} | said | {"spec": known})
 
 
 def missing(out: Path, first: int, count: int, spec: WorldSpec | None = None) -> list[int]:

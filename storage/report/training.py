@@ -16,8 +16,9 @@ from markupsafe import Markup
 
 from storage.images import from_png, png_text, to_png
 from storage.report import plots
+from storage.report.content import Thumbnail
 from storage.report.page import duration, environment, frame, save
-from storage.report.thumbnails import Thumbnail, photograph
+from storage.report.thumbnails import photograph
 
 SHEETS = 10
 """Sheets of a stage that the page shows: the last, and others evenly spread before it."""
