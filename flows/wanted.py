@@ -27,7 +27,7 @@ RETRY_AFTER_S = 3600.0
 FAILED_RUNS = 3
 """After so many failed runs in a row a class is left alone until something about it changes."""
 _BY_HAND = ("KeyboardInterrupt", "TerminationSignal", "Cancel")
-"""A run that a person stopped is not started again by itself."""
+"""How a run ends that a person stopped: it is not started again by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def _wanted(settings: Settings, catalog: Catalog, status: ClassStatus, seen: Loo
         )
     again = _worth_another_try(settings, status)
     why = _why(catalog, status, len(again))
-    if not why or _hopeless(catalog, status):
+    if not why or _left_alone(catalog, status):
         return None
     assert status.recipe is not None
     if status.recipe in recipes.names():
@@ -111,18 +111,19 @@ def _why(catalog: Catalog, status: ClassStatus, again: int) -> str:
     if again:
         reasons.append(f"{again} failed samples are worth another try")
     if status.run_status in ("crashed", "failed"):
-        run = catalog.run(str(status.run_id))
-        if reasons or not str(run["reason"]).startswith(_BY_HAND):
-            reasons.append(f"its last run {status.run_status} ({run['reason']})")
+        reasons.append(f"its last run {status.run_status} ({catalog.run(str(status.run_id))['reason']})")
     elif status.pending and not reasons:
         reasons.append(f"{status.pending} samples are pending")
     return "; ".join(reasons)
 
 
-def _hopeless(catalog: Catalog, status: ClassStatus) -> bool:
-    """Say whether the last runs of a class all failed, and nothing was said about its CAD models since."""
-    runs = [row for row in catalog.runs(status.class_name, limit=FAILED_RUNS) if row["kind"] == GENERATE]
-    if len(runs) < FAILED_RUNS or any(row["status"] not in ("failed", "crashed") for row in runs):
+def _left_alone(catalog: Catalog, status: ClassStatus) -> bool:
+    """Say whether a person stopped a class's last run, or its last runs all failed, and nothing joined the class since."""
+    if status.run_status not in ("failed", "crashed"):
+        return False
+    runs = [row for row in catalog.runs(status.class_name) if row["kind"] == GENERATE][:FAILED_RUNS]
+    in_vain = len(runs) == FAILED_RUNS and all(row["status"] in ("failed", "crashed") for row in runs)
+    if not (in_vain or str(runs[0]["reason"]).startswith(_BY_HAND)):
         return False
     return all(row["added_at"] < runs[0]["started_at"] for row in catalog.cad_models(status.class_name))
 

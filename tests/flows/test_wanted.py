@@ -1,0 +1,227 @@
+"""What a scan would make: pending is what time or a person has changed, not what was tried in vain."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import recipes, runs
+from flows.wanted import RETRIES, another_try, wanted
+from models.render import spec as render_spec
+from storage.artifacts import Record
+from storage.catalog.catalog import Catalog
+from storage.keys import digest, plain
+from storage.settings import Settings
+from tasks.cohort import Cohort
+from tasks.watch import Look
+from tests.flows.conftest import ROOT
+
+SAMPLES = 4
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("DST_HOME", str(tmp_path / "home"))
+    return Settings()
+
+
+@pytest.fixture
+def catalog(settings: Settings) -> Catalog:
+    catalog = Catalog(settings.catalog, settings.store)
+    catalog.migrate()
+    for number in range(2):
+        add(catalog, number)
+    return catalog
+
+
+def add(catalog: Catalog, number: int) -> None:
+    cad_id = digest(f"model {number}".encode())
+    catalog.add_cad_model(cad_id=cad_id, class_name="car", source=f"/models/{number}.glb", cad_key=digest(cad_id.encode()))
+
+
+def ended(settings: Settings, catalog: Catalog, status: str, reason: str | None = None) -> Cohort:
+    """Note a run of the class that ended so."""
+    cohort = runs.cohort(settings, "car", SAMPLES, recipes.resolve("embedded"))
+    run_id = catalog.start_run(class_name="car", recipe=cohort.recipe.name, recipe_specs=plain(cohort.recipe), samples=SAMPLES)
+    catalog.finish_run(run_id, status=status, reason=reason)
+    return cohort
+
+
+def test_a_class_that_was_never_run_is_made_only_if_it_lies_in_a_watched_folder(settings: Settings, catalog: Catalog) -> None:
+    assert wanted(settings, Look()) == []
+    (want,) = wanted(settings, Look(classes={"car"}))
+    assert (want.class_name, want.samples, want.recipe, want.overrides) == ("car", 200, "embedded", {})
+
+
+def test_a_watched_class_without_a_usable_cad_model_is_not_made(settings: Settings, catalog: Catalog) -> None:
+    for row in catalog.cad_models():
+        catalog.mark_cad_model("car", row["cad_id"], status="rejected", reason="no_faces")
+    assert wanted(settings, Look(classes={"car"})) == []
+
+
+def test_a_wrong_default_recipe_is_said_at_once(settings: Settings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = settings.model_copy(update={"watch_recipe": "embeded"})
+    with pytest.raises(ValueError, match='did you mean "embedded"'):
+        wanted(wrong, Look(classes={"car"}))
+
+
+@pytest.mark.parametrize("status", ["crashed", "failed"])
+def test_what_a_dead_run_left_is_taken_up(settings: Settings, catalog: Catalog, status: str) -> None:
+    ended(settings, catalog, status, "StoreFull: no space left")
+    (want,) = wanted(settings, Look())
+    assert (want.samples, want.recipe) == (SAMPLES, "embedded")
+    assert f"its last run {status} (StoreFull: no space left)" in want.why
+
+
+def test_a_run_that_a_person_stopped_is_not_started_again_until_a_cad_model_joins(settings: Settings, catalog: Catalog) -> None:
+    ended(settings, catalog, "failed", "KeyboardInterrupt: ")
+    assert wanted(settings, Look()) == []
+    add(catalog, 2)
+    (want,) = wanted(settings, Look())
+    assert "CAD models are not in its cohort" in want.why
+
+
+def test_a_class_whose_runs_fail_again_and_again_is_left_alone_until_something_changes(
+    settings: Settings, catalog: Catalog
+) -> None:
+    for _ in range(3):
+        assert len(wanted(settings, Look())) == (0 if not catalog.runs() else 1)
+        ended(settings, catalog, "failed", "RuntimeError: always")
+    assert wanted(settings, Look()) == []
+    add(catalog, 2)
+    assert len(wanted(settings, Look())) == 1
+
+
+def failed_renders(settings: Settings, catalog: Catalog, reason: str, age: timedelta) -> Cohort:
+    """A finished class whose every render failed for a reason, so long ago."""
+    cohort = ended(settings, catalog, "complete")
+    members = []
+    for planned in cohort.samples:
+        settings.store.put(
+            Record(
+                key=planned.render_key,
+                stage=render_spec.STAGE,
+                version=render_spec.VERSION,
+                spec={},
+                inputs={},
+                outcome="failed",
+                reason=reason,
+                created_at=(datetime.now(UTC) - age).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            )
+        )
+        members.append(
+            {
+                "sample_id": str(planned.sample),
+                "cad_id": planned.sample.cad_id,
+                "view_index": planned.sample.view_index,
+                "draw_index": 0,
+                "cad_key": planned.cad_key,
+                "render_key": planned.render_key,
+                "status": "failed",
+                "stage": "render",
+                "reason": reason,
+            }
+        )
+    catalog.set_cohort("car", "embedded", catalog.runs("car")[0]["run_id"], members)
+    return cohort
+
+
+@pytest.mark.parametrize(
+    ("reason", "age", "again"),
+    [
+        ("renderer_killed", timedelta(hours=2), SAMPLES),
+        ("renderer_killed", timedelta(minutes=2), 0),
+        ("empty_mask", timedelta(hours=2), 0),
+    ],
+)
+def test_failed_samples_are_tried_again_for_reasons_that_pass_and_after_a_while(
+    settings: Settings, catalog: Catalog, reason: str, age: timedelta, again: int
+) -> None:
+    failed_renders(settings, catalog, reason, age)
+    found = wanted(settings, Look())
+    assert [len(want.again) for want in found] == ([again] if again else [])
+
+
+def test_failed_samples_are_tried_so_many_times_and_no_more(settings: Settings, catalog: Catalog) -> None:
+    for _ in range(RETRIES):
+        cohort = failed_renders(settings, catalog, "renderer_killed", timedelta(hours=2))
+        (want,) = wanted(settings, Look())
+        another_try(settings, want)
+        assert not any(settings.store.has("render", planned.render_key) for planned in cohort.samples)
+    failed_renders(settings, catalog, "renderer_killed", timedelta(hours=2))
+    assert wanted(settings, Look()) == []
+
+
+@pytest.fixture
+def listener() -> Iterator[tuple[str, list[Any]]]:
+    """A server that hears events, and what it heard: path, authorization, body."""
+    heard: list[Any] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            heard.append((self.path, self.headers["Authorization"], body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/api", heard
+    server.shutdown()
+
+
+ADD = """
+import sys
+from flows.cli import app
+try:
+    app(["cad", "add", sys.argv[1], "--class", "car"])
+finally:
+    assert "prefect" not in sys.modules
+"""
+
+
+def _add(home: Path, model: Path, api: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    environment = os.environ | {"DST_HOME": str(home), "DST_PREFECT_API_URL": api, "PREFECT_API_AUTH_STRING": "me:secret"}
+    return subprocess.run([sys.executable, "-c", ADD, str(model)], cwd=ROOT, env=environment, text=True, capture_output=True)
+
+
+def test_adding_a_cad_model_tells_the_server_once_and_without_prefect(tmp_path: Path, listener: tuple[str, list[Any]]) -> None:
+    from models.cad import parametric
+
+    api, heard = listener
+    model = tmp_path / "a.glb"
+    model.write_bytes(parametric.glb("car", 30_500))
+    first = _add(tmp_path / "home", model, api)
+    assert "added" in first.stdout, first.stderr
+    assert "known" in _add(tmp_path / "home", model, api).stdout
+    ((path, authorization, (event,)),) = heard
+    assert path == "/api/events"
+    assert base64.b64decode(authorization.removeprefix("Basic ")) == b"me:secret"
+    assert event["event"] == "cad.model.registered"
+    assert event["resource"]["prefect.resource.id"].startswith("cad.")
+    assert "secret" not in json.dumps(event)
+
+
+def test_adding_a_cad_model_works_without_the_server_it_is_told_of(tmp_path: Path) -> None:
+    from models.cad import parametric
+
+    model = tmp_path / "a.glb"
+    model.write_bytes(parametric.glb("car", 30_501))
+    done = _add(tmp_path / "home", model, "http://127.0.0.1:1/api")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "added" in done.stdout
