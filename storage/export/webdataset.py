@@ -23,8 +23,8 @@ class WebDataset:
     name = "webdataset"
     contents = """
 - `shard-000000.tar`, ...: up to 256 samples each. Of a sample: `.png` (the picture), `.mask.png` (0 or 255), `.depth.npz`
-  (`depth`, 16 bit, steps of `depth_scale` longest sides), `.cls` (class number from 0), `.txt` (prompt), `.json` (the whole annotation and
-  provenance).
+  (`depth`, 16 bit, steps of `depth_scale` longest sides), `.cls` (class number from 0), `.txt` (prompt), `.json` (the whole
+  annotation and provenance).
 - `classes.json`: class names in order of their numbers; `shards.json`: samples in each shard.
 """
     loading = """

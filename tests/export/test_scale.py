@@ -10,12 +10,20 @@ import pytest
 
 from storage.artifacts import ArtifactStore
 from storage.catalog.catalog import Catalog
+from storage.catalog.query import QueryError
 from storage.export import selection
 from tests.catalog.records import cohort, records, verdict
 
 
-def filled(folder: Path, classes: int, models: int, views: int) -> Catalog:
-    catalog = Catalog(f"sqlite:///{folder / 'catalog.sqlite'}")
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'catalog.sqlite'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+def filled(url: str, classes: int, models: int, views: int) -> Catalog:
+    catalog = Catalog(url)
     catalog.migrate()
     for number in range(classes):
         class_name = f"class {number}"
@@ -37,7 +45,7 @@ class EverythingThere(ArtifactStore):
 
 @pytest.mark.parametrize("class_name", ["class 1", "class 2"])
 def test_one_class_is_found_through_an_index_and_sorted_alone(tmp_path: Path, class_name: str) -> None:
-    catalog = filled(tmp_path, classes=3, models=2, views=2)
+    catalog = filled(f"sqlite:///{tmp_path / 'catalog.sqlite'}", classes=3, models=2, views=2)
     asked: list[str] = []
     original = selection.stream
 
@@ -58,8 +66,8 @@ def test_one_class_is_found_through_an_index_and_sorted_alone(tmp_path: Path, cl
     assert any("SEARCH m USING" in step and "class_name=?" in step for step in plan), plan
 
 
-def test_rows_are_read_back_as_they_were_and_in_order(tmp_path: Path) -> None:
-    catalog = filled(tmp_path, classes=2, models=2, views=5)
+def test_rows_are_read_back_as_they_were_and_in_order(tmp_path: Path, url: str) -> None:
+    catalog = filled(url, classes=2, models=2, views=5)
     found = selection.freeze(catalog, EverythingThere(tmp_path), "kept = 1", tmp_path / "rows.parquet", size=3)
     samples = list(found.samples())
     assert [len(found.piece(number)) for number in found.pieces] == [3, 3, 3, 3, 3, 1]
@@ -75,9 +83,22 @@ def test_rows_are_read_back_as_they_were_and_in_order(tmp_path: Path) -> None:
     assert places == list(range(len(places)))
 
 
+def test_a_condition_that_holds_several_statements_runs_none_of_them(tmp_path: Path, url: str) -> None:
+    catalog = filled(url, classes=1, models=1, views=2)
+    for trick in (
+        "1 = 1); delete from members; select (1",
+        "1 = 1)) s; rollback; set session characteristics as transaction read write; delete from members; --",
+        "sample_id = (select set_config('default_transaction_read_only', 'off', false))); delete from members; select (1",
+    ):
+        with pytest.raises(QueryError) as raised:
+            selection.freeze(catalog, EverythingThere(tmp_path), trick, tmp_path / "rows.parquet")
+        assert len(str(raised.value).splitlines()) == 1
+    assert catalog.rows("select count(*) as n from members") == [{"n": 2}]
+
+
 @pytest.mark.slow
 def test_a_row_leaves_next_to_nothing_in_memory(tmp_path: Path) -> None:
-    catalog = filled(tmp_path, classes=1, models=10, views=200)
+    catalog = filled(f"sqlite:///{tmp_path / 'catalog.sqlite'}", classes=1, models=10, views=200)
 
     def peak(where: str) -> int:
         tracemalloc.start()

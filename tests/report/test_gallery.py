@@ -1,0 +1,198 @@
+"""The gallery in a real Chromium: it filters, it loads what is in sight, it says where a picture is from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from storage.artifacts import ArtifactStore, Record
+from storage.catalog.catalog import Catalog
+from storage.images import to_png
+from storage.report.gallery import SIZE, write_gallery
+from tests.catalog.records import History, cohort, verdict
+
+pytestmark = pytest.mark.slow
+
+HOSTILE = '</script><img src=x onerror="alert(1)">'
+PICTURES = 600
+
+
+class Painted:
+    """A catalog with three classes, whose store holds a picture for each sample."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = ArtifactStore(folder / "artifacts")
+        self.catalog = Catalog(f"sqlite:///{folder / 'catalog.sqlite'}", self.store)
+        self.catalog.migrate()
+        for class_name in ("car", "chair", "mug"):
+            made = cohort(class_name, models=4, views=PICTURES // 12)
+            stored: list[Record] = []
+            for one in made:
+                for stage, name in (("render", "rgba.png"), ("image", "image.png")):
+                    one.records[stage] = self.painted(one, stage, name)
+                stored += one.records.values()
+            judged = verdict(made, class_name)
+            run_id = self.catalog.start_run(class_name=class_name, recipe="r", recipe_specs={}, samples=len(made))
+            self.catalog.index([*stored, judged])
+            self.catalog.set_cohort(class_name, "r", run_id, [one.member(judged.key) for one in made])
+            self.catalog.finish_run(run_id, status="complete")
+        with self.catalog.database.writing() as connection:
+            connection.exec_driver_sql("UPDATE cad_models SET name = ? WHERE class_name = 'mug'", (HOSTILE,))
+            connection.exec_driver_sql("UPDATE captions SET prompt = ? WHERE class_name = 'mug'", (HOSTILE,))
+
+    def painted(self, history: History, stage: str, name: str) -> Record:
+        """Store a picture under a made-up record's key; return the record as it is stored."""
+        import dataclasses
+
+        rng = history.sample.rng("picture")
+        picture = np.full(
+            (64, 64, 4 if stage == "render" else 3), rng.integers(0, 256, 4)[: 4 if stage == "render" else 3], np.uint8
+        )
+        record = dataclasses.replace(history.records[stage], files={})
+        return self.store.put(record, {name: to_png(picture)}).record
+
+
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory: pytest.TempPathFactory) -> Painted:
+    return Painted(tmp_path_factory.mktemp("gallery"))
+
+
+@pytest.fixture(scope="module")
+def written(painted: Painted, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = write_gallery(painted.catalog, painted.store, "in_cohort = 1", tmp_path_factory.mktemp("page") / "all.html")
+    assert (made.pictures, made.lost) == (PICTURES, 0)
+    return made.page
+
+
+@pytest.fixture
+def page(browser: Any, written: Path) -> Iterator[Any]:
+    page = browser.new_page()
+    page.trouble, page.loaded = [], set()
+    page.on("console", lambda message: page.trouble.append(message.text) if message.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: page.trouble.append(str(error)))
+    page.on("requestfailed", lambda request: page.trouble.append(request.url))
+    page.on("request", lambda request: page.loaded.add(request.url))
+    page.on("dialog", lambda dialog: page.trouble.append(dialog.message))
+    page.goto(written.as_uri())
+    page.wait_for_selector(".tile img")
+    yield page
+    page.close()
+
+
+def shown(page: Any) -> str:
+    return str(page.input_value("#shown") if page.locator("#shown").get_attribute("value") else page.inner_text("#shown"))
+
+
+def test_it_opens_without_trouble_and_loads_only_what_is_in_sight(page: Any) -> None:
+    page.wait_for_timeout(500)
+    assert page.trouble == []
+    assert all(url.startswith(("file:", "data:")) for url in page.loaded)
+    pictures = sum(url.endswith(".webp") for url in page.loaded)
+    assert 0 < pictures < PICTURES / 2, "thumbnails out of sight were loaded"
+    assert page.eval_on_selector_all(".tile img", "all => all.filter(i => i.complete && i.naturalWidth).length") > 0
+    for _ in range(40):
+        page.mouse.wheel(0, 4000)
+        page.wait_for_timeout(50)
+    assert page.locator(".tile").count() == PICTURES, "the end was not reached by scrolling"
+
+
+def test_filters_show_what_they_say(page: Any, painted: Painted) -> None:
+    def count(sql: str) -> int:
+        return int(painted.catalog.rows(f"select count(*) as n from samples where {sql}")[0]["n"])
+
+    page.select_option("select[name=class]", "car")
+    assert shown(page) == f"{PICTURES // 3} of {PICTURES} pictures"
+    page.check("input[name=verdict][value=dropped]", force=True)
+    dropped = count("class_name = 'car' and kept = 0")
+    assert shown(page) == f"{dropped} of {PICTURES} pictures"
+    page.check("input[name=verdict][value='']", force=True)
+    cell = page.locator("#bins button[data-bin='90,0']")
+    of_cell = "azimuth_deg >= 90 and azimuth_deg < 120 and elevation_deg >= 0 and elevation_deg < 30"
+    wanted = count(f"class_name = 'car' and {of_cell}")
+    assert int(cell.inner_text() or 0) == wanted > 0
+    cell.click()
+    assert shown(page) == f"{wanted} of {PICTURES} pictures"
+    for azimuth in page.eval_on_selector_all(".tile-pose", "all => all.map(e => parseInt(e.textContent))"):
+        assert 89 <= azimuth <= 121
+    page.click("#all-views")
+    page.select_option("select[name=class]", "")
+    seed = painted.catalog.rows("select cast(seed as text) as seed from samples limit 1")[0]["seed"]
+    page.fill("input[name=text]", seed)
+    assert shown(page) == f"1 of {PICTURES} pictures"
+    page.fill("input[name=text]", "no such words")
+    assert page.locator("#nothing").is_visible()
+
+
+def test_a_picture_leads_to_the_text_of_where_it_comes_from_and_has_an_address(
+    page: Any, painted: Painted, written: Path
+) -> None:
+    page.locator(".tile").first.click()
+    sample_id = page.inner_text("#viewer h3")
+    (row,) = painted.catalog.rows("select * from samples where sample_id = :name", name=sample_id)
+    text = page.inner_text("#provenance")
+    for name in ("cad_id", "prompt", "model_id", "model_revision", "recipe", "run_id", "image_key", "render_key"):
+        assert str(row[name]) in text, name
+    assert str(row["seed"]) in text
+    assert f"dst show {sample_id}" in page.inner_text("#viewer")
+    link = page.locator(".viewer-pictures a").first.get_attribute("href")
+    assert (written.parent / link).resolve() == painted.store.root / row["file"]
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(f"document.querySelector('#viewer h3').textContent !== '{sample_id}'")
+    page.keyboard.press("Escape")
+    assert not page.locator("#viewer").is_visible()
+    page.goto(f"{written.as_uri()}#{sample_id}")
+    page.reload()
+    assert page.inner_text("#viewer h3") == sample_id
+    assert page.trouble == []
+
+
+def test_texts_from_elsewhere_stay_texts(page: Any) -> None:
+    page.select_option("select[name=class]", "mug")
+    page.locator(".tile").first.click()
+    assert HOSTILE in page.inner_text("#provenance")
+    assert page.trouble == []
+
+
+def test_a_narrow_screen_needs_no_sideways_scrolling(page: Any) -> None:
+    page.set_viewport_size({"width": 360, "height": 780})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_made_again_only_new_thumbnails_are_made(painted: Painted, written: Path) -> None:
+    files = {path: path.stat().st_mtime_ns for path in written.with_name("all_files").rglob("*.webp")}
+    assert len(files) == 2 * PICTURES
+    write_gallery(painted.catalog, painted.store, "in_cohort = 1", written)
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert SIZE == 224
+
+
+def test_lost_pictures_are_counted_and_said(painted: Painted, tmp_path: Path) -> None:
+    import shutil
+
+    home = tmp_path / "artifacts"
+    shutil.copytree(painted.store.root, home)
+    store = ArtifactStore(home)
+    (row,) = painted.catalog.rows("select image_key from samples limit 1")
+    shutil.rmtree(store.folder("image", row["image_key"]))
+    made = write_gallery(painted.catalog, store, "class_name = 'car'", tmp_path / "page.html")
+    assert (made.pictures, made.lost) == (PICTURES // 3 - 1, 1)
+    assert "1 sample has a picture that is missing" in made.page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("where", "out", "complaint"),
+    [
+        ("kpet = 1", "page.html", 'no such column "kpet"'),
+        ("class_name = 'cra'", "page.html", "no sample with an image"),
+        ("in_cohort = 1", "page", "is no name of a page"),
+    ],
+)
+def test_bad_input_is_one_clear_line(painted: Painted, tmp_path: Path, where: str, out: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint) as raised:
+        write_gallery(painted.catalog, painted.store, where, tmp_path / out)
+    assert len(str(raised.value).splitlines()) == 1
+    assert not list(tmp_path.iterdir())
