@@ -35,9 +35,7 @@ class Settings(BaseSettings):
         default="", description="Folders looked at for new CAD models, separated as in PATH; empty: `watch` in the home folder."
     )
     watch_samples: int = Field(default=200, ge=1, description="Samples of a watched class that was never run before.")
-    watch_recipe: str = Field(
-        default="embedded", description="Recipe of such a class: its name, or a TOML file of overrides of the embedded one."
-    )
+    watch_recipe: str = Field(default="embedded", description="Recipe of such a class: ours, or one of the home's `recipes`.")
     watch_settle_s: float = Field(default=5.0, ge=0, description="A watched file counts when nobody has written it for so long.")
     scan_cron: str = Field(default="*/5 * * * *", description="When watched folders are looked at, as cron says it.")
     timezone: str = Field(default="", description="Time zone of schedules, such as Europe/Berlin; empty: this machine's.")
