@@ -110,7 +110,7 @@ def train(
         if standing.step and not sheet_path(sheets, stage, standing.step).exists():
             drawn = sheet.draw(job)
             write_sheet(drawn.picture, drawn.prompts, sheet_path(sheets, stage, standing.step))
-        write(history(where.run), sheets, where.page, f"A ControlNet on {base}" if base else "The embedded generator")
+        write(history(where.run), sheets, where.page, f"A ControlNet on {base}" if base else "A generator from nothing")
         log.info("%s  sheet of step %d: %s", stage, standing.step, where.page)
 
     runtime = Runtime(minutes=minutes, workers=workers, device=device, look_s=60.0 * sheet_minutes)

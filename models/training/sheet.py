@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +54,16 @@ def draw(job: Job) -> Sheet:
 
 
 def chosen(folder: Path) -> tuple[Bytes, Bytes, list[str]]:
-    """Return (pictures, edge maps, prompts) of a folder's first shard, evenly spread over it: the same ones every time."""
+    """Return (pictures, edge maps, prompts) of a folder's first shard: each class in turn, the same ones every time."""
     names = dataset.complete(folder)
     if not names:
         raise dataset.NoPictures(f"no complete shard in {folder}; make pictures first")
     shard = dataset.open_shard(folder, names[0])
-    rows = np.unique(np.linspace(0, len(shard) - 1, COLUMNS).astype(int))
+    of_class: dict[str, list[int]] = {}
+    for row in np.random.default_rng(0).permutation(len(shard)).tolist():
+        of_class.setdefault(str(shard.rows[row].get("class_name")), []).append(row)
+    turns = zip_longest(*(of_class[name] for name in sorted(of_class)))
+    rows = [row for turn in turns for row in turn if row is not None][:COLUMNS]
     prompts = [str(shard.rows[row]["captions"][0]) for row in rows]
     return np.asarray(shard.rgb[rows]), np.asarray(shard.canny[rows]), prompts
 
