@@ -75,6 +75,9 @@ def look(settings: Settings, dry: bool = False) -> Look:
     catalog = Catalog(settings.catalog, settings.store)
     if not dry:
         catalog.migrate()
+        if not settings.watch:
+            # So that a person sees where files belong.
+            settings.watched[0].mkdir(parents=True, exist_ok=True)
     elif not catalog.exists:
         return Look(new=[model.path for model in _watched(settings, Look(), lambda path, error: None)])
     watcher = _Watcher(settings, catalog, dry)
@@ -283,7 +286,10 @@ class _Watcher:
             by_file.setdefault((row["class_name"], row["source"]), []).append(row)
         for (class_name, source), rows in by_file.items():
             if len(rows) > 1 and Path(source).is_file():
-                there = identify(Path(source))
+                try:
+                    there = identify(Path(source))
+                except BadModel:
+                    continue
                 for row in rows:
                     if row["cad_id"] != there and any(other["cad_id"] == there for other in rows):
                         self._mark_replaced(class_name, row["cad_id"], f"{source} is CAD model {there[:12]}")
