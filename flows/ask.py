@@ -16,9 +16,9 @@ from storage.settings import Settings
 _REPORTED = "select run_id from runs where kind = 'generate' order by started_at desc"
 
 
-def ask(settings: Settings, query: str, format: str, out: Path | None) -> None:
+def ask(settings: Settings, query: str, format: str, out: Path | None, copy: bool = False) -> None:
     """Print the answer to one read-only SQL statement. Raises ValueError with one clear line."""
-    frame = Catalog(settings.catalog, settings.store).query(query)
+    frame = _of_copy(settings, query) if copy else Catalog(settings.catalog, settings.store).query(query)
     if format == "parquet":
         if out is None:
             raise ValueError("parquet is a file format: say where to write it with --out FILE.parquet")
@@ -36,6 +36,16 @@ def ask(settings: Settings, query: str, format: str, out: Path | None) -> None:
         sys.stdout.write(text)
     else:
         out.write_text(text)
+
+
+def _of_copy(settings: Settings, query: str) -> Any:
+    from storage.catalog import copy
+
+    folder = settings.root / "copy"
+    said = copy.about(folder)
+    frame = copy.query(folder, query)
+    print(f"from the copy of {said.made_at[:19]}Z, {said.age} old; renew it with: dst catalog copy", file=sys.stderr)
+    return frame
 
 
 def report(settings: Settings, run_id: str | None) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import cyclopts
 from cyclopts import Parameter
 
-from flows import cad, evaluation, foreign
+from flows import cad, evaluation, foreign, upkeep
 from flows import export as export_commands
 from storage.settings import Settings
 
@@ -23,6 +23,8 @@ app.command(cad.app)
 app.command(foreign.app)
 app.command(evaluation.app)
 app.command(export_commands.app)
+app.command(upkeep.app)
+app.command(upkeep.prune)
 
 
 @app.command
@@ -74,6 +76,7 @@ def sql(
     *,
     format: Annotated[Literal["table", "csv", "json", "parquet"], Parameter(help="How to print it.")] = "table",
     out: Annotated[Path | None, Parameter(help="Write to this file instead of the terminal.")] = None,
+    copy: Annotated[bool, Parameter(help="Ask the copy that dst catalog copy made, for all at once.", negative="")] = False,
 ) -> None:
     """Ask the catalog a question. Read-only by construction.
 
@@ -81,7 +84,7 @@ def sql(
     """
     from flows.ask import ask
 
-    ask(_settings(), query, format, out)
+    ask(_settings(), query, format, out, copy=copy)
 
 
 @app.command

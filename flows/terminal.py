@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,6 +47,25 @@ def watched(quiet: bool = False) -> Iterator[None]:
     ) as bars:
         progress.listen(_bars(bars))
         yield
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """Yield a function that takes a count and shows it: on a screen all the time, elsewhere a line every few seconds."""
+    console = Console(stderr=True)
+    began = last = time.monotonic()
+
+    def tell(count: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last > (0.2 if console.is_terminal else _LINE_EVERY_S):
+            last = now
+            line = f"{count} {what}, {now - began:.0f} s"
+            console.print(line, end="\r" if console.is_terminal else "\n", highlight=False)
+
+    yield tell
+    if console.is_terminal:
+        console.print(" " * 60, end="\r")
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], title: str | None = None) -> None:
