@@ -95,6 +95,7 @@ def measure(spec: EvaluationSpec, default: ImageSpec, groups: Groups, paint: Pai
         "check": {"samples": min(CHECKED, len(held))} | measures.figures(on.pictures[:CHECKED], held[:CHECKED], readouts),
         "failed": _failed(spec, default, groups, paint),
         "seconds_for_16": round(on.seconds_for_16, 2),
+        "processor_for_16": round(on.processor_for_16, 2),
     }
     if spec.pairs:
         again = paint(default, held[: spec.pairs], 1, "")
@@ -120,7 +121,9 @@ def _held_out(
         cases = held[: spec.without_control]
         off = paint(switched_off(default), cases, 0, "")
         made["off"] = measures.figures(off.pictures, cases, readouts)
-    made["exchanged"] = measures.figures(on.pictures, held, readouts, measures.exchanged(held, len(readouts.classes)))
+    others = measures.exchanged(held, len(readouts.classes))
+    made["exchanged"] = measures.figures(on.pictures, held, readouts, others)
+    made["render_exchanged"] = measures.figures([case.rgb for case in held], held, readouts, others)
     return made
 
 
@@ -214,4 +217,5 @@ def _setting(setting: ImageSpec, views: Sequence[Case], paint: Paint, readouts: 
         "diversity": measures.diversity(first.pictures, second.pictures)["seeds"],
         "failed": first.failed + second.failed,
         "seconds_for_16": round(min(first.seconds_for_16, second.seconds_for_16), 2),
+        "processor_for_16": round(min(first.processor_for_16, second.processor_for_16), 2),
     }

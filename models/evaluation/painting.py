@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from models.image.pipeline import ControlNetGenerator
 
 Log = Callable[[str], None]
+Kept = tuple[NDArray[np.uint8], list[str | None], float, float]
+"""A batch: pictures, reasons, seconds, processor seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,8 @@ class Painted:
     """Why there is none."""
     seconds: tuple[float, ...]
     """Time of each batch, as it was when it was painted."""
+    processor: tuple[float, ...]
+    """Processor time of each batch, all threads together: what other work on the machine changes less."""
     batch: int
     """Images of a batch."""
 
@@ -49,6 +53,11 @@ class Painted:
     def seconds_for_16(self) -> float:
         """Time of 16 images, from the batch that was least disturbed (the last of a few is filled up, so all are alike)."""
         return min(self.seconds, default=0.0) * 16 / self.batch
+
+    @property
+    def processor_for_16(self) -> float:
+        """Processor time of 16 images likewise."""
+        return min(self.processor, default=0.0) * 16 / self.batch
 
 
 class Painter:
@@ -65,6 +74,7 @@ class Painter:
         pictures: list[NDArray[np.uint8]] = []
         reasons: list[str | None] = []
         seconds: list[float] = []
+        processor: list[float] = []
         new, spent = 0, 0.0
         for start in range(0, len(cases), self.batch):
             some = cases[start : start + self.batch]
@@ -77,9 +87,10 @@ class Painter:
             pictures += list(kept[0])
             reasons += kept[1]
             seconds.append(kept[2])
+            processor.append(kept[3])
         if new:
             self.log(f"evaluation  {title or 'pictures'}  {new} painted  {len(cases) - new} kept from before  {spent:.0f} s")
-        return Painted(pictures=pictures, reasons=reasons, seconds=tuple(seconds), batch=self.batch)
+        return Painted(pictures=pictures, reasons=reasons, seconds=tuple(seconds), processor=tuple(processor), batch=self.batch)
 
     @property
     def runtime(self) -> dict[str, Any]:
@@ -96,7 +107,7 @@ class Painter:
         what: list[Any] = [VERSION, dataclasses.asdict(spec), draw, self.batch, told]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
-    def _make(self, spec: ImageSpec, cases: Sequence[Case], draw: int) -> tuple[NDArray[np.uint8], list[str | None], float]:
+    def _make(self, spec: ImageSpec, cases: Sequence[Case], draw: int) -> Kept:
         from models.image.pipeline import ControlNetGenerator, ImageRequest
 
         if self._generator is None:
@@ -105,27 +116,27 @@ class Painter:
         requests = [
             ImageRequest(sample=dataclasses.replace(c.sample, draw_index=draw), prompt=c.prompt, control=c.edges) for c in cases
         ]
-        began = time.perf_counter()
+        began, worked = time.perf_counter(), time.process_time()
         images = generator.generate(requests)
-        seconds = time.perf_counter() - began
+        seconds, processor = time.perf_counter() - began, time.process_time() - worked
         blank = np.zeros((spec.resolution, spec.resolution, 3), np.uint8)
         rgb = np.stack([blank if image.rgb is None else image.rgb for image in images])
-        return rgb, [image.reason for image in images], seconds
+        return rgb, [image.reason for image in images], seconds, processor
 
 
-def _read(path: Path) -> tuple[NDArray[np.uint8], list[str | None], float] | None:
+def _read(path: Path) -> Kept | None:
     """Return a kept batch, or None when there is none or it is damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
             about = json.loads(file["about"].tobytes())
-            return file["rgb"], about["reasons"], float(about["seconds"])
+            return file["rgb"], about["reasons"], float(about["seconds"]), float(about["processor"])
     except (FileNotFoundError, zipfile.BadZipFile, KeyError, ValueError, EOFError):
         return None
 
 
-def _write(path: Path, rgb: NDArray[np.uint8], reasons: list[str | None], seconds: float) -> None:
+def _write(path: Path, rgb: NDArray[np.uint8], reasons: list[str | None], seconds: float, processor: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    about = json.dumps({"reasons": reasons, "seconds": round(seconds, 3)}).encode()
+    about = json.dumps({"reasons": reasons, "seconds": round(seconds, 3), "processor": round(processor, 3)}).encode()
     temporary = path.with_suffix(".part")
     with temporary.open("wb") as file:
         np.savez(file, rgb=rgb, about=np.frombuffer(about, np.uint8))

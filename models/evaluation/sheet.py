@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from models.evaluation.cases import Case
 
-CAPTION = 46
+CAPTION = 57
 """Pixels for the prompt below each column."""
 
 
@@ -42,7 +42,7 @@ def sheet(
             column.append(off[index] if index < len(off) else np.full_like(case.rgb, 255))
         for step, picture in enumerate(column):
             page.paste(Image.fromarray(np.ascontiguousarray(picture)), (x, y + step * side))
-        lines = textwrap.wrap(case.prompt, 26)[:4]
+        lines = textwrap.wrap(case.prompt, 26)[:5]
         draw.multiline_text((x + 2, y + tall - CAPTION + 1), "\n".join(lines), fill="black", font_size=9, spacing=1)
     out = io.BytesIO()
     page.save(out, "JPEG", quality=82, optimize=True)
