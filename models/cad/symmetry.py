@@ -8,6 +8,7 @@ that a stool with three legs counts as what it is. The paper has no such thing: 
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from models.cad.source import Floats
 
 FOLDS = (12, 10, 9, 8, 7, 6, 5, 4, 3, 2)
-"""Looked for, the highest first; what passes at odd angles too is round."""
+"""Looked for; what passes at odd angles too, or for folds that only a round thing has together, is round."""
 SIDE = 64
 """Pixels of a view."""
 HALF = 0.8
@@ -32,6 +33,8 @@ TINT = 0.3
 """Neither are colours (0 to 1 each) farther apart than this."""
 UNLIKE = 0.035
 """Views are of the same thing when at most this share of its pixels is unlike, of any pair of views."""
+CLEARLY = 0.01
+"""A number of folds whose views are this much more unlike than the best one's is not taken for as good."""
 _ODD_TURNS_DEG = (360 / 7, 360 / 11, 95.0, 131.0, 163.0)
 _MOST_FACES = 1_000_000
 
@@ -59,17 +62,25 @@ class _Turntable:
         self._views: dict[tuple[float, float], NDArray[np.float64]] = {}
 
     def symmetry(self) -> int:
-        found = next((folds for folds in FOLDS if self.looks_alike(360.0 / folds)), 1)
-        if found > 1 and all(self.looks_alike(turn) for turn in _ODD_TURNS_DEG):
+        apart = {folds: self.apart(360.0 / folds) for folds in FOLDS}
+        passed = {folds: share for folds, share in apart.items() if share <= UNLIKE}
+        if not passed:
+            return 1
+        # A prism of ten sides nearly passes for one of twelve: only what passes as well as the best counts.
+        alike = [folds for folds, share in passed.items() if share <= min(passed.values()) + CLEARLY]
+        if math.lcm(*alike) > max(FOLDS) or all(self.apart(turn) <= UNLIKE for turn in _ODD_TURNS_DEG):
             return 0
-        return found
+        return max(alike)
 
-    def looks_alike(self, turn_deg: float) -> bool:
-        """Say whether the model looks the same after a turn."""
-        pairs = (
-            (self.view(start, height), self.view(start + turn_deg, height)) for height in HEIGHTS_DEG for start in STARTS_DEG
-        )
-        return all(unlike(one, other) <= UNLIKE for one, other in pairs)
+    def apart(self, turn_deg: float) -> float:
+        """Return the largest share of unlike pixels that a turn makes in any view; infinite as soon as one is over UNLIKE."""
+        worst = 0.0
+        for height in HEIGHTS_DEG:
+            for start in STARTS_DEG:
+                worst = max(worst, unlike(self.view(start, height), self.view(start + turn_deg, height)))
+                if worst > UNLIKE:
+                    return math.inf
+        return worst
 
     def view(self, azimuth: float, elevation: float) -> NDArray[np.float64]:
         """Return (SIDE, SIDE, 4): depth from the axis towards the viewer and linear colour; NaN where there is nothing."""

@@ -40,14 +40,18 @@ def targets(
         # Elevation spans half a turn, so its bins are half as wide and so is its blur.
         width = max(blur_deg if ROUND[head] else blur_deg / 2, 0.5 * 360.0 / bins * (1.0 if ROUND[head] else 0.5))
         made[:, head] = np.exp(-0.5 * (away / width) ** 2)
+        if head == AZIMUTH and symmetry is not None:
+            for folds in np.unique(symmetry[symmetry != 1]).tolist():
+                rows = symmetry == folds
+                turns = np.arange(folds) * 360.0 / max(folds, 1)
+                all_away = (away[rows][..., None] + turns + 180.0) % 360.0 - 180.0
+                made[rows, head] = np.exp(-0.5 * (all_away / width) ** 2).sum(axis=2) if folds else 1.0
     made /= made.sum(axis=2, keepdims=True)
-    if symmetry is not None:
-        made[:, AZIMUTH] = alike(made[:, AZIMUTH], symmetry)
     return made
 
 
 def alike(probabilities: NDArray[np.float64], symmetry: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return (N, bins) distributions over azimuth with what turns that do not show would tell apart evened out.
+    """Return (N, bins) predicted distributions over azimuth with what turns that do not show would tell apart evened out.
 
     A turn of 360 / n degrees is no whole number of bins: what falls between two goes to both in proportion.
     """
