@@ -229,7 +229,8 @@ text{font:12px system-ui,sans-serif;fill:#5a6472}.tick{font-size:10.5px;fill:#8a
 
 
 def _placed(plot: str, x: float, y: float, width: float, height: float) -> str:
-    return plot.replace("<svg ", f'<svg x="{x}" y="{y}" width="{width}" height="{height}" ', 1)
+    # Markup would escape what replaces.
+    return str(plot).replace("<svg ", f'<svg x="{x}" y="{y}" width="{width}" height="{height}" ', 1)
 
 
 def _viewpoints(poses: Sequence[tuple[float, float, float]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -190,7 +191,9 @@ def test_the_card_counts_what_is_in_the_release(released: Callable[[str], Path],
     text = (out / "README.md").read_text()
     assert "CC BY 4.0" in text
     assert "## Limits" in text
-    assert (out / "release" / "viewpoints.svg").read_text().count("<circle") >= 12
+    drawing = ElementTree.fromstring((out / "release" / "viewpoints.svg").read_text())
+    assert len(drawing.findall(".//{http://www.w3.org/2000/svg}circle[@class='speck kept']")) == 12
+    assert len(drawing.findall(".//{http://www.w3.org/2000/svg}rect[@class='bar kept']")) > 3
 
 
 # -- bad input ---------------------------------------------------------------------------------------------------------------
