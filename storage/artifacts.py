@@ -123,7 +123,7 @@ class ArtifactStore:
                 _write_synced(temporary / name, data)
             text = json.dumps(dataclasses.asdict(record), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
             _write_synced(temporary / RECORD, text.encode())
-            _sync_folder(temporary)
+            sync_folder(temporary)
             try:
                 temporary.rename(folder)
             except OSError as error:
@@ -132,7 +132,7 @@ class ArtifactStore:
                 # Somebody else finished the same key first: equal by construction, theirs stays.
                 return self.get(record.stage, record.key)
             temporary = None
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StoreFull(f"no space left for artifacts in {self.root}; free some and start again: {error}") from error
@@ -278,7 +278,8 @@ def _write_synced(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """See to it that the names in a folder survive a loss of power."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from storage.artifacts import sync_folder
+
 
 class FolderTaken(ValueError):
     """The folder holds something else, or somebody else is writing it; one line."""
@@ -96,11 +98,11 @@ class Part:
     def commit(self) -> None:
         """Give the export its name, all at once."""
         for folder, _, _ in os.walk(self.content):
-            _sync(Path(folder))
+            sync_folder(Path(folder))
         if self.out.exists():
             self.out.rmdir()
         self.content.rename(self.out)
-        _sync(self.out.parent)
+        sync_folder(self.out.parent)
         shutil.rmtree(self.place, ignore_errors=True)
 
     def _piece(self, number: int) -> Path:
@@ -113,7 +115,7 @@ class Part:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync(path.parent)
+        sync_folder(path.parent)
 
 
 def empty(out: Path) -> bool:
@@ -123,11 +125,3 @@ def empty(out: Path) -> bool:
     if not out.is_dir():
         raise FolderTaken(f"{out} is a file; an export is a folder: give another name")
     return not any(out.iterdir())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
