@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from storage.catalog import database, tables
 from storage.catalog.catalog import Catalog
-from storage.catalog.database import CatalogError, CatalogMissing, CatalogTooNew
+from storage.catalog.database import CatalogError, CatalogLocked, CatalogMissing, CatalogTooNew
 from tests.catalog import records
+from tests.postgres import Server
 
 
 @pytest.fixture
@@ -173,3 +175,84 @@ def test_an_answer_without_rows_has_its_columns(catalog: Catalog) -> None:
     frame = catalog.query("SELECT sample_id, kept FROM samples")
     assert frame.empty
     assert list(frame.columns) == ["sample_id", "kept"]
+
+
+SIDE_EFFECTS = (
+    "SELECT pg_read_file('/etc/hostname')",
+    "SELECT PG_READ_FILE('/etc/hostname')",
+    "SELECT \"pg_read_file\"('/etc/hostname')",
+    "SELECT pg_catalog.pg_ls_dir('/')",
+    "SELECT lo_import('/etc/hostname')",
+    "SELECT lo_creat(-1)",
+    "SELECT set_config('transaction_read_only', 'off', false)",
+    "SELECT set_config('role', 'postgres', true), query_to_xml('DELETE FROM images', true, true, '')",
+    "SELECT * FROM query_to_xml('SELECT lo_' || 'creat(-1)', true, true, '')",
+    'SELECT U&"lo\\005Fcreat"(-1)',
+    "SELECT ts_stat('SELECT lo_creat(-1)')",
+    "SELECT pg_terminate_backend(1)",
+    "SELECT pg_sleep(60)",
+    "SELECT pg_notify('a', 'b')",
+    "SELECT pg_advisory_lock(1)",
+    "COPY images TO '/tmp/stolen'",
+    "COPY (SELECT 1) TO PROGRAM 'id'",
+    "WITH gone AS (DELETE FROM members RETURNING 1) SELECT count(*) FROM gone",
+    "EXPLAIN ANALYZE DELETE FROM members",
+    "SELECT * INTO mine FROM images",
+    "SELECT * FROM images FOR UPDATE",
+    "SELECT 1; SELECT 2",
+    "DO $$ BEGIN DELETE FROM members; END $$",
+    "SET transaction_read_only = off",
+    "RESET ROLE",
+    "LISTEN a",
+    "PREPARE x AS DELETE FROM members",
+    "CREATE TEMP TABLE mine (a int)",
+)
+
+
+@pytest.mark.slow
+def test_on_postgres_even_a_superuser_can_only_read(postgres: Server) -> None:
+    name = postgres.new_database()
+    catalog = Catalog(postgres.url(name, "postgres"))
+    catalog.migrate()
+    histories = records.cohort("car", 1, 3)
+    catalog.index(records.records(histories))
+    for sql in SIDE_EFFECTS:
+        with pytest.raises(CatalogError, match=r"refused|only reads|one statement|no query begins") as caught:
+            catalog.query(sql)
+        assert "\n" not in str(caught.value)
+    assert catalog.query("SELECT count(*) AS n FROM images").n[0] == 3
+    assert catalog.query("SELECT count(*) AS n FROM pg_largeobject_metadata").n[0] == 0
+    assert len(catalog.query("SELECT random(), now(), clock_timestamp(), gen_random_uuid()")) == 1
+    postgres.drop_database(name)
+
+
+@pytest.mark.slow
+def test_no_column_or_view_of_ours_bears_the_name_of_a_refused_function(postgres: Server) -> None:
+    name = postgres.new_database()
+    catalog = Catalog(postgres.url(name))
+    catalog.migrate()
+    for view in ("samples", "accepted", "coverage", "yields", "rejections", "costs", "lineage", "provenance"):
+        listed = ", ".join(catalog.query(f"SELECT * FROM {view}").columns)
+        assert catalog.query(f"SELECT {listed} FROM {view}").empty
+    for table in tables.metadata.tables.values():
+        listed = ", ".join(f'"{column.name}"' for column in table.columns)
+        catalog.query(f"SELECT {listed} FROM {table.name}")
+    postgres.drop_database(name)
+
+
+def test_a_catalog_that_another_process_holds_is_one_line(filled: Catalog, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "WAIT_S", 0.2)
+    with filled.database.writing():
+        with pytest.raises(CatalogLocked, match=r"^another process has been writing the catalog at .*; wait for it, or end it$"):
+            Catalog(url).start_run(class_name="car", recipe="embedded", recipe_specs={}, samples=1)
+
+
+def test_a_server_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(CatalogError, match=r"^the catalog at postgresql.*@127\.0\.0\.1:1/dst cannot be reached: [^\n]+$"):
+        Catalog("postgresql://dst:secret@127.0.0.1:1/dst").query("SELECT 1")
+
+
+def test_a_password_is_never_shown() -> None:
+    with pytest.raises(CatalogError) as caught:
+        Catalog("postgresql://dst:secret@127.0.0.1:1/dst").query("SELECT 1")
+    assert "secret" not in str(caught.value)
