@@ -83,3 +83,53 @@ def test_mask_depth_and_edges_are_those_of_the_renderer(tmp_path: Path) -> None:
             drawn = edges(rendered.rgba, ours.mask, ours.depth, ours.normal, K, by_shape)
             near = cv2.dilate(drawn, np.ones((3, 3), np.uint8)) > 0
             assert (near & (theirs > 0)).sum() >= 0.95 * (theirs > 0).sum()
+
+
+def _textured_box() -> bytes:
+    """A box whose texture is green on its left half and nearly black on its right."""
+    import trimesh
+    from PIL import Image
+    from trimesh.visual.material import PBRMaterial
+
+    texture = np.zeros((16, 16, 3), np.uint8)
+    texture[:, :8] = (40, 200, 60)
+    texture[:, 8:] = 12
+    mesh = trimesh.creation.box(extents=(1.0, 0.6, 0.6))
+    mesh.unmerge_vertices()
+    uv = np.stack([mesh.vertices[:, 0] + 0.5, mesh.vertices[:, 1] + 0.5], axis=1).clip(0.03, 0.97)
+    material = PBRMaterial(baseColorTexture=Image.fromarray(texture), metallicFactor=0.0, roughnessFactor=0.8)
+    mesh.visual = trimesh.visual.TextureVisuals(uv=uv, material=material)
+    data: bytes = trimesh.Scene(mesh).export(file_type="glb")
+    return data
+
+
+def test_a_textured_cad_model_keeps_its_colours_unless_the_words_dye_it() -> None:
+    solid = load(_textured_box())
+    assert solid.paint is not None
+    annotation = {**ANNOTATION, "azimuth_deg": 0.0}
+    place = {"scene": "studio", "light": "studio"}
+    own = finish(solid, SAMPLE, annotation, place, FinishedSpec(resolution=96))
+    dyed = finish(solid, SAMPLE, annotation, {**place, "colour": "red", "material": "painted"}, FinishedSpec(resolution=96))
+    inside = cv2.erode(own.mask, np.ones((5, 5), np.uint8)) > 0
+    columns = np.nonzero(inside)[1]
+    middle = int(np.median(columns))
+    halves = [inside & (np.arange(96) < middle - 4), inside & (np.arange(96) > middle + 4)]
+    bright, dark = sorted((own.rgb[half].mean(axis=0) for half in halves), key=lambda colour: -colour.sum())
+    assert bright[1] > 1.3 * max(bright[0], bright[2]), "the texture's green is gone"
+    assert dark.sum() < 0.6 * bright.sum()
+    red, shade = sorted((dyed.rgb[half].mean(axis=0) for half in halves), key=lambda colour: -colour.sum())
+    assert red[0] > 1.5 * max(red[1], red[2]), "the dye does not show"
+    assert shade.sum() < 0.75 * red.sum(), "the texture's dark half is gone"
+
+
+def test_a_picture_whose_object_is_not_where_its_render_says_is_a_failure_with_that_name() -> None:
+    from models.world.finished import image
+
+    solid = load(parametric.glb("teapot", 10_001))
+    spec = FinishedSpec(resolution=96)
+    mask = finish(solid, SAMPLE, ANNOTATION, {}, spec).mask
+    good = image(solid, SAMPLE, ANNOTATION, {}, mask, spec)
+    assert good.reason is None
+    assert good.rgb is not None
+    moved = image(solid, SAMPLE, ANNOTATION, {}, np.roll(mask, 9, axis=1), spec)
+    assert (moved.reason, moved.rgb) == ("outline_differs", None)
