@@ -17,7 +17,7 @@ from storage.catalog.index import Indexer, Row, Rows, batches
 STAGES = ("cad", "render", "edge", "caption", "image", "verdict")
 """In the order in which a sample goes through them."""
 
-BATCH = 5_000
+BATCH = 20_000
 """Records turned into rows at once: bounds memory, not the transaction."""
 
 _DERIVED = (
