@@ -34,18 +34,28 @@ class Part:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the part for one writer; one that fails before it has finished a piece leaves nothing. Raises FolderTaken."""
-        self.place.mkdir(parents=True, exist_ok=True)
-        with (self.place / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise FolderTaken(f"another process is exporting to {self.out}; wait for it, or end it") from None
-            try:
-                yield
-            finally:
-                if not any(self._pieces.glob("*.json")):
-                    shutil.rmtree(self.place, ignore_errors=True)
+        """Hold the part for one writer; one that fails before it has finished a piece leaves nothing.
+
+        Raises FolderTaken, and ValueError in one line for a disk that is full or a folder that may not be written.
+        """
+        try:
+            self.place.mkdir(parents=True, exist_ok=True)
+            with (self.place / "lock").open("w") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise FolderTaken(f"another process is exporting to {self.out}; wait for it, or end it") from None
+                try:
+                    yield
+                finally:
+                    if not any(self._pieces.glob("*.json")):
+                        shutil.rmtree(self.place, ignore_errors=True)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise ValueError(f"no space left for {self.out}; free some and start again: what is written stays") from error
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
+                raise FolderTaken(f"{self.out} cannot be written ({error.strerror}: {error.filename})") from error
+            raise
 
     def belong(self, identity: Mapping[str, Any]) -> None:
         """Make this the part of one export. What an export of another identity left there is removed."""
@@ -69,16 +79,11 @@ class Part:
     def open(self, name: str) -> Iterator[IO[bytes]]:
         """Write one file of the export as a stream; it is synced to disk when the body ends."""
         path = self.content / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise ValueError(f"no space left for {self.out}; free some and start again: what is written stays") from error
-            raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
 
     # -- pieces --------------------------------------------------------------------------------------------------------
 
@@ -96,12 +101,15 @@ class Part:
             yield from json.loads(path.read_bytes())
 
     def commit(self) -> None:
-        """Give the export its name, all at once."""
+        """Give the export its name, all at once. Raises FolderTaken where something has taken it since."""
         for folder, _, _ in os.walk(self.content):
             sync_folder(Path(folder))
-        if self.out.exists():
-            self.out.rmdir()
-        self.content.rename(self.out)
+        try:
+            self.content.rename(self.out)
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise FolderTaken(f"{self.out} has been filled by somebody else; give another folder: nothing is lost") from error
+            raise
         sync_folder(self.out.parent)
         shutil.rmtree(self.place, ignore_errors=True)
 

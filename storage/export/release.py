@@ -87,12 +87,10 @@ def export(
         raise ValueError(
             f'"{name}" cannot be the name of a release: letters, digits, dots, dashes and underscores, such as car-v1'
         )
-    catalog.migrate()
+    if catalog.exists:
+        catalog.migrate()
     out = out.expanduser().absolute()
-    free = empty(out)
-    present = _present(out) if not free else None
-    if not free and (present is None or (present["name"], present["format"]) != (name, format)):
-        raise FolderTaken(f"{out} is not empty and does not hold release {name} as {format}; give a new or an empty folder")
+    _check_free(out, name, format)
     known = next((row for row in catalog.releases() if row["name"] == name), None)
     asked = where if where is not None else str(known["query"]) if known else DEFAULT_WHERE
     # A release of this name is what it was, even where its query would find more today.
@@ -100,6 +98,7 @@ def export(
     part = Part(out)
     written = 0
     with part.held():
+        present = _check_free(out, name, format)
         selection = replace(freeze(catalog, store, condition, part.place / "rows.parquet", piece), where=asked)
         if known and known["digest"] != selection.digest:
             raise ReleaseTaken(
@@ -206,10 +205,18 @@ def _listed(selection: Selection) -> Iterator[dict[str, Any]]:
 
 
 def _members(name: str) -> str:
-    return (
-        f"EXISTS (SELECT 1 FROM release_samples q WHERE q.name = '{name}' AND q.sample_id = samples.sample_id "
-        "AND q.image_key = samples.image_key)"
-    )
+    # An image's key belongs to one sample, and the catalog finds members by it.
+    return f"image_key IN (SELECT q.image_key FROM release_samples q WHERE q.name = '{name}')"
+
+
+def _check_free(out: Path, name: str, format: str) -> dict[str, Any] | None:
+    """Return the card of the release that is there already, None for a place that is free. Raises FolderTaken."""
+    if empty(out):
+        return None
+    present = _present(out)
+    if present is None or (present["name"], present["format"]) != (name, format):
+        raise FolderTaken(f"{out} is not empty and does not hold release {name} as {format}; give a new or an empty folder")
+    return present
 
 
 def _present(out: Path) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from tests.catalog.records import History, cohort, verdict
 pytestmark = pytest.mark.slow
 
 HOSTILE = '</script><img src=x onerror="alert(1)">'
-PICTURES = 600
+PICTURES = 360
 
 
 class Painted:
@@ -144,8 +144,9 @@ def test_a_picture_leads_to_the_text_of_where_it_comes_from_and_has_an_address(
     page.wait_for_function(f"document.querySelector('#viewer h3').textContent !== '{sample_id}'")
     page.keyboard.press("Escape")
     assert not page.locator("#viewer").is_visible()
+    page.wait_for_function("location.hash === ''")
+    page.goto("about:blank")
     page.goto(f"{written.as_uri()}#{sample_id}")
-    page.reload()
     assert page.inner_text("#viewer h3") == sample_id
     assert page.trouble == []
 
