@@ -18,6 +18,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows import recipes
+from flows.catalog import verify
 from flows.evaluate import evaluate
 from flows.forms import OneOf, Said
 from flows.generate import generate, generate_many
@@ -144,6 +145,7 @@ def deployments() -> list[Deployed]:
         ),
         Deployed(name="train", flow=train, entrypoint="flows.train.train", tags=("models",)),
         Deployed(name="evaluate", flow=evaluate_generator, entrypoint="flows.deployments.evaluate_generator", tags=("models",)),
+        Deployed(name="verify", flow=verify, entrypoint="flows.catalog.verify", tags=("catalog",)),
     ]
 
 
@@ -185,7 +187,7 @@ def renew_forms() -> None:
     with get_client(sync_client=True) as client:
         for entry in deployments():
             there = client.read_deployment_by_name(f"{entry.flow.name}/{entry.name}")
-            form = parameter_schema(entry.flow).model_dump_for_openapi()
+            form = parameter_schema(entry.flow).model_dump(exclude_unset=True)
             client.update_deployment(there.id, DeploymentUpdate(parameter_openapi_schema=form))
 
 

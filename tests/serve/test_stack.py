@@ -26,7 +26,7 @@ import yaml
 
 from tests import postgres
 from tests.flows.conftest import ROOT, Home, add_cars
-from tests.serve.conftest import Platform, save_recipe
+from tests.serve.conftest import STARTS_WITHIN_S, Platform, save_recipe
 
 pytestmark = pytest.mark.slow
 
@@ -115,7 +115,7 @@ class Service:
         with log.open("wb") as out:
             process = subprocess.Popen(self.command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT)
         try:
-            until = time.monotonic() + 300
+            until = time.monotonic() + STARTS_WITHIN_S
             while subprocess.run(self.check, env=environment, capture_output=True, timeout=30).returncode:
                 assert process.poll() is None, log.read_text()[-3000:]
                 assert time.monotonic() < until, log.read_text()[-3000:]
@@ -189,7 +189,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
                 )
                 environment = clean() | worker.environment | quick
                 platform.home = InStack(home.path, "", environment)
-                until = time.monotonic() + 300
+                until = time.monotonic() + STARTS_WITHIN_S
                 while "Ctrl-C ends it" not in logs[1].read_text():
                     assert process.poll() is None, logs[1].read_text()
                     assert time.monotonic() < until, logs[1].read_text()
