@@ -18,7 +18,6 @@ from models.verdict.spec import VerdictSpec
 from storage.cad.collections.ledger import Ledger, stamp
 from storage.catalog.catalog import Catalog
 from storage.foreign.official import BadAnnotation, ForeignImage, pose_of, read_annotation
-from storage.images import from_png
 from storage.keys import canonical_json, digest
 from storage.settings import Settings
 from tasks import progress
@@ -216,6 +215,7 @@ def _spelled(origin: str, image: ForeignImage) -> str:
 def _looked_at(image: ForeignImage) -> dict[str, Any]:
     """Return the row of an image, or reason and detail where it is none."""
     from models.render.official import canonical_view
+    from storage.images import from_png
 
     data = image.path.read_bytes()
     try:
@@ -317,6 +317,8 @@ _ORIGINS = "select distinct origin, class_name from foreign_images where azimuth
 
 
 def _rgb(path: Path) -> Any:
+    from storage.images import from_png
+
     pixels = from_png(path.read_bytes())
     if pixels.ndim == 2:
         pixels = pixels[..., None].repeat(3, axis=2)

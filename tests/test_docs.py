@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-NAMED = re.compile(r"(?:^|[\s`(/])dst ((?:cad |catalog |evaluate |release )?[a-z]+)(?=[\s`,.:]|$)", re.M)
+NAMED = re.compile(r"(?:^|[\s`(/])dst ((?:cad |catalog |evaluate |import |release )?[a-z]+)(?=[\s`,.:]|$)", re.M)
 COMMANDS = sorted({match for page in PAGES for match in NAMED.findall(page.read_text())})
 
 
@@ -35,7 +35,7 @@ def test_every_command_has_help_with_an_example() -> None:
     from flows.cli import app
 
     for name in app:
-        if name.startswith("-") or name in ("cad", "catalog", "evaluate", "release"):
+        if name.startswith("-") or name in ("cad", "catalog", "evaluate", "import", "release"):
             continue
         assert f"Example: dst {name}" in " ".join(dst(name, "--help").stdout.split()), name
 
