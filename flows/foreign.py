@@ -1,4 +1,4 @@
-"""`dst import captions | images | filter`: what others made, so that it can be filtered, queried and used beside our own."""
+"""`dst import captions | images | filter | export`: what others made, filtered, queried and used beside our own."""
 
 from __future__ import annotations
 
@@ -101,6 +101,23 @@ def filter_(
         )
     print(f"{class_name}: {int(verdicts.kept.sum())} kept, {int((~verdicts.kept).sum())} dropped; {verdicts.rule}")
     print(f"see: dst sql \"select path, kept from foreign_images where origin = '{origin}' and class_name = '{class_name}'\"")
+
+
+@app.command
+def export(
+    out: Annotated[Path, Parameter(help="A folder that is not there yet, or empty.")],
+    /,
+    *,
+    where: Annotated[str, Parameter(help="Which: a condition over foreign_images, in SQL.")] = "kept = 1",
+) -> None:
+    """Hand imported images over: folders of classes, and metadata.csv with pose, caption and CAD model of each.
+
+    Example: dst import export released-and-kept --where "origin = '3d-dst' and kept = 1"
+    """
+    from storage.foreign.handover import hand_over
+
+    count = hand_over(_catalog(_settings()), where, out.expanduser().absolute())
+    print(f"{count} images in {out}, their poses in {out / 'metadata.csv'}")
 
 
 def _check_models(catalog: Catalog, path: Path, rows: list[dict[str, str | None]]) -> None:

@@ -182,3 +182,42 @@ def test_the_filter_finds_wrong_labels_of_released_images(
     said = found[names[0]]["facts"]["verdict"]
     assert {"score", "fold", "rule", "threshold", "reason"} <= set(said)
     assert found[names[0]]["facts"]["width"] == 64
+
+
+def test_what_was_imported_is_handed_over_whole_or_not_at_all(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures, poses, models = few()
+    root = write(tmp_path / "DST3D", pictures, poses, models)
+    commands.images(root, origin="released")
+    for where, said in (
+        ("kept = 1", "no imported image is"),
+        ("nonsense =", r"^[^\n]*$"),
+        ("1 = 1); drop table runs; --", r"^[^\n]*$"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            commands.export(tmp_path / "out", where=where)
+    assert not (tmp_path / "out").exists()
+    commands.export(tmp_path / "out", where="elevation_deg > 0")
+    expected = int((poses[:, 1] > 0).sum())
+    assert f"{expected} images in" in capsys.readouterr().out
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset(
+        "imagefolder", data_dir=str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert len(loaded) == expected
+    assert set(loaded["class_name"]) == {"beach wagon"}
+    np.testing.assert_allclose(sorted(loaded["azimuth_deg"]), sorted(poses[poses[:, 1] > 0, 0]), atol=1e-5)
+    with pytest.raises(ValueError, match="not empty"):
+        commands.export(tmp_path / "out", where="1 = 1")
+    first = root / "train" / "n02814533" / "m0" / "image_dst" / "000_00.png"
+    first.write_bytes(first.read_bytes() + b" ")
+    with pytest.raises(ValueError, match="has changed since"):
+        commands.export(tmp_path / "again", where="1 = 1")
+    first.unlink()
+    with pytest.raises(ValueError, match="1 of 6 images have gone"):
+        commands.export(tmp_path / "again", where="1 = 1")
+    assert not (tmp_path / "again").exists()
+    assert not list(tmp_path.glob(".*partial"))
