@@ -48,7 +48,7 @@ def run(
     /,
     *,
     samples: Annotated[int, Parameter(help="Samples of each class, divided evenly over its CAD models.")] = 200,
-    recipe: Annotated[str, Parameter(help="What to make: embedded, paper-sd15, ...")] = "embedded",
+    recipe: Annotated[str, Parameter(help="What to make: embedded, render-world, paper-sd15, ...")] = "embedded",
     overrides: Annotated[Path | None, Parameter(help="TOML file that changes fields of the recipe.")] = None,
     preview: Annotated[
         bool, Parameter(help="Make only the first 8 samples and one picture of them; the class stays as it is.", negative="")
