@@ -150,7 +150,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Watched, str]]:
         stderr=subprocess.STDOUT,
     )
     try:
-        said = _until(600, lambda: re.search(r"Prefect UI\s+(http\S+)/deployments", (tmp_path / "serve.log").read_text()))
+        said = _until(600, lambda: re.search(r"Prefect UI\s+(http://[^/\s]+)", (tmp_path / "serve.log").read_text()))
         yield home, f"{said[1]}/api"
     finally:
         process.send_signal(signal.SIGINT)
