@@ -34,6 +34,7 @@ def make(home: Path) -> None:
     from storage.keys import plain
     from storage.settings import Settings
     from tasks import caption, edge, image, intake, render, verdict
+    from tasks.run import newly_made, summarise
     from tests.flows.conftest import small
 
     settings = Settings()
@@ -52,9 +53,8 @@ def make(home: Path) -> None:
             }
         )
         cohort = runs.cohort(settings, class_name, SAMPLES, recipes.resolve("embedded", overrides))
-        for stage in (render.render, edge.edge, caption.caption, image.image):
-            for shard in cohort.shards():
-                stage.fn(shard, cohort.recipe)
+        stages = (render.render, edge.edge, caption.caption, image.image)
+        reports = [stage.fn(shard, cohort.recipe) for stage in stages for shard in cohort.shards()]
         verdict.verdict.fn(cohort)
         run_id = catalog.start_run(
             class_name=class_name, recipe=cohort.recipe.name, recipe_specs=plain(cohort.recipe), samples=SAMPLES
@@ -68,7 +68,7 @@ def make(home: Path) -> None:
             for one in made
         ]
         catalog.set_cohort(class_name, cohort.recipe.name, run_id, members)
-        catalog.finish_run(run_id, status="complete")
+        catalog.finish_run(run_id, status="complete", seconds=summarise(reports), counts=newly_made(reports))
 
 
 if __name__ == "__main__":
