@@ -74,6 +74,10 @@ def write(database: Database, folder: Path, tell: Callable[[str, int], None] = l
     folder = folder.expanduser().absolute()
     if folder.exists() and not (folder / ABOUT).exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} holds something else than a copy of a catalog; name another folder with --out")
+    for left in folder.parent.glob(f".{folder.name}.*"):
+        # What a killed copy left behind.
+        if not Path("/proc", left.name.removeprefix(f".{folder.name}.").split(".")[0]).exists():
+            shutil.rmtree(left, ignore_errors=True)
     made_at = journal.now()
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     temporary.mkdir(parents=True)

@@ -169,7 +169,10 @@ class Database:
         if schema == tables.SCHEMA:
             return
         if schema is None:
-            raise CatalogMissing(f"there is no catalog at {self} yet; make one with: dst demo, or: dst cad add PATH --class NAME")
+            raise CatalogMissing(
+                f"there is no catalog at {self} yet; make one with: dst demo, or: dst cad add PATH --class NAME "
+                "(or restore a lost one: dst catalog rebuild)"
+            )
         self.refuse_newer(schema)
         raise CatalogTooOld(
             f"the catalog at {self} is of the older schema {schema} (this code wants {tables.SCHEMA}); "

@@ -45,7 +45,7 @@ SELECT
     count(*) AS samples,
     sum(CASE WHEN m.status = 'made' THEN 1 ELSE 0 END) AS made,
     sum(CASE WHEN d.kept = 1 THEN 1 ELSE 0 END) AS kept,
-    avg(d.kept) AS kept_share
+    CAST(avg(d.kept) AS FLOAT) AS kept_share
 FROM members m
 JOIN views v ON v.render_key = m.render_key AND v.status = 'made'
 LEFT JOIN verdicts d ON d.verdict_key = m.verdict_key AND d.image_key = m.image_key
@@ -62,7 +62,7 @@ SELECT
     sum(CASE WHEN m.status = 'failed' THEN 1 ELSE 0 END) AS failed,
     sum(CASE WHEN d.kept = 1 THEN 1 ELSE 0 END) AS kept,
     sum(CASE WHEN d.kept = 0 THEN 1 ELSE 0 END) AS dropped,
-    1.0 * sum(CASE WHEN d.kept = 1 THEN 1 ELSE 0 END) / count(*) AS yield
+    CAST(sum(CASE WHEN d.kept = 1 THEN 1 ELSE 0 END) AS FLOAT) / count(*) AS yield
 FROM members m
 LEFT JOIN verdicts d ON d.verdict_key = m.verdict_key AND d.image_key = m.image_key
 LEFT JOIN cad_models c ON c.class_name = m.class_name AND c.cad_id = m.cad_id
