@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from storage.catalog.catalog import Catalog
     from storage.settings import Settings
 
-app = cyclopts.App(name="import", help="Take in captions and images that others made; they are kept apart from your own.")
+app = cyclopts.App(
+    name="import",
+    help="Take in captions and images that others made; kept apart from your own. Example: dst import captions captions.csv",
+)
 
 Origin = Annotated[str, Parameter(help="Whose they are: a name to ask for them by.")]
 
