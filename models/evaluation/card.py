@@ -91,7 +91,7 @@ substitute for Stable Diffusion, which the same code runs (`--recipe paper-sd15`
 - Fine parts (wheels, legs, handles, windows) are soft or missing; thin objects on busy grounds dissolve.
 - It knows the eight classes above, the words of `models/caption/vocabulary.py` and the scenes of the training world. Any other
   class is drawn as a coloured body within the given edges (the rows of classes never trained).
-- Real CAD models are shown in the world's materials: their own textures do not count in these figures.
+- Real CAD models are shown in the world's materials, not in their own colours.
 - `python -m models.training.sitting --begin-from FOLDER` goes on from these weights.
 """
 
