@@ -32,6 +32,8 @@ class Server:
     """On 127.0.0.1."""
     password: str
     """Of both roles: `postgres`, a superuser, and `dst`, which can do no more than own its databases."""
+    pid: int
+    """Of its first process."""
 
     def url(self, database: str, role: str = "dst") -> str:
         """Return the URL of a database, as a catalog (and Prefect, with another driver) takes it."""
@@ -74,7 +76,7 @@ def running(where: Path | None = None) -> Iterator[Server]:
         with open(folder / "log", "wb") as log:
             port, process = _start(programs / "postgres", data, folder, log.fileno(), root, password)
         try:
-            server = Server(port=port, password=password)
+            server = Server(port=port, password=password, pid=process.pid)
             with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as connection:
                 connection.execute(sql.SQL("CREATE ROLE dst LOGIN PASSWORD {}").format(sql.Literal(password)))
             yield server
@@ -111,7 +113,9 @@ def _start(program: Path, data: Path, folder: Path, log: int, root: bool, passwo
         deadline = time.monotonic() + 120
         while process.poll() is None and time.monotonic() < deadline:
             try:
-                psycopg.connect(Server(port=port, password=password).url("postgres", "postgres"), connect_timeout=5).close()
+                psycopg.connect(
+                    Server(port=port, password=password, pid=process.pid).url("postgres", "postgres"), connect_timeout=5
+                ).close()
             except psycopg.OperationalError:
                 time.sleep(0.1)
             else:

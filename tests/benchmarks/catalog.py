@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import random
 import shutil
 import statistics
@@ -19,6 +20,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from storage.artifacts import Record
 from storage.catalog.catalog import Catalog
@@ -125,8 +128,8 @@ def cohort(name: str, samples: int) -> tuple[list[Record], list[dict[str, Any]]]
     return records, members
 
 
-def fill(catalog: Catalog, classes: int, samples: int) -> Iterator[tuple[float, int]]:
-    """Write every class through the catalog's own methods; yield (seconds of writing, rows written) after each."""
+def fill(catalog: Catalog, clock: Clock, classes: int, samples: int) -> Iterator[tuple[float, float, int]]:
+    """Write every class through the catalog's own methods; yield (seconds, CPU seconds, rows written) after each."""
     for number in range(classes):
         name = class_name(number)
         records, members = cohort(name, samples)
@@ -135,13 +138,14 @@ def fill(catalog: Catalog, classes: int, samples: int) -> Iterator[tuple[float, 
                 cad_id=key_of(name, model), class_name=name, source=f"{name}/{model}.glb", keywords=["fast"], licence="CC BY 4.0",
                 cad_key=key_of("cad", name, model),
             )  # fmt: skip
-        started = time.perf_counter()
+        before = clock.read()
         rows = catalog.index(records)
         run_id = catalog.start_run(class_name=name, recipe="paper", recipe_specs=SPECS, samples=samples)
         rows += catalog.set_cohort(name, "paper", run_id, members)
         seconds = {"render": samples * 0.6, "image": samples * 0.5}
         catalog.finish_run(run_id, status="complete", seconds=seconds, counts={"new_render": samples, "new_image": samples})
-        yield time.perf_counter() - started, rows
+        wall, busy = (after - start for after, start in zip(clock.read(), before))
+        yield wall, busy, rows
 
 
 def questions(name: str, sample_id: str, image_key: str) -> dict[str, str]:
@@ -174,14 +178,30 @@ AGGREGATES = {
 }
 
 
-def seconds(ask: Callable[[], object], repeats: int) -> tuple[float, float]:
-    """Return the first and the median of the other times of a question."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        ask()
-        times.append(time.perf_counter() - started)
-    return times[0], statistics.median(times[1:] or times)
+class Clock:
+    """Seconds on the wall, and seconds of processor time in this process and in the database server."""
+
+    def __init__(self, server_pid: int | None) -> None:
+        self.server_pid = server_pid
+
+    def read(self) -> tuple[float, float]:
+        """Return both, since some moment."""
+        busy = time.process_time()
+        if self.server_pid is not None:
+            server = psutil.Process(self.server_pid)
+            for process in (server, *server.children()):
+                busy += sum(process.cpu_times()[: 4 if process is server else 2])
+        return time.perf_counter(), busy
+
+    def took(self, ask: Callable[[], object], repeats: int) -> tuple[float, float, float]:
+        """Return, of a question: the wall's first time, and the medians of the wall's and of the processor's other times."""
+        times = []
+        for _ in range(repeats):
+            before = self.read()
+            ask()
+            times.append([after - start for after, start in zip(self.read(), before)])
+        rest = times[1:] or times
+        return times[0][0], statistics.median(wall for wall, _ in rest), statistics.median(busy for _, busy in rest)
 
 
 def scans(catalog: Catalog, sql: str) -> list[str]:
@@ -205,49 +225,44 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2500, help="of each class")
     parser.add_argument("--home", type=Path, required=True, help="folder for catalog and copy")
     parser.add_argument("--postgres", action="store_true", help="on a Postgres server started for this, its data in --home")
-    parser.add_argument("--keep", action="store_true", help="leave the catalog there; with it there already, only ask")
+    parser.add_argument("--keep", action="store_true", help="leave a SQLite catalog there; one that is there is only asked")
     arguments = parser.parse_args()
     arguments.home.mkdir(parents=True, exist_ok=True)
     file = arguments.home / "catalog.sqlite"
     with ExitStack() as stack:
-        url = f"sqlite:///{file.absolute()}"
+        url, clock = f"sqlite:///{file.absolute()}", Clock(None)
         if arguments.postgres:
             from tests import postgres
 
             server = stack.enter_context(postgres.running(arguments.home))
-            url = server.url(server.new_database())
+            url, clock = server.url(server.new_database()), Clock(server.pid)
         catalog = Catalog(url)
+        print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start", flush=True)
         if not catalog.exists or not catalog.classes():
             catalog.migrate()
-            _insert(catalog, arguments.classes, arguments.samples)
-        _ask(catalog, arguments.home / "copy")
+            _insert(catalog, clock, arguments.classes, arguments.samples)
+        _ask(catalog, clock, arguments.home / "copy")
         size = (
             catalog.query("select pg_database_size(current_database()) as n").n[0] if arguments.postgres else file.stat().st_size
         )
-        print(f"size of the catalog: {size / 1e9:.2f} GB")
+        print(f"\nsize of the catalog: {size / 1e9:.2f} GB; load at the end {os.getloadavg()[0]:.1f}")
     if not arguments.keep:
         shutil.rmtree(arguments.home)
 
 
-def _insert(catalog: Catalog, classes: int, samples: int) -> None:
-    spent = rows = 0.0
-    busy = 0.0
-    rates: list[float] = []
-    began, cpu = time.perf_counter(), time.process_time()
-    for number, (took, written) in enumerate(fill(catalog, classes, samples), start=1):
-        spent, rows = spent + took, rows + written
-        rates.append(written / took)
+def _insert(catalog: Catalog, clock: Clock, classes: int, samples: int) -> None:
+    wall = busy = rows = 0.0
+    for number, (seconds, processor, written) in enumerate(fill(catalog, clock, classes, samples), start=1):
+        wall, busy, rows = wall + seconds, busy + processor, rows + written
         if number % max(1, classes // 10) == 0:
-            busy = time.process_time() - cpu
-            print(
-                f"{number} classes  {rows:,.0f} rows  {rows / spent:,.0f} rows/s  lately {statistics.mean(rates[-20:]):,.0f}"
-                f"  wall {time.perf_counter() - began:.0f} s, CPU of this process {busy:.0f} s",
-                flush=True,
-            )
-    print(f"bulk insert: {rows:,.0f} rows of {classes * samples:,} samples in {spent:.0f} s: {rows / spent:,.0f} rows/s")
+            print(f"{number} classes  {rows:,.0f} rows  {rows / wall:,.0f} a second  {rows / busy:,.0f} a CPU second", flush=True)
+    print(
+        f"bulk insert: {rows:,.0f} rows of {classes * samples:,} samples: {wall:.0f} s, {rows / wall:,.0f} rows/s; "
+        f"{busy:.0f} CPU seconds, {rows / busy:,.0f} rows a CPU second"
+    )
 
 
-def _ask(catalog: Catalog, folder: Path) -> None:
+def _ask(catalog: Catalog, clock: Clock, folder: Path) -> None:
     from storage.catalog import copy
 
     names = catalog.classes()
@@ -256,24 +271,20 @@ def _ask(catalog: Catalog, folder: Path) -> None:
     if catalog.database.kind == "postgresql":
         with catalog.database.writer.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")
-    rows = []
+    print(f"\n| about one class of {len(names)} | first, s | again, s | CPU, s | plan |\n|---|---|---|---|---|")
     for what, sql in questions(name, found.sample_id, found.image_key).items():
-        first, again = seconds(lambda sql=sql: catalog.query(sql), 6)  # type: ignore[misc]
-        rows.append((what, first, again, "; ".join(scans(catalog, sql)) or "indexes only"))
-    print(f"\n| about one class of {len(names)} | first, s | again, s | plan |\n|---|---|---|---|")
-    for what, first, again, plan in rows:
-        print(f"| {what} | {first:.3f} | {again:.3f} | {plan} |")
-    started = time.perf_counter()
-    made = copy.write(catalog.database, folder)
-    took = time.perf_counter() - started
+        first, again, busy = clock.took(lambda sql=sql: catalog.query(sql), 8)  # type: ignore[misc]
+        plan = "; ".join(scans(catalog, sql)) or "indexes only"
+        print(f"| {what} | {first:.3f} | {again:.3f} | {busy:.3f} | {plan} |", flush=True)
+    made: list[copy.About] = []
+    _, wall, busy = clock.took(lambda: made.append(copy.write(catalog.database, folder)), 1)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-    print(f"\ncopy: {made.rows['samples']:,} samples in {took:.0f} s, {size:.0f} MB\n")
-    print("| about everything | on the database, s | on the copy, s |\n|---|---|---|")
+    print(f"\ncopy: {made[0].rows['samples']:,} samples in {wall:.0f} s, {busy:.0f} CPU seconds, {size:.0f} MB\n")
+    print("| about everything | on the database, s | CPU, s | on the copy, s | CPU, s |\n|---|---|---|---|---|")
     for what, sql in AGGREGATES.items():
-        started = time.perf_counter()
-        catalog.query(sql)
-        took = time.perf_counter() - started
-        print(f"| {what} | {took:.2f} | {seconds(lambda sql=sql: copy.query(folder, sql), 4)[1]:.2f} |", flush=True)  # type: ignore[misc]
+        _, wall, busy = clock.took(lambda sql=sql: catalog.query(sql), 1)  # type: ignore[misc]
+        _, fast, fast_busy = clock.took(lambda sql=sql: copy.query(folder, sql), 4)  # type: ignore[misc]
+        print(f"| {what} | {wall:.2f} | {busy:.2f} | {fast:.2f} | {fast_busy:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
