@@ -1,0 +1,41 @@
+"""`dst train` as a person types it: progress on the terminal and in Prefect, weights, a page."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from models.world.spec import WorldSpec
+from tests.flows.conftest import Home, Server
+from tests.training.worlds import write_shards
+
+MINUTES = ("--autoencoder-minutes", "0.01", "--base-minutes", "0.01", "--control-minutes", "0.01")
+
+
+@pytest.mark.slow
+def test_a_training_says_how_far_it_is_and_leaves_weights_and_a_page_with_sheets(home: Home, server: Server) -> None:
+    from diffusers import StableDiffusionControlNetPipeline
+
+    world = write_shards(home.path / "training" / "world", shards=1)
+    # A shard that says it is of this world is not made again: the pictures of the tests are small ones.
+    (world / "shard-00000" / "world.json").write_text(json.dumps(WorldSpec().identity(0)))
+    said = " ".join(home.dst("train", "--shards", "1", "--full-share", "0", *MINUTES).split())
+    for stage in ("autoencoder", "base", "control"):
+        assert re.search(rf"{stage} step 1 loss [\d.]+ .* min to go", said), said
+        assert list((home.path / "training" / "report" / "sheets").glob(f"{stage}-*.png"))
+    page = home.path / "training" / "report" / "index.html"
+    assert f"report: {page}" in said
+    assert page.read_text().count("<figure") == 3
+    StableDiffusionControlNetPipeline.from_pretrained(home.path / "training" / "weights", local_files_only=True)
+    links = server.post("/artifacts/latest/filter", {"artifacts": {"key": {"any_": ["train-report"]}}})
+    assert any(str(page) in str(link["data"]) for link in links)
+    logged = server.post("/logs/filter", {"limit": 200})
+    assert any(re.match(r"control step 1  loss", line["message"]) for line in logged)
+
+
+def test_a_class_without_cad_models_is_named_before_anything_starts(tmp_path: Path) -> None:
+    said = Home(tmp_path, "http://127.0.0.1:1/api").dst("train", "--class", "zorglub", code=2)
+    assert said.strip().endswith('no usable CAD model of class "zorglub"; add some: dst cad add PATH --class "zorglub"')
