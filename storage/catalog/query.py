@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +41,8 @@ def query(database: Database, sql: str) -> pd.DataFrame:
             names, rows = _fetch(database, connection, sql)
         except sa.exc.DBAPIError as error:
             raise QueryError(_explained(database, error)) from error
-    columns = [[_readable(row[i]) for row in rows] for i in range(len(names))]
-    frame = pd.concat([pd.Series(column, dtype=_dtype(column)) for column in columns], axis=1)
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
+    frame = pd.DataFrame({i: _series(column) for i, column in enumerate(columns)})
     frame.columns = pd.Index(names)
     return frame
 
@@ -137,15 +137,14 @@ def driver_errors() -> type[Exception]:
     return psycopg.Error
 
 
-def _dtype(column: list[Any]) -> str | None:
-    """Return the pandas type that keeps the values as they are: with a NULL among them, seeds would else become floats."""
-    integers = sum(type(value) is int for value in column)
-    nulls = sum(value is None for value in column)
-    return "Int64" if integers and nulls and integers + nulls == len(column) else None
+def _series(column: Sequence[Any]) -> pd.Series[Any]:
+    """Return a column whose values are as they were: with a NULL among them, seeds would else become floats."""
+    import pandas as pd
 
-
-def _readable(value: Any) -> Any:
-    return float(value) if isinstance(value, Decimal) else value
+    types = set(map(type, column))
+    if Decimal in types:
+        column = [float(value) if isinstance(value, Decimal) else value for value in column]
+    return pd.Series(list(column), dtype="Int64" if types == {int, type(None)} else None)
 
 
 _WRITING = re.compile(r"not authorized|readonly database|read-only transaction|query_only|prohibited", re.IGNORECASE)
