@@ -135,3 +135,20 @@ def test_an_address_is_given_only_for_what_is_served(home: Path) -> None:
     assert url_of(base, home, home / "catalog.sqlite") is None
     assert url_of(base, home, home.parent / "outside.html") is None
     assert url_of("", home, home / "reports" / "index.html") is None
+
+
+def test_links_are_addresses_where_there_is_a_server_and_files_where_there_is_none(home: Path) -> None:
+    from storage.settings import Settings
+    from tasks.page import address, docs_path, gallery_path, report_path
+
+    served = Settings(home=home, files_url="http://127.0.0.1:4201")
+    for path in (report_path(served, "run"), docs_path(served, "run"), gallery_path(served)):
+        assert address(served, path) == f"http://127.0.0.1:4201/{path.relative_to(home).as_posix()}"
+        assert address(Settings(home=home, files_url=""), path) == path.as_uri()
+
+
+def test_an_artifact_of_any_class_has_a_name_that_prefect_takes() -> None:
+    from tasks.page import artifact_name
+
+    assert artifact_name("delivery truck", "counts") == "delivery-truck-counts"
+    assert artifact_name("t-shirt", "report") == "t-shirt-report"

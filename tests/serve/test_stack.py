@@ -32,6 +32,7 @@ pytestmark = pytest.mark.slow
 
 PLANTED = {
     "PREFECT_AUTH": "dst:planted-server-password",
+    "DST_NOTIFY_URL": "http://127.0.0.1:9/planted-webhook-token",
     "HF_TOKEN": "hf_planted-hub-token",
     "AWS_SECRET_ACCESS_KEY": "planted-bucket-key",
     "OPENAI_API_KEY": "sk-planted-captioner-key",
@@ -173,7 +174,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         server, worker = Service.of(services["server"], places), Service.of(services["worker"], places)
         worker.environment["DST_WATCH"] = str(folder / "cad")
         quick = {"DST_THREADS": "1", "OMP_NUM_THREADS": "1", "DST_BATCH": "4"}
-        planted = {name: value for name, value in PLANTED.items() if name != "PREFECT_AUTH"}
+        planted = {name: value for name, value in PLANTED.items() if name not in ("PREFECT_AUTH", "DST_NOTIFY_URL")}
         save_recipe(home)
         logs = [folder / "server.log", folder / "worker.log"]
         with server.running(logs[0], {"PREFECT_HOME": str(folder / "prefect")} | planted):
