@@ -220,6 +220,7 @@ def save(readouts: Readouts, path: Path, about: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     save_file(tensors, temporary, {"spec": json.dumps(dataclasses.asdict(spec)), "about": json.dumps(about)})
+    temporary.chmod(0o644)
     temporary.replace(path)
 
 
