@@ -55,7 +55,7 @@ def members_of(catalog: Catalog, sample_id: str, recipe: str | None = None) -> l
         start = f"{sample_id[:12]}%"
         close = catalog.rows("select distinct sample_id from members where sample_id like :start order by 1 limit 3", start=start)
         hint = f"; did you mean {', '.join(row['sample_id'] for row in close)}?" if close else ""
-        raise ValueError(f'no sample "{sample_id}" in the catalog{hint} See: dst sql "select sample_id from samples"')
+        raise ValueError(f'no sample "{sample_id}" in the catalog{hint or "."} See: dst sql "select sample_id from samples"')
     found = [row for row in rows if recipe in (None, row["recipe"])]
     if not found:
         names = ", ".join(dict.fromkeys(row["recipe"] for row in rows))
