@@ -20,7 +20,7 @@ from pydantic import Field
 from flows import recipes
 from flows.catalog import verify
 from flows.evaluate import evaluate
-from flows.forms import OneOf, Said
+from flows.forms import ClassName, OneOf, Said, classes
 from flows.generate import generate, generate_many
 from flows.prefect_env import FOR_RUNS
 from flows.scan import scan
@@ -28,7 +28,6 @@ from flows.schedule import of_scan
 from flows.train import train
 from models.evaluation.spec import EvaluationSpec
 from models.image.spec import EMBEDDED
-from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 from tasks.run import RunReport
 
@@ -36,20 +35,11 @@ POOL = "dst"
 """The process work pool whose workers run the deployments: each run is a process of its own."""
 
 
-def classes() -> list[str]:
-    """Return the classes with a CAD model that can be rendered; none before the first `dst cad add`."""
-    settings = Settings()
-    catalog = Catalog(settings.catalog, settings.store)
-    known = "select distinct class_name from cad_models where status = 'ok' order by 1"
-    return [str(row["class_name"]) for row in catalog.rows(known)] if catalog.exists else []
-
-
 def offered() -> tuple[list[str], list[str]]:
     """Return the classes and recipes that the forms offer now."""
     return classes(), recipes.names()
 
 
-ClassName = Annotated[str, OneOf(classes)]
 RecipeName = Annotated[str, OneOf(recipes.names), Said("What decides how pictures look: size, generator, viewpoints, filter")]
 Samples = Annotated[int, Field(ge=1, le=100_000), Said("Samples of a class, divided evenly over its CAD models")]
 Steps = Annotated[int, Field(ge=0, le=200), Said("Denoising steps of the generator; 0: as the recipe says")]

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import GetJsonSchemaHandler
 from pydantic_core import CoreSchema
+
+from storage.catalog.catalog import Catalog
+from storage.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -35,3 +38,15 @@ class OneOf:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         found = list(self.offered())
         return {**handler(schema), **({"enum": found} if found else {})}
+
+
+def classes() -> list[str]:
+    """Return the classes with a CAD model that can be rendered; none before the first `dst cad add`."""
+    settings = Settings()
+    catalog = Catalog(settings.catalog, settings.store)
+    known = "select distinct class_name from cad_models where status = 'ok' order by 1"
+    return [str(row["class_name"]) for row in catalog.rows(known)] if catalog.exists else []
+
+
+ClassName = Annotated[str, OneOf(classes)]
+"""A registered class."""

@@ -14,7 +14,7 @@ from prefect import flow
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
-from flows.forms import Said
+from flows.forms import ClassName, Said
 from models.training.spec import STAGES, Stage
 from models.world.spec import WorldSpec
 from storage.settings import Settings
@@ -23,18 +23,18 @@ from tasks import train as tasks
 Minutes = Annotated[float, Field(ge=0), Said("Minutes of this stage over all sittings")]
 
 
-@flow(name="train", task_runner=ThreadPoolTaskRunner(max_workers=2))  # type: ignore[arg-type]
+@flow(name="train", task_runner=ThreadPoolTaskRunner(max_workers=2), result_serializer="json")  # type: ignore[arg-type]
 def train(
-    shards: Annotated[int, Field(ge=1, description="Shards of 256 pictures")] = 44,
+    shards: Annotated[int, Field(ge=1), Said("Shards of 256 pictures")] = 44,
     autoencoder_minutes: Minutes = 30,
     base_minutes: Minutes = 120,
     control_minutes: Minutes = 120,
-    base: Annotated[str, Field(description="Train a ControlNet on this frozen base: folder or hub id@commit")] = "",
+    base: Annotated[str, Said("Train a ControlNet on this frozen base: folder or hub id@commit")] = "",
     class_names: Annotated[
-        list[str], Field(description="Registered classes whose CAD models join the world beside the parametric ones")
+        list[ClassName], Said("Registered classes whose CAD models join the world beside the parametric ones")
     ] = [],  # noqa: B006 - Prefect's forms want the list itself, and nothing changes it.
-    full_share: Annotated[float, Field(ge=0, le=1, description="Share of the shards that are full Blender scenes")] = 0.1,
-    sheet_minutes: Annotated[float, Field(ge=0, description="Minutes between sheets of samples; 0: only at the end")] = 15,
+    full_share: Annotated[float, Field(ge=0, le=1), Said("Share of the shards that are full Blender scenes")] = 0.1,
+    sheet_minutes: Annotated[float, Field(ge=0), Said("Minutes between sheets of samples; 0: only at the end")] = 15,
 ) -> str:
     """Make pictures, train on them, write the weights; return their folder."""
     settings = Settings()

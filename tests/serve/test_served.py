@@ -32,7 +32,8 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     home = Home(tmp_path_factory.mktemp("served") / "home", api="")
     add_cars(home, home.path.parent / "cars")
     save_recipe(home)
-    with serving(home, "--port", "0") as platform:
+    # The zone that prefect.yaml names.
+    with serving(home, "--port", "0", environment={"DST_TIMEZONE": "UTC"}) as platform:
         yield platform
 
 
