@@ -212,7 +212,8 @@ def _compare(then: ArtifactStore, now: ArtifactStore, reproduction: Reproduction
             reproduction.files.append(_file(stage, "-", "different", "not made again: an earlier stage failed"))
             continue
         _compare_outcomes(reproduction, stage, old, new.record)
-        for name in sorted(old.files.keys() | new.record.files.keys()):
+        # Where one of the two failed, there are no files to set beside the other's.
+        for name in sorted(old.files.keys() | new.record.files.keys()) if old.outcome == new.record.outcome else ():
             agreement, note = _compare_files(then, old, new, name)
             reproduction.files.append(_file(stage, name, agreement, note))
         reproduction.notes += _differences(stage, old, new.record)
