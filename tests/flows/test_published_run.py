@@ -42,3 +42,15 @@ def test_a_list_and_captions_reach_renders_prompts_verdicts_and_a_second_making(
     turns = judged["inputs"] if isinstance(judged["inputs"], str) else str(judged["inputs"])
     assert "symmetry" in turns, "both lamps are round, and the filter was told"
     assert "the same bytes" in home.dst("reproduce", rows[0]["sample_id"])
+    # Handed over in the official layout and taken in again as somebody else's: the same poses and captions.
+    home.dst("export", "official", str(tmp_path / "released"), "--name", "lamps", "--where", "1 = 1")
+    home.dst("import", "images", str(tmp_path / "released"), "--origin", "handed over")
+    back = home.rows(
+        "select f.azimuth_deg - s.azimuth_deg as turned, f.elevation_deg - s.elevation_deg as tipped, "
+        "f.distance - s.distance as moved, f.caption, s.prompt from foreign_images f "
+        "join images i on i.sha256 = f.image_id join samples s on s.image_key = i.image_key"
+    )
+    assert len(back) == 8
+    for row in back:
+        assert max(abs((row["turned"] + 180) % 360 - 180), abs(row["tipped"]), abs(row["moved"])) < 1e-4
+        assert row["caption"] == row["prompt"]
