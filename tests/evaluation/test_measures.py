@@ -58,10 +58,8 @@ def test_edges_a_few_pixels_off_are_not_found() -> None:
 def test_edges_that_lie_near_but_run_another_way_are_not_the_controls() -> None:
     picture, edges, mask = _drawn(250)
     assert measures.directed_recall(picture, edges, mask) > 0.9
-    hatched = np.full_like(picture, 128)
-    for offset in range(0, 256, 6):
-        for step in range(128):
-            hatched[step, max(0, min(127, offset - step)) : max(0, min(127, offset - step + 3))] = 250
+    rows, columns = np.mgrid[0:128, 0:128]
+    hatched = np.where((rows + columns) // 5 % 2 == 0, 128, 250).astype(np.uint8)[..., None].repeat(3, axis=2)
     assert measures.edge_agreement(hatched, edges, mask)[0] > 0.8, "by chance there is an edge near everywhere"
     assert measures.directed_recall(hatched, edges, mask) < 0.3
 
