@@ -98,7 +98,7 @@ def test_the_projects_readouts_read_held_out_renders() -> None:
     from models.evaluation import measures
 
     found = measures.figures([case.rgb for case in chosen], chosen, readouts.load())
-    assert found["pose"] > 0.85
-    assert found["class"] > 0.9
-    assert found["scene"] > 0.9
+    assert found["pose"] > 0.8
+    assert found["class"] > 0.8
+    assert found["scene"] > 0.85
     assert found["colour"] > 0.8
