@@ -90,7 +90,7 @@ def test_the_copy_says_how_old_it_is(home: Home) -> None:
 BAD = {
     "delete from images": "DELETE is refused: dst sql only reads",
     "selct 1": 'no query begins with "selct"; did you mean SELECT?',
-    "select * from sampels": 'no such table "sampels"; did you mean samples?',
+    "select * from sampels": 'no such table "sampels"; did you mean samples',
     "select from where": "the query does not run: ",
 }
 

@@ -26,7 +26,7 @@ class Run:
     run_id: str
 
     def check(self, *, docs: bool = False) -> CheckResult:
-        return check_run(str(self.catalog.database.url), self.run_id, self.store, docs=docs)
+        return check_run(self.catalog.database.url.render_as_string(hide_password=False), self.run_id, self.store, docs=docs)
 
     def sql(self, statement: str) -> None:
         with self.catalog.database.writing() as connection:
