@@ -37,7 +37,7 @@ import json
 
 scene = f"{OUT}/train/000001"
 ground_truth = json.load(open(f"{scene}/scene_gt.json"))["0"][0]
-R, t_mm = ground_truth["cam_R_m2c"], ground_truth["cam_t_m2c"]   # row by row; millimetres
+R, t_mm = ground_truth["cam_R_m2c"], ground_truth["cam_t_m2c"]  # row by row; millimetres
 K = json.load(open(f"{scene}/scene_camera.json"))["0"]["cam_K"]
 """
 

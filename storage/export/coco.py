@@ -31,7 +31,7 @@ from pycocotools.coco import COCO
 
 coco = COCO(f"{OUT}/annotations/instances.json")
 annotation = coco.loadAnns(coco.getAnnIds())[0]
-mask = coco.annToMask(annotation)          # (H, W), 0 or 1
+mask = coco.annToMask(annotation)  # (H, W), 0 or 1
 camera = annotation["dst"]["K"], annotation["dst"]["R"], annotation["dst"]["t"]
 """
 
