@@ -32,7 +32,7 @@ def test_a_training_says_how_far_it_is_and_leaves_weights_and_a_page_with_sheets
     StableDiffusionControlNetPipeline.from_pretrained(home.path / "training" / "weights", local_files_only=True)
     links = server.post("/artifacts/latest/filter", {"artifacts": {"key": {"any_": ["train-report"]}}})
     assert any(str(page) in str(link["data"]) for link in links)
-    logged = server.post("/logs/filter", {"limit": 200})
+    logged = server.post("/logs/filter", {"limit": 200, "sort": "TIMESTAMP_DESC"})
     assert any(re.match(r"control step 1  loss", line["message"]) for line in logged)
 
 
