@@ -18,7 +18,6 @@ import pytest
 from flows.prefect_env import served
 from storage.settings import Settings
 from tests.flows.conftest import ROOT, Home, add_cars
-from tests.report.conftest import ARGUMENTS, CHROMIUM
 from tests.serve.conftest import Platform, save_recipe, serving
 
 pytestmark = pytest.mark.slow
@@ -38,21 +37,12 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    assert CHROMIUM.exists(), "this test needs a browser: apt-get install -y chromium"
-    with sync_playwright() as playwright:
-        context = playwright.chromium.launch_persistent_context(
-            str(tmp_path_factory.mktemp("profile")),
-            executable_path=str(CHROMIUM),
-            args=list(ARGUMENTS),
-            viewport={"width": 1180, "height": 820},
-        )
-        page = context.new_page()
-        page.set_default_timeout(120_000)
-        yield page
-        context.close()
+def page(browser: Any) -> Iterator[Any]:
+    page = browser.new_page()
+    page.set_viewport_size({"width": 1180, "height": 820})
+    page.set_default_timeout(120_000)
+    yield page
+    page.close()
 
 
 def photograph(page: Any, name: str) -> None:
