@@ -106,11 +106,7 @@ def _going(settings: Settings, run: Row, statuses: Sequence[ClassStatus]) -> Row
     to_go = seconds_to_go(settings, status, run["started_at"]) if status and not dead else None
     done = f"{status.stage('image').done} of {status.samples} images" if status else ""
     return {
-        "run": run["run_id"][:8],
-        "kind": run["kind"],
-        "class": run["class_name"],
-        "recipe": run["recipe"],
-        "samples": run["samples"],
+        **_asked(run),
         "since": _local(run["started_at"]),
         "heartbeat": dead or f"{_age(run['heartbeat_at']):.0f} s ago",
         "done": done,
@@ -118,13 +114,20 @@ def _going(settings: Settings, run: Row, statuses: Sequence[ClassStatus]) -> Row
     }
 
 
-def _ended(run: Row) -> Row:
+def _asked(run: Row) -> Row:
+    """Return what a run was asked for."""
     return {
         "run": run["run_id"][:8],
         "kind": run["kind"],
         "class": run["class_name"],
         "recipe": run["recipe"],
         "samples": run["samples"],
+    }
+
+
+def _ended(run: Row) -> Row:
+    return {
+        **_asked(run),
         "status": run["status"],
         "reason": run["reason"],
         "finished": _local(run["finished_at"]),

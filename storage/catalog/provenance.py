@@ -6,7 +6,19 @@ Read it for one sample or one class (`where sample_id = ...`): it joins every st
 
 from __future__ import annotations
 
-PROVENANCE = """
+OF_A_SAMPLE = """FROM members m
+LEFT JOIN cad_models c ON c.class_name = m.class_name AND c.cad_id = m.cad_id
+LEFT JOIN views v ON v.render_key = m.render_key
+LEFT JOIN edges e ON e.edge_key = m.edge_key
+LEFT JOIN captions t ON t.caption_key = m.caption_key
+LEFT JOIN images i ON i.image_key = m.image_key
+LEFT JOIN verdicts d ON d.verdict_key = m.verdict_key AND d.image_key = m.image_key
+LEFT JOIN filters f ON f.verdict_key = m.verdict_key
+"""
+"""A sample with the row of every stage behind it; what there is no row of is null."""
+
+PROVENANCE = (
+    """
 SELECT
     m.sample_id, m.class_name, m.cad_id, m.view_index, m.draw_index, m.recipe, m.in_cohort, m.status, m.stage, m.reason, m.detail,
     c.name AS cad_name, c.source AS cad_source, c.collection, c.uid, c.licence, c.keywords_text AS keywords,
@@ -41,15 +53,9 @@ SELECT
     ac.files AS cad_files, ar.files AS render_files, ae.files AS edge_files, ap.files AS caption_files, ai.files AS image_files,
     af.files AS verdict_files,
     i.sha256, i.created_at
-FROM members m
-LEFT JOIN cad_models c ON c.class_name = m.class_name AND c.cad_id = m.cad_id
-LEFT JOIN views v ON v.render_key = m.render_key
-LEFT JOIN edges e ON e.edge_key = m.edge_key
-LEFT JOIN captions t ON t.caption_key = m.caption_key
-LEFT JOIN images i ON i.image_key = m.image_key
-LEFT JOIN verdicts d ON d.verdict_key = m.verdict_key AND d.image_key = m.image_key
-LEFT JOIN filters f ON f.verdict_key = m.verdict_key
-LEFT JOIN specs sv ON sv.spec_key = v.spec_key
+"""
+    + OF_A_SAMPLE
+    + """LEFT JOIN specs sv ON sv.spec_key = v.spec_key
 LEFT JOIN specs se ON se.spec_key = e.spec_key
 LEFT JOIN specs si ON si.spec_key = i.spec_key
 LEFT JOIN specs sd ON sd.spec_key = f.spec_key
@@ -62,4 +68,5 @@ LEFT JOIN artifacts af ON af.key = m.verdict_key
 LEFT JOIN runs r ON r.run_id = m.run_id
 LEFT JOIN runs q ON q.run_id = m.first_run_id
 """
+)
 """Which CAD file and whose licence, which pose, light, crop, edges, words, generator, filter, code and run, and which files."""

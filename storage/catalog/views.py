@@ -5,11 +5,12 @@ Portable SQL only: the same text runs on SQLite and on Postgres.
 
 from __future__ import annotations
 
-from storage.catalog.provenance import PROVENANCE
+from storage.catalog.provenance import OF_A_SAMPLE, PROVENANCE
 from storage.catalog.questions import QUESTIONS
 from storage.keys import digest
 
-SAMPLES = """
+SAMPLES = (
+    """
 SELECT
     m.sample_id, m.class_name, m.cad_id, m.view_index, m.draw_index,
     c.name AS cad_name, c.source, c.keywords_text AS keywords, c.licence,
@@ -31,16 +32,11 @@ SELECT
         AS render_file,
     CASE WHEN e.status = 'made' THEN 'edge/' || substr(m.edge_key, 1, 2) || '/' || m.edge_key || '/edge.png' END AS edge_file,
     i.sha256, i.created_at
-FROM members m
-LEFT JOIN cad_models c ON c.class_name = m.class_name AND c.cad_id = m.cad_id
-LEFT JOIN views v ON v.render_key = m.render_key
-LEFT JOIN edges e ON e.edge_key = m.edge_key
-LEFT JOIN captions t ON t.caption_key = m.caption_key
-LEFT JOIN images i ON i.image_key = m.image_key
-LEFT JOIN verdicts d ON d.verdict_key = m.verdict_key AND d.image_key = m.image_key
-LEFT JOIN filters f ON f.verdict_key = m.verdict_key
-LEFT JOIN runs r ON r.run_id = m.run_id
 """
+    + OF_A_SAMPLE
+    + """LEFT JOIN runs r ON r.run_id = m.run_id
+"""
+)
 """Everything about a sample, flat: one row for each sample and image of every cohort, past (in_cohort = 0) and present."""
 
 VIEWS = {"samples": SAMPLES, "provenance": PROVENANCE, **QUESTIONS}
