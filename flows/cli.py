@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 import cyclopts
 from cyclopts import Parameter
 
-from flows import cad, evaluation, foreign, upkeep
-from flows import export as export_commands
+from flows.commands import cad, catalog, evaluate, foreign
+from flows.commands import export as export_commands
 from storage.settings import Settings
 
 app = cyclopts.App(
@@ -21,10 +21,10 @@ app = cyclopts.App(
 )
 app.command(cad.app)
 app.command(foreign.app)
-app.command(evaluation.app)
+app.command(evaluate.app)
 app.command(export_commands.app)
-app.command(upkeep.app)
-app.command(upkeep.prune)
+app.command(catalog.app)
+app.command(catalog.prune)
 
 
 @app.command
@@ -37,7 +37,7 @@ def demo(
 
     Example: dst demo
     """
-    from flows.demo import demo as run_demo
+    from flows.commands.demo import demo as run_demo
 
     run_demo(_settings(home), samples)
 
@@ -61,7 +61,7 @@ def run(
 
     Example: dst run car --samples 24
     """
-    from flows.launch import launch, look_ahead
+    from flows.commands.run import launch, look_ahead
 
     if preview and not dry_run:
         look_ahead(_settings(), class_names, samples, recipe, overrides)
@@ -82,7 +82,7 @@ def sql(
 
     Example: dst sql "select class_name, count(*), avg(kept) from samples group by 1"
     """
-    from flows.ask import ask
+    from flows.commands.ask import ask
 
     ask(_settings(), query, format, out, copy=copy)
 
@@ -93,7 +93,7 @@ def status() -> None:
 
     Example: dst status
     """
-    from flows.standing import status as show_status
+    from flows.commands.status import status as show_status
 
     show_status(_settings())
 
@@ -113,7 +113,7 @@ def retry(
 
     Example: dst retry car --stage render --reason renderer_killed
     """
-    from flows.mend import retry as try_again
+    from flows.commands.retry import retry as try_again
 
     try_again(_settings(), class_name, stage, reason, sample)
 
@@ -130,7 +130,7 @@ def show(
 
     Example: dst show car-3fa9c1d27b10-0003-00
     """
-    from flows import show as history
+    from flows.commands import show as history
 
     if (sample is None) == (image is None):
         raise ValueError("say which sample, or which picture: dst show SAMPLE, or: dst show --image FILE")
@@ -154,8 +154,8 @@ def reproduce(
     Example: dst reproduce car-3fa9c1d27b10-0003-00
     """
     from flows import reproduce as again
+    from flows.commands.terminal import watched
     from flows.prefect_env import prepare
-    from flows.terminal import watched
 
     settings = _settings()
     prepare(settings)
@@ -172,7 +172,7 @@ def report(
 
     Example: dst report
     """
-    from flows.ask import report as write_report
+    from flows.commands.ask import report as write_report
 
     write_report(_settings(), run_id)
 
@@ -231,7 +231,7 @@ def train(
     from flows.prefect_env import prepare
 
     prepare(_settings())
-    from flows.terminal import watched
+    from flows.commands.terminal import watched
     from flows.train import train as run_train
     from tasks.train import place, registered
 
@@ -258,7 +258,7 @@ def scan(*, dry_run: Annotated[bool, Parameter(help="Only say what is new and pe
 
     Example: dst scan
     """
-    from flows.watching import scan as run_scan
+    from flows.commands.scan import scan as run_scan
 
     sys.exit(0 if run_scan(_settings(), dry_run) else 1)
 
@@ -275,7 +275,7 @@ def serve(
 
     Example: dst serve
     """
-    from flows.serve import serve as run_serve
+    from flows.commands.serve import serve as run_serve
 
     run_serve(_settings(), host, port, files_port, runs)
 
@@ -286,7 +286,7 @@ def doctor() -> None:
 
     Example: dst doctor
     """
-    from flows.doctor import doctor as examine
+    from flows.commands.doctor import doctor as examine
 
     sys.exit(0 if examine(_settings()) else 1)
 

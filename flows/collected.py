@@ -25,7 +25,7 @@ log = logging.getLogger("dst")
 
 def wanted(
     collection: str, root: Path, classes: Sequence[str], cad_list: Path | None, limit: int | None, strength: int
-) -> tuple[list[imports.Wanted], list[imports.Missing]]:
+) -> tuple[list[imports.Candidate], list[imports.Missing]]:
     """Return what to import of a collection, and the rows of its list whose models are not there. Raises BadCollection."""
     rows = None if cad_list is None else listed(cad_list, collection, root, strength)
     found = layouts.entries(collection, root)

@@ -59,7 +59,9 @@ def generate(
             counts.result(), findings.result(), [f.result() for f in (*models, *renders, *edges, *captions, *images, verdicts)]
         )
     page = report(cohort, run.run_id)
-    status.show(pending.table(pending.class_status(Settings())))
+    # It looks at every class: whatever makes several shows it once, at its own end.
+    if flow_run.get_parent_flow_run_id() is None:
+        status.show(pending.table(pending.class_status(Settings())))
     return run.summary(page)
 
 
@@ -70,6 +72,7 @@ def generate_many(
     """Make several classes, one sub-flow run each."""
     # One class's misfortune is not another's: each runs to its own end, then this run fails if any of them did.
     states = [generate(class_name, samples, recipe_name, overrides, return_state=True) for class_name in class_names]
+    status.show(pending.table(pending.class_status(Settings())))
     return [state.result() for state in states]
 
 

@@ -18,13 +18,14 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.runtime import flow_run
 from prefect.states import Completed, State
 
-from flows import crashes
+from flows import crashes, pending
 from flows.collected import look_again
 from flows.generate import generate
 from flows.wanted import CLAIM, another_try, at_it, wanted
 from storage.catalog.catalog import Catalog
 from storage.catalog.claims import claimed
 from storage.settings import Settings
+from tasks import status
 from tasks.run import RunReport
 from tasks.watch import Look, look, refused
 
@@ -82,6 +83,8 @@ def scan() -> ScanReport | State[Any]:
                 else:
                     failed.append(state)
         _show_in_prefect(catalog, report)
+        if tries:
+            status.show(pending.table(pending.class_status(settings)))
     return failed[0] if failed else report
 
 

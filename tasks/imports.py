@@ -44,7 +44,7 @@ _Z_UP = (".stl", ".ply", ".off")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class Candidate:
     """A CAD model to import, with all that is said about it."""
 
     path: Path
@@ -81,12 +81,12 @@ class Report:
 # -- what is wanted ----------------------------------------------------------------------------------------------------
 
 
-def of_collection(found: Iterable[Entry], classes: Sequence[str], limit: int | None) -> list[Wanted]:
+def of_collection(found: Iterable[Entry], classes: Sequence[str], limit: int | None) -> list[Candidate]:
     """Return what to import of a collection: of these classes (all, if none), at most `limit` CAD models of each.
 
     Where the collection sorts its models into no classes, a single class given is the class of all. Raises BadCollection.
     """
-    wanted: list[Wanted] = []
+    wanted: list[Candidate] = []
     unsorted = 0
     there: Counter[str] = Counter()
     for entry in found:
@@ -99,7 +99,7 @@ def of_collection(found: Iterable[Entry], classes: Sequence[str], limit: int | N
         there[name] += 1
         if (classes and name not in classes) or (limit is not None and there[name] > limit):
             continue
-        wanted.append(Wanted(path=absolute(entry.path), class_name=check_class_name(name), said=_said(entry)))
+        wanted.append(Candidate(path=absolute(entry.path), class_name=check_class_name(name), said=_said(entry)))
     strange = [name for name in classes if name not in there]
     if strange:
         close = ", ".join(sorted(there)[:12]) or "none"
@@ -111,7 +111,7 @@ def of_collection(found: Iterable[Entry], classes: Sequence[str], limit: int | N
 
 def of_list(
     rows: Sequence[Listed], found: Iterable[Entry], classes: Sequence[str], limit: int | None
-) -> tuple[list[Wanted], list[Missing]]:
+) -> tuple[list[Candidate], list[Missing]]:
     """Return what a CAD list wants of a collection, and its rows whose models are not there. Raises BadCollection.
 
     Its axes are the official code's, its offsets a turn after them, its distance and sampling what the camera is asked for.
@@ -129,7 +129,7 @@ def of_list(
         by_name[entry.uid] = entry
         if entry.collection == "folder":
             by_name.setdefault(str(Path(entry.uid).with_suffix("")), entry)
-    wanted: list[Wanted] = []
+    wanted: list[Candidate] = []
     missing: list[Missing] = []
     there: Counter[str] = Counter()
     for row in rows:
@@ -153,13 +153,13 @@ def of_list(
         )
         if row.symmetry is not None:
             said = replace(said, symmetry=row.symmetry, symmetry_origin="given")
-        wanted.append(Wanted(path=absolute(listed.path), class_name=check_class_name(row.class_name), said=said))
+        wanted.append(Candidate(path=absolute(listed.path), class_name=check_class_name(row.class_name), said=said))
     return _once(wanted), missing
 
 
-def _once(wanted: Sequence[Wanted]) -> list[Wanted]:
+def _once(wanted: Sequence[Candidate]) -> list[Candidate]:
     """Return each file once in a class, as it is first spoken of."""
-    first: dict[tuple[Path, str], Wanted] = {}
+    first: dict[tuple[Path, str], Candidate] = {}
     for model in wanted:
         first.setdefault((model.path, model.class_name), model)
     if len(first) < len(wanted):
@@ -208,7 +208,7 @@ def write_missing(path: Path, missing: Sequence[Missing]) -> Path:
 class _Read:
     """One model after it was read, before anything is written about it."""
 
-    wanted: Wanted
+    wanted: Candidate
     stamp: list[int] | None
     prepared: Prepared | None = None
     status: str = ""
@@ -217,7 +217,7 @@ class _Read:
     detail: str | None = None
 
 
-def bring_in(settings: Settings, name: str, root: Path, wanted: Sequence[Wanted], again: bool = False) -> Report:
+def bring_in(settings: Settings, name: str, root: Path, wanted: Sequence[Candidate], again: bool = False) -> Report:
     """Import CAD models; return what became of them. What an earlier import has read, and is unchanged, is not opened.
 
     name: the collection's; root: its folder, outside of which no file is opened. again: read once more what was refused before.
@@ -239,7 +239,7 @@ class _Import:
         self._lock = threading.Lock()
         self._taken: dict[tuple[str, str], Path] = {}
 
-    def run(self, wanted: Sequence[Wanted]) -> Report:
+    def run(self, wanted: Sequence[Candidate]) -> Report:
         todo = [model for model in wanted if not self._remembered(model)]
         with progress.stage("import", self.name, len(wanted), done=len(wanted) - len(todo)) as bar:
             done: list[_Read] = []
@@ -256,7 +256,7 @@ class _Import:
                 self._write(done)
         return self.report
 
-    def _remembered(self, model: Wanted) -> bool:
+    def _remembered(self, model: Candidate) -> bool:
         entry = self.ledger.find(model.path, model.class_name, _spelled(model))
         if entry is None:
             return False
@@ -273,7 +273,7 @@ class _Import:
                 self._taken.setdefault((model.class_name, str(cad_id)), model.path)
         return remembered
 
-    def _reading(self, todo: Sequence[Wanted]) -> Iterator[_Read]:
+    def _reading(self, todo: Sequence[Candidate]) -> Iterator[_Read]:
         """Read models in parallel and yield them as they are finished; few wait, so that an interrupt ends soon."""
         workers = self.settings.renderer_workers
         rest = iter(todo)
@@ -291,7 +291,7 @@ class _Import:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _read(self, model: Wanted) -> _Read:
+    def _read(self, model: Candidate) -> _Read:
         seen = stamp(model.path)
         try:
             check_inside(self.root, model.path)
@@ -366,7 +366,7 @@ class _Import:
                 report.duplicates.append((path, source))
 
 
-def _spelled(model: Wanted) -> str:
+def _spelled(model: Candidate) -> str:
     """Return a digest of what is said about a model: said otherwise, it is looked at again."""
     said: Mapping[str, Any] = {name: value for name, value in vars(model.said).items() if value is not None}
     return digest(canonical_json(said).encode())[:32]

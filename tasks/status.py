@@ -1,6 +1,6 @@
 """The table of all classes in the Prefect UI: the same that `dst status` prints.
 
-Enters: its rows. Leaves: the table artifact `status`, one version more of it at the end of each run and scan.
+Enters: its rows. Leaves: the table artifact `status`, one version more of it at the end of each run that no other run started, and of each scan.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The world's pictures as a training reads them.
 
-Enters: a folder of shards (rgb.npy, edge_canny.npy, edge_geometry.npy, rows.json in each), which may grow while it is read.
+Enters: a folder of shards (rgb.npy, edge_canny.npy, edge_geometry.npy, mask.npy, rows.json in each), which may grow while it is
+read.
 Leaves: batches of indices, latents, edge maps and token ids. Nothing is decoded twice: arrays are memory maps, latents are made
 once.
 """
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-PARTS = ("rgb", "edge_canny", "edge_geometry")
+PARTS = ("rgb", "edge_canny", "edge_geometry", "mask")
 
 
 class NoPictures(ValueError):
@@ -30,6 +31,7 @@ class Shard:
     rgb: NDArray[np.uint8]
     canny: NDArray[np.uint8]
     geometry: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
     rows: list[dict[str, Any]]
 
     def __len__(self) -> int:
@@ -45,11 +47,11 @@ def complete(folder: Path) -> list[str]:
 
 def open_shard(folder: Path, name: str) -> Shard:
     """Open one shard. Raises ValueError when its arrays and rows do not match."""
-    rgb, canny, geometry = (np.load(folder / name / f"{part}.npy", mmap_mode="r") for part in PARTS)
+    rgb, canny, geometry, mask = (np.load(folder / name / f"{part}.npy", mmap_mode="r") for part in PARTS)
     rows = json.loads((folder / name / "rows.json").read_text())
-    if not len(rows) == len(rgb) == len(canny) == len(geometry):
+    if not len(rows) == len(rgb) == len(canny) == len(geometry) == len(mask):
         raise ValueError(f"{folder / name}: its arrays and rows differ in length; make the shard again")
-    return Shard(name, rgb, canny, geometry, rows)
+    return Shard(name, rgb, canny, geometry, mask, rows)
 
 
 class Pictures:

@@ -20,8 +20,10 @@ from models.training.tasks import Job
 
 SPECS: dict[Stage, TrainingSpec] = {
     "autoencoder": TrainingSpec(stage="autoencoder", learning_rate=2e-3, optimiser="muon", ema=0.99),
-    "base": TrainingSpec(stage="base", learning_rate=2e-3, optimiser="muon"),
-    "control": TrainingSpec(stage="control", learning_rate=2e-3, optimiser="muon", text_dropout=0.15, ema=0.996),
+    "base": TrainingSpec(stage="base", learning_rate=2e-3, optimiser="muon", object_weight=3.0),
+    "control": TrainingSpec(
+        stage="control", learning_rate=2e-3, optimiser="muon", text_dropout=0.15, ema=0.996, object_weight=3.0
+    ),
 }
 """The settings that made the embedded weights."""
 

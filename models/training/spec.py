@@ -45,6 +45,8 @@ class TrainingSpec:
     """Share of pictures whose edge map is empty."""
     geometry_share: float = 0.5
     """Share of pictures whose control is the geometry edge map; the others take Canny's."""
+    object_weight: float = 1.0
+    """How much a pixel of the object weighs in base and control against one of its surroundings: they fill most of a picture."""
     seed: int = 0
     """Everything random in this training follows from it and the step."""
 
@@ -55,6 +57,8 @@ class TrainingSpec:
             raise ValueError(f"batch {self.batch} is not positive")
         if not 0.0 < self.learning_rate < 1.0:
             raise ValueError(f"learning_rate {self.learning_rate} is not in (0, 1)")
+        if self.object_weight <= 0.0:
+            raise ValueError(f"object_weight {self.object_weight} is not positive")
         for name in ("decay_from", "ema", "text_dropout", "control_dropout", "geometry_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} {getattr(self, name)} is not in 0..1")

@@ -151,6 +151,7 @@ class LatentTask(Task):
         super().__init__(job)
         self.latents: list[NDArray[np.float16]] = []
         self.ids: list[NDArray[np.int32]] = []
+        self.weights: list[NDArray[np.float16]] = []
         self.load()
         self.empty = text.token_ids(self.tokenizer, [""])[0].numpy()
 
@@ -170,12 +171,13 @@ class LatentTask(Task):
     def take(self, shard: dataset.Shard) -> None:
         latents = [self.encode(np.asarray(shard.rgb[i : i + 64])) for i in range(0, len(shard), 64)]
         self.latents.append(np.concatenate(latents).astype(np.float16))
+        self.weights.append(weights_of(np.asarray(shard.mask), self.latents[-1].shape[-2:], self.spec.object_weight))
         captions = self.pictures.captions(shard)
         ids = text.token_ids(self.tokenizer, [caption for group in captions for caption in group]).numpy()
         self.ids.append(ids.reshape(len(captions), -1, ids.shape[-1]).astype(np.int32))
 
     def batch(self, step: int, rank: int, workers: int) -> dict[str, Any]:
-        """Return one worker's share of a step: noisy latents, times, targets, token ids, and the indices of its pictures."""
+        """Return one worker's share of a step: noisy latents, times, targets, weights, token ids and the pictures' indices."""
         import torch
 
         rng, chosen = self.choose(step)
@@ -187,6 +189,7 @@ class LatentTask(Task):
         ids = np.stack([self.ids[s][i, int(p * self.ids[s].shape[1])] for (s, i), p in zip(places, phrasing, strict=True)])
         ids[silent] = self.empty
         clean = torch.from_numpy(np.stack([self.latents[s][i] for s, i in places]).astype(np.float32))
+        weights = np.stack([self.weights[s][i] for s, i in places]).astype(np.float32)
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         noisy, times, target = self.noise.corrupt(clean, generator)
         own = self.share(rank, workers)
@@ -194,11 +197,16 @@ class LatentTask(Task):
             "noisy": noisy[own].to(self.device, self.low, memory_format=torch.channels_last),
             "times": times[own].to(self.device),
             "target": target[own].to(self.device),
+            "weights": torch.from_numpy(weights[own]).to(self.device),
             "ids": torch.from_numpy(ids[own].astype(np.int64)).to(self.device),
             "chosen": chosen[own],
             "blind": blind[own],
             "geometry": geometry[own],
         }
+
+    def judged(self, said: Any, batch: dict[str, Any]) -> Any:
+        """Return the mean squared error of what the network said (N, C, h, w), weighted by place."""
+        return ((said.float() - batch["target"]).square() * batch["weights"]).mean()
 
 
 class BaseTask(LatentTask):
@@ -213,7 +221,7 @@ class BaseTask(LatentTask):
         batch = self.batch(step, rank, workers)
         words = self.text(batch["ids"]).last_hidden_state
         said = self.unet(batch["noisy"], batch["times"], words).sample
-        return (said.float() - batch["target"]).square().mean() / workers
+        return self.judged(said, batch) / workers
 
 
 class ControlTask(LatentTask):
@@ -258,7 +266,17 @@ class ControlTask(LatentTask):
         said = self.unet(
             batch["noisy"], batch["times"], words, down_block_additional_residuals=down, mid_block_additional_residual=middle
         ).sample
-        return (said.float() - batch["target"]).square().mean() / workers
+        return self.judged(said, batch) / workers
+
+
+def weights_of(masks: NDArray[np.uint8], cells: tuple[int, ...], object_weight: float) -> NDArray[np.float16]:
+    """Return (N, 1, h, w) weights of the cells of latents, of mean 1 in each picture, from its masks (N, H, W), 0 or 255."""
+    height, width = cells
+    parts = masks.reshape(len(masks), height, masks.shape[1] // height, width, masks.shape[2] // width)
+    share = parts.mean(axis=(2, 4), dtype=np.float32) / 255.0
+    weights = 1.0 + (object_weight - 1.0) * share
+    half: NDArray[np.float16] = (weights / weights.mean(axis=(1, 2), keepdims=True))[:, None].astype(np.float16)
+    return half
 
 
 def layout_of(modules: list[Any]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from flows import cad as commands
+from flows.commands import cad as commands
 from models.cad import parametric
 from storage.cad.collections import layouts
 from storage.cad.collections.entry import BadCollection, OutsideCollection, check_inside

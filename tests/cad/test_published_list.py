@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flows import cad as commands
 from flows import recipes, runs
+from flows.commands import cad as commands
 from models.cad.alignment import turn_of
 from models.cad.canonical import canonicalise
 from models.cad.spec import STAGE, VERSION, CadSpec

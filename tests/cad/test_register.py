@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flows import cad as commands
+from flows.commands import cad as commands
 from models.cad.bad import BadModel
 from models.cad.spec import CadSpec
 from storage.cad.sidecar import Sidecar

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from flows import cad as commands
+from flows.commands import cad as commands
 from models.cad import parametric
 from models.cad.canonical import canonicalise
 from models.cad.spec import CadSpec

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flows import cad as commands
+from flows.commands import cad as commands
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 from tasks import intake, watch

@@ -78,8 +78,8 @@ def test_the_same_command_again_makes_nothing_and_the_generator_recipe_keeps_the
 def test_an_image_specs_kind_is_part_of_the_key_and_generators_keep_theirs() -> None:
     inputs = {"sample": "x"}
     assert artifact_key(STAGE, VERSION, FinishedSpec(), inputs) != artifact_key(STAGE, VERSION, ImageSpec(), inputs)
-    # The embedded recipe's keys are those from before there were finished renders.
-    spec = ImageSpec(revision="sha256:0")
+    # A spec from before there were finished renders keeps the key it had then.
+    spec = ImageSpec(revision="sha256:0", guidance=2.0, eta=0.3, control_scale=2.5)
     assert artifact_key(STAGE, VERSION, spec, inputs) == "faac53a1c50944b254266a9d828431f7a685e6a09cf464d906c4e07b7fda9ee1"
 
 

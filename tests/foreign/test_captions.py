@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import cad as cad_commands
-from flows import foreign as commands
 from flows import recipes, runs
+from flows.commands import cad as cad_commands
+from flows.commands import foreign as commands
 from models.caption.imported import ImportedCaptionSpec, quote
 from models.caption.protocol import CaptionRefused
 from storage.cad.collections.entry import BadCollection

@@ -16,7 +16,7 @@ import pytest
 
 from models.training import autoencoder, checkpoint, dataset, networks, optimise, text
 from models.training.spec import Runtime, Stage, TrainingSpec
-from models.training.tasks import BaseTask, ControlTask, Job
+from models.training.tasks import BaseTask, ControlTask, Job, weights_of
 from tests.training.worlds import SIZE, write_shards
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -201,6 +201,20 @@ def test_the_encoder_network_computes_the_principal_components_exactly(pictures:
         made = network.encode(torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 127.5 - 1.0).latents.numpy()
     np.testing.assert_allclose(made, autoencoder.encode(rgb, code), atol=1e-3)
     assert abs(np.mean(made**2) - 1.0) < 0.05
+
+
+def test_the_object_weighs_more_than_its_surroundings_and_every_picture_the_same() -> None:
+    masks = np.zeros((3, 64, 64), np.uint8)
+    masks[0, :32, :32] = 255
+    masks[1] = 255
+    weights = weights_of(masks, (8, 8), 3.0).astype(np.float64)
+    assert weights.shape == (3, 1, 8, 8)
+    assert np.allclose(weights.mean(axis=(1, 2, 3)), 1.0, atol=1e-3)
+    assert np.allclose(weights[0, 0, 0, 0] / weights[0, 0, 7, 7], 3.0, atol=1e-2)
+    assert np.all(weights[1:] == 1.0)
+    masks[0, :4] = 0
+    # A cell that the object half fills is half its own.
+    assert np.allclose(weights_of(masks, (8, 8), 3.0)[0, 0, 0, 0] / weights_of(masks, (8, 8), 3.0)[0, 0, 7, 7], 2.0, atol=1e-2)
 
 
 def test_new_shards_join_behind_the_known_ones(tmp_path: Path) -> None:

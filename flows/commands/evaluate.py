@@ -48,8 +48,8 @@ def generator(
             raise FileNotFoundError(f"no such file or folder: {path}")
     asked = {"control_scale": control_scale, "guidance": guidance, "steps": steps, "scheduler": scheduler}
     prepare(Settings())
+    from flows.commands.terminal import watched
     from flows.evaluate import evaluate
-    from flows.terminal import watched
     from models.evaluation.card import tables
 
     with watched():
@@ -92,8 +92,8 @@ def readouts(
     from storage.settings import Settings
 
     prepare(Settings())
+    from flows.commands.terminal import watched
     from flows.evaluate import train_readouts
-    from flows.terminal import watched
 
     with watched():
         made = train_readouts(

@@ -12,8 +12,8 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from flows import recipes
-from flows.launch import launch
-from flows.terminal import print_rows
+from flows.commands.run import launch
+from flows.commands.terminal import print_rows
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 from tasks.mend import Failure, failures, forget_failures, last_run

@@ -21,7 +21,7 @@ FIRST_SEED = 20_000
 
 def demo(settings: Settings, samples: int) -> None:
     """Register bundled CAD models of three classes, make their images, and say where everything is."""
-    from flows.launch import launch
+    from flows.commands.run import launch
     from tasks.page import index_path, report_path, write_report
 
     console = Console(stderr=True)

@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows import estimate, recipes
+from flows.commands.terminal import print_rows
 from flows.pending import ClassStatus, class_status, table
 from flows.prefect_env import server
-from flows.terminal import print_rows
 from storage.catalog.catalog import Catalog
 from storage.catalog.liveness import death
 from storage.settings import Settings

@@ -63,7 +63,7 @@ def images(
 
     Example: dst import images DST3D --class airliner --origin 3d-dst
     """
-    from flows import terminal
+    from flows.commands import terminal
     from storage.foreign import official
     from tasks import foreign
     from tasks.intake import absolute
@@ -93,7 +93,7 @@ def filter_(
 
     Example: dst import filter 3d-dst --class airliner
     """
-    from flows import terminal
+    from flows.commands import terminal
     from models.verdict.spec import VerdictSpec
     from tasks import foreign, progress
 

@@ -20,7 +20,7 @@ def rebuild() -> None:
     """
     import time
 
-    from flows.terminal import counting
+    from flows.commands.terminal import counting
     from storage.catalog.catalog import Catalog
     from storage.catalog.restore import everything
     from storage.settings import Settings
@@ -46,7 +46,7 @@ def verify(
 
     Example: dst catalog verify --quick
     """
-    from flows.terminal import counting
+    from flows.commands.terminal import counting
     from storage.catalog.catalog import Catalog
     from storage.catalog.verify import verify as differences
     from storage.settings import Settings
@@ -72,7 +72,7 @@ def copy(
 
     Example: dst catalog copy
     """
-    from flows.terminal import counting
+    from flows.commands.terminal import counting
     from storage.catalog.catalog import Catalog
     from storage.catalog.copy import write
     from storage.settings import Settings
@@ -95,7 +95,7 @@ def prune(
     """
     from collections import Counter
 
-    from flows.terminal import counting
+    from flows.commands.terminal import counting
     from storage.catalog import prune as pruning
     from storage.catalog.catalog import Catalog
     from storage.settings import Settings

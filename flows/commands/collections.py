@@ -6,7 +6,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from flows import collected, terminal
+from flows import collected
+from flows.commands import terminal
 from flows.prefect_env import server
 from storage.cad.collections.entry import BadCollection
 from storage.cad.collections.published import Listed
@@ -79,7 +80,7 @@ def _fetch(
         print(f"download  {len(elsewhere)} of {len(uids)} models of the list are not Objaverse's")
 
 
-def _explain(wanted: list[imports.Wanted], missing: list[imports.Missing]) -> None:
+def _explain(wanted: list[imports.Candidate], missing: list[imports.Missing]) -> None:
     there, gone = Counter(model.class_name for model in wanted), Counter(row.class_name for row in missing)
     for name in sorted(there | gone):
         print(f"{name:<32}{there[name]:>7} here{f'  {gone[name]} missing' if gone[name] else ''}")

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from flows import estimate, recipes, runs
-from flows.terminal import print_rows
+from flows.commands.terminal import print_rows
 from storage.catalog.catalog import Catalog
 from storage.keys import canonical_json
 from storage.settings import Settings
@@ -58,8 +58,8 @@ def look_ahead(
 
     console = Console(stderr=True)
     prepare(settings)
+    from flows.commands.terminal import watched
     from flows.preview import SAMPLES, preview
-    from flows.terminal import watched
     from tasks.preview import write
 
     changes, cohorts = _planned(settings, class_names, samples, recipe_name, overrides)
@@ -127,8 +127,8 @@ def _start(
 
     prepare(settings)
     console.print("starting Prefect ...", style="dim")
+    from flows.commands.terminal import watched
     from flows.generate import generate, generate_many
-    from flows.terminal import watched
 
     with watched():
         if len(class_names) == 1:

@@ -48,8 +48,8 @@ def scan(settings: Settings, dry_run: bool) -> bool:
         return True
     # Where there is nothing to make, the flow still tells a standing server of runs that were killed.
     prepare(settings)
+    from flows.commands.terminal import watched
     from flows.scan import scan as scan_flow
-    from flows.terminal import watched
 
     with watched():
         state = scan_flow(return_state=True)

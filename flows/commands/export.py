@@ -21,7 +21,7 @@ FormatName = Literal["coco", "bop", "webdataset", "huggingface", "pascal3d", "im
 
 def export_release(settings: Settings, format: str, out: Path, name: str, where: str | None) -> None:
     """Write a release and print where it is. Raises ValueError in one clear line."""
-    from flows.terminal import watched
+    from flows.commands.terminal import watched
     from storage.export.release import export
     from tasks import progress
 
@@ -47,7 +47,7 @@ def export_release(settings: Settings, format: str, out: Path, name: str, where:
 
 def write_gallery_page(settings: Settings, where: str | None, out: Path | None) -> None:
     """Write the gallery page and print where it is. Raises ValueError in one clear line."""
-    from flows.terminal import watched
+    from flows.commands.terminal import watched
     from storage.report.gallery import DEFAULT_WHERE, write_gallery
     from tasks import progress
 

@@ -129,9 +129,9 @@ def import_(
 
     Example: dst cad import shapenet ShapeNetCore.v2 --list 3d-dst-models.csv --class airliner --limit 30
     """
-    from flows import gathering
+    from flows.commands.collections import bring_in
 
-    gathering.bring_in(
+    bring_in(
         _settings(),
         collection,
         path,
