@@ -1,6 +1,7 @@
 """The table of all classes in the Prefect UI: the same that `dst status` prints.
 
-Enters: its rows. Leaves: the table artifact `status`, one version more of it at the end of each run that no other run started, and of each scan.
+Enters: its rows. Leaves: the table artifact `status`, one version more of it at the end of each scan, and of each run that no
+other started.
 """
 
 from __future__ import annotations
