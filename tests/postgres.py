@@ -53,7 +53,7 @@ class Server:
 
 
 @contextmanager
-def running(where: Path | None = None) -> Iterator[Server]:
+def running(where: Path | None = None, shared_buffers: str = "64MB") -> Iterator[Server]:
     """Start a server with an empty data folder (in `where`); stop it and remove the folder at the end. Raises RuntimeError."""
     programs = _programs()
     root = os.getuid() == 0
@@ -74,7 +74,7 @@ def running(where: Path | None = None) -> Iterator[Server]:
             root,
         )  # fmt: skip
         with open(folder / "log", "wb") as log:
-            port, process = _start(programs / "postgres", data, folder, log.fileno(), root, password)
+            port, process = _start(programs / "postgres", data, folder, log.fileno(), root, password, shared_buffers)
         try:
             server = Server(port=port, password=password, pid=process.pid)
             with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as connection:
@@ -98,7 +98,9 @@ def _programs() -> Path:
     raise RuntimeError(MISSING)
 
 
-def _start(program: Path, data: Path, folder: Path, log: int, root: bool, password: str) -> tuple[int, subprocess.Popen[bytes]]:
+def _start(
+    program: Path, data: Path, folder: Path, log: int, root: bool, password: str, shared_buffers: str
+) -> tuple[int, subprocess.Popen[bytes]]:
     """Start the server on a free port; another one if somebody took it in the meantime."""
     for _ in range(5):
         with socket.socket() as probe:
@@ -106,7 +108,7 @@ def _start(program: Path, data: Path, folder: Path, log: int, root: bool, passwo
             port: int = probe.getsockname()[1]
         settings = {
             "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "synchronous_commit": "off",
-            "full_page_writes": "off", "max_connections": "200", "shared_buffers": "64MB",
+            "full_page_writes": "off", "max_connections": "200", "shared_buffers": shared_buffers,
         }  # fmt: skip
         command = [program, "-D", data, "-p", str(port), *(part for pair in settings.items() for part in ("-c", "=".join(pair)))]
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, **_as_postgres(root))

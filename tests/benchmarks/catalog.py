@@ -1,10 +1,11 @@
 """How a catalog of millions of samples answers: made-up records through the real writing path, then questions with a clock.
 
-    python -m tests.benchmarks.catalog --classes 1000 --samples 2500 --home FOLDER [--url postgresql://... | --postgres]
+    python -m tests.benchmarks.catalog --classes 1000 --samples 2500 --home FOLDER [--keep] [--postgres [--copied-from CATALOG]]
 
 Enters: how many classes and samples of each. Leaves: a table on the terminal. Records look as the stages write them (keys, poses,
 cameras, prompts, verdicts with their JSON); no files are written. Making them up is not counted, only `Catalog.index` and
-`set_cohort` are. Without --keep the catalog is removed at the end.
+`set_cohort` are. Without --keep the catalog is removed at the end. --copied-from fills Postgres with the rows of a SQLite catalog
+that was kept, by COPY: where only the questions are of interest.
 """
 
 from __future__ import annotations
@@ -14,16 +15,20 @@ import hashlib
 import os
 import random
 import shutil
+import sqlite3
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
+from psycopg.sql import SQL, Identifier
 
 from storage.artifacts import Record
+from storage.catalog import tables
 from storage.catalog.catalog import Catalog
 
 MODELS = 25
@@ -190,7 +195,9 @@ class Clock:
         if self.server_pid is not None:
             server = psutil.Process(self.server_pid)
             for process in (server, *server.children()):
-                busy += sum(process.cpu_times()[: 4 if process is server else 2])
+                # One that has just ended is counted among the server's ended children.
+                with suppress(psutil.NoSuchProcess):
+                    busy += sum(process.cpu_times()[: 4 if process is server else 2])
         return time.perf_counter(), busy
 
     def took(self, ask: Callable[[], object], repeats: int) -> tuple[float, float, float]:
@@ -225,6 +232,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2500, help="of each class")
     parser.add_argument("--home", type=Path, required=True, help="folder for catalog and copy")
     parser.add_argument("--postgres", action="store_true", help="on a Postgres server started for this, its data in --home")
+    parser.add_argument("--copied-from", type=Path, help="with --postgres: the rows of this SQLite catalog instead of new ones")
     parser.add_argument("--keep", action="store_true", help="leave a SQLite catalog there; one that is there is only asked")
     arguments = parser.parse_args()
     arguments.home.mkdir(parents=True, exist_ok=True)
@@ -234,12 +242,16 @@ def main() -> None:
         if arguments.postgres:
             from tests import postgres
 
-            server = stack.enter_context(postgres.running(arguments.home))
-            url, clock = server.url(server.new_database()), Clock(server.pid)
+            server = stack.enter_context(postgres.running(arguments.home, shared_buffers="2GB"))
+            name = server.new_database()
+            url, clock = server.url(name), Clock(server.pid)
         catalog = Catalog(url)
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start", flush=True)
         if not catalog.exists or not catalog.classes():
             catalog.migrate()
+        if arguments.postgres and arguments.copied_from:
+            _copy_rows(arguments.copied_from, server.url(name, "postgres"))
+        elif not catalog.classes():
             _insert(catalog, clock, arguments.classes, arguments.samples)
         _ask(catalog, clock, arguments.home / "copy")
         size = (
@@ -260,6 +272,26 @@ def _insert(catalog: Catalog, clock: Clock, classes: int, samples: int) -> None:
         f"bulk insert: {rows:,.0f} rows of {classes * samples:,} samples: {wall:.0f} s, {rows / wall:,.0f} rows/s; "
         f"{busy:.0f} CPU seconds, {rows / busy:,.0f} rows a CPU second"
     )
+
+
+def _copy_rows(file: Path, url: str) -> None:
+    """Fill an empty Postgres catalog with a SQLite catalog's rows, table by table; `url` is a superuser's."""
+    with sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True) as source, psycopg.connect(url) as target:
+        # The rows refer to each other as they did there: no need to look each one up again.
+        target.execute("SET session_replication_role = replica")
+        for table in tables.metadata.sorted_tables:
+            names = [column.name for column in table.columns]
+            columns = SQL(", ").join(map(Identifier, names))
+            quoted = ", ".join(f'"{name}"' for name in names)
+            target.execute(SQL("TRUNCATE {} CASCADE").format(Identifier(table.name)))
+            statement = SQL("COPY {} ({}) FROM STDIN").format(Identifier(table.name), columns)
+            before, count = time.perf_counter(), 0
+            with target.cursor().copy(statement) as rows:
+                for row in source.execute(f'SELECT {quoted} FROM "{table.name}"'):
+                    rows.write_row(row)
+                    count += 1
+            if count:
+                print(f"{table.name}: {count:,} rows copied in {time.perf_counter() - before:.0f} s", flush=True)
 
 
 def _ask(catalog: Catalog, clock: Clock, folder: Path) -> None:
