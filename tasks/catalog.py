@@ -23,7 +23,7 @@ from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 from tasks import progress
 from tasks.cohort import STAGES, Cohort, failure
-from tasks.faults import time_can_heal
+from tasks.faults import for_show, time_can_heal
 from tasks.page import artifact_name
 
 log = logging.getLogger("dst")
@@ -120,8 +120,9 @@ def _show_in_prefect(cohort: Cohort, members: list[dict[str, Any]], verdicts: Ar
         judged = Counter(str(row["reason"] or "") for row in json.loads(verdicts.path("verdicts.json").read_text()))
         for reason, count in sorted(judged.items(), key=lambda item: (item[0] != "", -item[1])):
             table.append({"stage": "verdict", "outcome": "dropped" if reason else "kept", "reason": reason, "samples": count})
-    create_table_artifact(
-        table,
-        key=artifact_name(cohort.class_name, "counts"),
-        description=f"{cohort.class_name}, recipe {cohort.recipe.name}: samples by stage and reason",
-    )
+    with for_show(f"the counts of {cohort.class_name}"):
+        create_table_artifact(
+            table,
+            key=artifact_name(cohort.class_name, "counts"),
+            description=f"{cohort.class_name}, recipe {cohort.recipe.name}: samples by stage and reason",
+        )

@@ -8,6 +8,7 @@ for a server. An event is a nudge, never the truth: what is pending is asked of 
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import logging
 import urllib.error
@@ -59,7 +60,7 @@ def _post(settings: Settings, api: str | None, events: list[dict[str, Any]]) -> 
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE_S):
             return True
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         log.debug("no server heard of the new CAD models: %s", error)
         return False
 

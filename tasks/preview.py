@@ -22,6 +22,8 @@ from storage.report.content import Sample
 from storage.report.sheet import SheetStyle, data_uri, sheet
 from storage.settings import Settings
 from tasks.cohort import STAGES, Cohort, Planned, failure
+from tasks.faults import for_show
+from tasks.page import artifact_name
 
 
 @task(name="preview", task_run_name="preview {cohort.class_name}", cache_policy=NO_CACHE)
@@ -30,10 +32,9 @@ def preview(cohort: Cohort, *after: Any) -> dict[str, int]:
     settings = Settings()
     Catalog(settings.catalog, settings.store).index(_artifacts(settings.store, cohort))
     write(settings, cohort)
-    create_markdown_artifact(
-        f"![render, edge map, image]({data_uri(_picture(settings, cohort))})",
-        key=f"{cohort.class_name.replace(' ', '-')}-preview",
-    )
+    shown = f"![render, edge map, image]({data_uri(_picture(settings, cohort))})"
+    with for_show(f"the preview of {cohort.class_name}"):
+        create_markdown_artifact(shown, key=artifact_name(cohort.class_name, "preview"))
     made = len(cohort.made(settings.store))
     return {"asked": len(cohort.samples), "made": made, "failed": len(cohort.samples) - made}
 

@@ -1,6 +1,6 @@
 """Progress: what a stage has done, for whoever watches.
 
-A terminal watches through `listen`; the Prefect UI through a progress artifact of the task run, refreshed every few seconds.
+A terminal watches through `listened`; the Prefect UI through a progress artifact of the task run, refreshed every few seconds.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Bar:
         self.tell()
 
     def tell(self) -> None:
-        for listener in _listeners:
+        for listener in tuple(_listeners):
             listener(self)
         if time.monotonic() - self._told > _UI_EVERY_S or self.finished:
             self._told = time.monotonic()
@@ -63,7 +63,8 @@ class Bar:
             return
         from prefect.artifacts import create_progress_artifact, update_progress_artifact
         from prefect.context import TaskRunContext
-        from prefect.exceptions import PrefectException
+
+        from tasks.faults import AWAY
 
         if TaskRunContext.get() is None:
             return
@@ -76,14 +77,19 @@ class Bar:
                 self._artifact = created if isinstance(created, UUID) else None
             else:
                 update_progress_artifact(artifact_id=self._artifact, progress=percent, description=text)
-        except (PrefectException, OSError) as error:
+        except AWAY as error:
             # A server that is too busy for a progress bar must not cost the shard.
             log.debug("progress not shown in Prefect: %s", error)
 
 
-def listen(listener: Listener) -> None:
-    """Call `listener` with the Bar whenever a stage has moved, in this process."""
+@contextmanager
+def listened(listener: Listener) -> Iterator[None]:
+    """Call `listener` with the Bar whenever a stage has moved, in this process, while the body runs."""
     _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 from tasks.cohort import Cohort
+from tasks.faults import for_show
 from tasks.page import address, artifact_name, docs_path, gallery_path, index_path, sheet_path, write_report
 
 
@@ -24,14 +25,10 @@ def report(cohort: Cohort, run_id: str) -> str:
     """Write the page of a run; returns its path."""
     settings = Settings()
     path = write_report(settings, run_id)
-    create_markdown_artifact(
-        _summary(settings, cohort, run_id, path),
-        key=artifact_name(cohort.class_name, "summary"),
-        description=f"{cohort.class_name}, recipe {cohort.recipe.name}",
-    )
-    create_link_artifact(
-        address(settings, path), link_text=f"report of {cohort.class_name}", key=artifact_name(cohort.class_name, "report")
-    )
+    summary, name = _summary(settings, cohort, run_id, path), cohort.class_name
+    with for_show(f"the report of {name}"):
+        create_markdown_artifact(summary, key=artifact_name(name, "summary"), description=f"{name}, recipe {cohort.recipe.name}")
+        create_link_artifact(address(settings, path), link_text=f"report of {name}", key=artifact_name(name, "report"))
     return str(path)
 
 

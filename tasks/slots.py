@@ -13,20 +13,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
-import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency._asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 from prefect.context import TaskRunContext
-from prefect.exceptions import ObjectAlreadyExists, PrefectException
+from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import get_current_settings
+
+from tasks.faults import AWAY
 
 log = logging.getLogger("dst")
 
 LEASE_S = 60.0
 """How long a slot stays taken after its process was killed (the least that Prefect allows); a living one renews it in time."""
-_AWAY = (httpx.HTTPError, PrefectException, ConcurrencySlotAcquisitionError, OSError, TimeoutError)
+_AWAY = (*AWAY, ConcurrencySlotAcquisitionError)
 _lock = threading.Lock()
 _made: set[str] = set()
 

@@ -6,14 +6,12 @@ other started.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prefect.artifacts import create_table_artifact
-from prefect.exceptions import PrefectException
 
-log = logging.getLogger("dst")
+from tasks.faults import for_show
 
 KEY = "status"
 """The artifact's key: the UI shows its versions as one line of history."""
@@ -21,7 +19,5 @@ KEY = "status"
 
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the table; a server that is too busy for it costs nothing but the table."""
-    try:
+    with for_show("the status of all classes"):
         create_table_artifact([dict(row) for row in rows], key=KEY, description="Classes by stage, as `dst status` shows them")
-    except (PrefectException, OSError) as error:
-        log.debug("status not shown in Prefect: %s", error)

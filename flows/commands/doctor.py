@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable
 
 from rich.console import Console
+from rich.markup import escape
 
+from flows.prefect_env import server
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 
@@ -29,10 +31,10 @@ def doctor(settings: Settings) -> bool:
     sound = True
     for name, check in checks:
         try:
-            console.print(f"[green]ok[/green]    {name:<12} {check(settings)}", highlight=False)
+            console.print(f"[green]ok[/green]    {name:<12} {escape(check(settings))}", highlight=False)
         except (ValueError, OSError, RuntimeError, ImportError) as error:
             sound = False
-            console.print(f"[red]wrong[/red] {name:<12} {error}", highlight=False)
+            console.print(f"[red]wrong[/red] {name:<12} {escape(str(error))}", highlight=False)
     return sound
 
 
@@ -79,9 +81,15 @@ def _generator(settings: Settings) -> str:
 
 
 def _prefect(settings: Settings) -> str:
-    if not settings.prefect_api_url:
-        return "no server named (DST_PREFECT_API_URL): one is started for each run"
+    api = server(settings).rstrip("/")
+    if not api:
+        return "no standing server (dst serve, or DST_PREFECT_API_URL): one is started for each run"
     import httpx
 
-    httpx.get(f"{settings.prefect_api_url}/health", timeout=10).raise_for_status()
-    return f"server at {settings.prefect_api_url} is healthy"
+    try:
+        httpx.get(f"{api}/health", timeout=10).raise_for_status()
+    except httpx.HTTPError as error:
+        raise RuntimeError(
+            f"the server at {api} does not answer: {error}; start it, or leave DST_PREFECT_API_URL empty"
+        ) from None
+    return f"server at {api} is healthy"

@@ -7,6 +7,7 @@ nothing, imports nothing heavy.
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -72,7 +73,7 @@ def scheduled(settings: Settings) -> tuple[list[Row], str]:
     try:
         with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             found = json.load(answer)
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         return [], f"the Prefect server at {api} does not say what is scheduled: {getattr(error, 'reason', error)}"
     return [
         {

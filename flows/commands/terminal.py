@@ -31,22 +31,28 @@ def watched(quiet: bool = False) -> Iterator[None]:
     log.setLevel(logging.WARNING if quiet else logging.INFO)
     log.propagate = False
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
-    if not console.is_terminal:
-        progress.listen(_lines(log))
-        yield
-        return
-    with Progress(
-        SpinnerColumn(),
-        TextColumn("{task.fields[stage]:<8} {task.fields[class_name]:<12}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[to_go]}"),
-        console=console,
-        transient=True,
-    ) as bars:
-        progress.listen(_bars(bars))
-        yield
+    try:
+        if not console.is_terminal:
+            with progress.listened(_lines(log)):
+                yield
+            return
+        with (
+            Progress(
+                SpinnerColumn(),
+                TextColumn("{task.fields[stage]:<8} {task.fields[class_name]:<12}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[to_go]}"),
+                console=console,
+                transient=True,
+            ) as bars,
+            progress.listened(_bars(bars)),
+        ):
+            yield
+    finally:
+        # A command that makes several classes watches once for each: every line is to be said once.
+        log.removeHandler(handler)
 
 
 @contextmanager
