@@ -308,6 +308,9 @@ def main() -> None:
         # pydantic's errors are ValueErrors of several lines; a person wants the first that says something.
         print(f"dst: {error}", file=sys.stderr)
         sys.exit(2)
+    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
+        print(f"dst: {error.filename or 'a file'}: {(error.strerror or str(error)).lower()}", file=sys.stderr)
+        sys.exit(2)
     except BrokenPipeError:
         # `dst show ... | head` has seen enough; what is still in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,13 +7,13 @@ something changed since, or the run did not end, is its cohort planned and looke
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flows import recipes, runs
-from models.image.spec import UnknownModel
 from storage.artifacts import ArtifactStore
 from storage.catalog.catalog import Catalog
 from storage.keys import plain
@@ -22,6 +22,9 @@ from tasks import cohort as planning
 from tasks import foreign
 from tasks.cohort import STAGES, Cohort, Planned
 from tasks.mend import GENERATE
+from tasks.recipe import Recipe
+
+log = logging.getLogger("dst")
 
 Row = dict[str, Any]
 
@@ -98,12 +101,13 @@ def class_status(settings: Settings, class_name: str | None = None, every_recipe
     models: dict[str, list[Row]] = {name: [] for name in names}
     for row in catalog.cad_models(class_name, status=None):
         models.setdefault(row["class_name"], []).append(row)
-    today = _Today()
+    today = _Today(catalog)
+    members = _members(catalog, class_name)
     found = []
     for name in sorted(models):
         own = last.get(name, [])
         for run in (own if every_recipe else own[:1]) or [None]:
-            status = _status(settings.store, catalog, name, models[name], run, today)
+            status = _status(settings.store, catalog, name, models[name], run, members, today)
             found.append(replace(status, last=run is None or run is own[0]))
     return found
 
@@ -151,20 +155,37 @@ def table(statuses: Sequence[ClassStatus]) -> list[dict[str, Any]]:
 class _Today:
     """What recipes say today, each worked out once: a folder's digest takes a moment."""
 
-    def __init__(self) -> None:
-        self._specs: dict[str, Any] = {}
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._recipes: dict[str, Recipe | None] = {}
 
-    def differs(self, name: str, recorded: Mapping[str, Any]) -> bool:
-        if name not in self._specs:
+    def differs(self, class_name: str, name: str, recorded: Mapping[str, Any]) -> bool:
+        """Say whether a run of the class would obey other specs today: a captioner's too, which is pinned to what was imported."""
+        if name not in self._recipes:
             try:
-                self._specs[name] = plain(runs.resolved(recipes.resolve(name)))
-            except (recipes.UnknownRecipe, UnknownModel):
-                self._specs[name] = None
-        return self._specs[name] is not None and self._specs[name] != dict(recorded)
+                self._recipes[name] = runs.resolved(recipes.resolve(name))
+            except ValueError as error:
+                # One of the user's own that is wrong by now must not cost what can be said of all the other classes.
+                if name in recipes.names():
+                    log.warning("recipe %s: %s", name, error)
+                self._recipes[name] = None
+        if (recipe := self._recipes[name]) is None:
+            return False
+        try:
+            recipe, _ = foreign.pinned(self._catalog, class_name, recipe)
+        except ValueError:
+            return False
+        return bool(plain(recipe) != dict(recorded))
 
 
 def _status(
-    store: ArtifactStore, catalog: Catalog, name: str, models: Sequence[Row], run: Row | None, today: _Today
+    store: ArtifactStore,
+    catalog: Catalog,
+    name: str,
+    models: Sequence[Row],
+    run: Row | None,
+    cohorts: Mapping[tuple[str, str], Sequence[Row]],
+    today: _Today,
 ) -> ClassStatus:
     usable = [row for row in models if row["status"] == "ok"]
     known: dict[str, Any] = {
@@ -177,13 +198,13 @@ def _status(
     known |= {
         "recipe": run["recipe"],
         "recipe_specs": run["recipe_specs"],
-        "recipe_changed": today.differs(run["recipe"], run["recipe_specs"]),
+        "recipe_changed": today.differs(name, run["recipe"], run["recipe_specs"]),
         "samples": run["samples"],
         "run_id": run["run_id"],
         "run_status": run["status"],
     }
     which = {"class_name": name, "recipe": run["recipe"]}
-    members = catalog.rows(_MEMBERS, **which)
+    members = cohorts.get((name, run["recipe"]), ())
     belonging = {row["cad_id"]: row["cad_key"] for row in usable[: run["samples"]]}
     have = {row["cad_id"]: row["cad_key"] for row in members}
     known["new_cad_models"] = tuple(cad_id for cad_id, key in sorted(belonging.items()) if have.get(cad_id) != key)
@@ -208,11 +229,20 @@ def _status(
 _FIRST = ", ".join(
     f"min(case when view_index = 0 and draw_index = 0 then {stage}_key end) as {stage}_key" for stage in STAGES[1:]
 )
-_MEMBERS = (
-    f"select cad_id, cad_key, status, stage, reason, count(*) as samples, min(view_index) as first, {_FIRST} from members "
-    "where class_name = :class_name and recipe = :recipe and in_cohort = 1 group by cad_id, cad_key, status, stage, reason"
-)
-"""A class's cohort, counted; with the keys of the first view of each CAD model."""
+_GROUP = "class_name, recipe, cad_id, cad_key, status, stage, reason"
+
+
+def _members(catalog: Catalog, class_name: str | None) -> dict[tuple[str, str], list[Row]]:
+    """Return (class, recipe) -> its cohort, counted, with the keys of the first view of each CAD model: one query for all."""
+    which = {} if class_name is None else {"class_name": class_name}
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in catalog.rows(
+        f"select {_GROUP}, count(*) as samples, min(view_index) as first, {_FIRST} from members "
+        f"where in_cohort = 1 {'and class_name = :class_name ' if which else ''}group by {_GROUP}",
+        **which,
+    ):
+        found.setdefault((row["class_name"], row["recipe"]), []).append(row)
+    return found
 
 
 def _keys_stand(catalog: Catalog, usable: Sequence[Row], run: Row, members: Sequence[Row]) -> bool:

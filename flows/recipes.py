@@ -65,13 +65,21 @@ def render_world() -> Recipe:
 RECIPES = {"embedded": embedded, "paper-sd15": paper_sd15, "render-world": render_world}
 
 
-def resolve(name: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
-    """Return the recipe called `name` with overrides applied (nested as its specs are). Raises UnknownRecipe."""
+def resolve(name: str, overrides: Mapping[str, Any] | None = None, through: tuple[str, ...] = ()) -> Recipe:
+    """Return the recipe called `name` with overrides applied (nested as its specs are). Raises UnknownRecipe.
+
+    through: the user's own recipes that are based on this one, which it must not be based on in turn.
+    """
     if name in RECIPES:
         recipe = RECIPES[name]()
     elif name in (own := saved()):
         said = read_overrides(own[name])
-        recipe = resolve(said.pop("base", "embedded"), said | {"name": name})
+        base = said.pop("base", "embedded")
+        if base in (*through, name) or not isinstance(base, str):
+            raise UnknownRecipe(
+                f"{own[name]}: base is {base!r}, which leads to no recipe of ours; they are: {', '.join(RECIPES)}"
+            )
+        recipe = resolve(base, said | {"name": name}, (*through, name))
     else:
         raise UnknownRecipe(f'no such recipe "{name}"{_meant(name, dict.fromkeys(names()))}; there are: {", ".join(names())}')
     changed = _replaced(recipe, overrides or {}, name)
@@ -114,8 +122,14 @@ def read_overrides(path: Path | None) -> dict[str, Any]:
         raise UnknownRecipe(f"{path} is not TOML: {error}") from error
 
 
+_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
+"""What a TOML file may say for a field of a plain type; other fields are checked by their spec alone."""
+_SAID = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
+
+
 def _replaced(spec: Any, overrides: Mapping[str, Any], where: str) -> Any:
     known = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(spec)}
     changes: dict[str, Any] = {}
     for name, value in overrides.items():
         if name not in known:
@@ -125,6 +139,8 @@ def _replaced(spec: Any, overrides: Mapping[str, Any], where: str) -> Any:
             if not isinstance(value, Mapping):
                 raise UnknownRecipe(f"{where}.{name} is a table of fields, not {value!r}")
             changes[name] = _replaced(_of_kind(current, value), value, f"{where}.{name}")
+        elif type(value) not in _KINDS.get(kinds[name], (type(value),)):
+            raise UnknownRecipe(f"{where}.{name} is {_SAID[kinds[name]]}, not {value!r}")
         elif isinstance(current, float) and type(value) is int:
             changes[name] = float(value)
         else:

@@ -118,8 +118,8 @@ def _why(catalog: Catalog, status: ClassStatus, again: int) -> str:
 
 
 def _left_alone(catalog: Catalog, status: ClassStatus) -> bool:
-    """Say whether a person stopped a class's last run, or its last runs all failed, and nothing joined the class since."""
-    if status.run_status not in ("failed", "crashed"):
+    """Say whether a person stopped a class's last run, or its last runs all failed, and nothing about the class changed since."""
+    if status.run_status not in ("failed", "crashed") or status.recipe_changed:
         return False
     runs = [row for row in catalog.runs(status.class_name) if row["kind"] == GENERATE][:FAILED_RUNS]
     in_vain = len(runs) == FAILED_RUNS and all(row["status"] in ("failed", "crashed") for row in runs)

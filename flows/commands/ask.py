@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,16 @@ _REPORTED = "select run_id from runs where kind = 'generate' order by started_at
 
 def ask(settings: Settings, query: str, format: str, out: Path | None, copy: bool = False) -> None:
     """Print the answer to one read-only SQL statement. Raises ValueError with one clear line."""
+    if format == "parquet" and out is None:
+        raise ValueError("parquet is a file format: say where to write it with --out FILE.parquet")
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
+        raise ValueError(
+            f"{out} cannot be written: " + ("it is a folder" if out.is_dir() else f"there is no folder {out.parent}")
+        )
     frame = _of_copy(settings, query) if copy else Catalog(settings.catalog, settings.store).query(query)
+    if format in ("json", "parquet"):
+        _check_names(frame)
     if format == "parquet":
-        if out is None:
-            raise ValueError("parquet is a file format: say where to write it with --out FILE.parquet")
         frame.to_parquet(out, index=False)
         return
     if format == "table" and out is None:
@@ -64,10 +71,40 @@ def _records(frame: Any) -> list[dict[str, Any]]:
     return list(frame.astype(object).where(frame.notna(), None).to_dict(orient="records"))
 
 
-def _print_table(frame: Any, title: str | None = None) -> None:
+def _check_names(frame: Any) -> None:
+    """Raise ValueError where two columns have one name: these formats would lose one of them."""
+    names = [str(name) for name in frame.columns]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f'two columns are called "{twice[0]}", and this format takes each name once: say ... AS another_name')
+
+
+_NARROWEST = 8
+"""Characters a column needs to be read; a table with less room for each is printed row by row instead."""
+
+
+def _print_table(frame: Any) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200)
-    table = Table(*(str(name) for name in frame.columns), title=title)
-    for row in frame.astype(object).where(frame.notna(), None).itertuples(index=False):
-        shown = ("" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value) for value in row)
-        table.add_row(*shown)
+    names = [str(name) for name in frame.columns]
+    rows = [
+        ["" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value) for value in row]
+        for row in frame.astype(object).where(frame.notna(), None).to_numpy().tolist()
+    ]
+    if len(names) * _NARROWEST > console.width:
+        _print_row_by_row(names, rows)
+        return
+    table = Table(*names)
+    for row in rows:
+        table.add_row(*row)
     console.print(table)
+
+
+def _print_row_by_row(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a value a line: `select *` of a wide view has more columns than any terminal has room for."""
+    width = max(map(len, names))
+    for number, row in enumerate(rows, 1):
+        print(f"row {number}")
+        for name, value in zip(names, row, strict=True):
+            print(f"  {name:<{width}}  {value}".rstrip())
+    if not rows:
+        print(f"no rows; columns: {', '.join(names)}")

@@ -73,10 +73,12 @@ def write_gallery_page(settings: Settings, where: str | None, out: Path | None) 
 
 @app.command(name="list")
 def list_() -> None:
-    """List the releases.
+    """List the releases, a line for each folder that one was written to.
 
     Example: dst release list
     """
+    from storage.export.release import places
+
     releases = _catalog(_settings()).releases()
     if not releases:
         print("no releases yet; make one: dst export coco OUT --name car-v1")
@@ -84,8 +86,9 @@ def list_() -> None:
     _table(
         ("name", "format", "samples", "made", "digest", "query", "folder"),
         [
-            (row["name"], row["format"], row["samples"], row["created_at"][:10], row["digest"][:12], row["query"], row["path"])
+            (row["name"], format, row["samples"], made[:10], row["digest"][:12], row["query"], path)
             for row in releases
+            for format, path, made in places(row)
         ],
     )
 
@@ -102,7 +105,7 @@ def show(
     Example: dst release show car-v1
     """
     from storage.export.card import summary
-    from storage.export.release import found
+    from storage.export.release import found, places
 
     row = found(_catalog(_settings()), name)
     if format == "json":
@@ -110,7 +113,9 @@ def show(
         print()
         return
     print(summary(row["card"]))
-    print(f"\nfolder {row['path']}" + ("" if Path(row["path"]).exists() else " (no longer there)"))
+    print()
+    for made_as, path, _ in places(row):
+        print(f"{made_as:<12}{path}" + ("" if Path(path).exists() else " (no longer there)"))
 
 
 @app.command

@@ -36,10 +36,12 @@ def captions(
     from storage.foreign.captions import read_captions
     from tasks import foreign
 
+    _check_origin(origin)
     rows = read_captions(path, class_name)
     catalog = _catalog(_settings())
+    catalog.migrate()
     _check_models(catalog, path, rows)
-    new = foreign.add_captions(catalog, _checked(origin), rows)
+    new = foreign.add_captions(catalog, origin, rows)
     there = Counter(row["class_name"] for row in rows)
     for name, count in sorted(new.items()):
         found = foreign.captions(catalog, name, origin)
@@ -68,10 +70,11 @@ def images(
     from tasks import foreign
     from tasks.intake import absolute
 
+    _check_origin(origin)
     settings = _settings()
     found = list(official.images(absolute(path), class_name, folder))
     with terminal.watched():
-        taken = foreign.add_images(settings, _checked(origin), found)
+        taken = foreign.add_images(settings, origin, found)
     for name, count in sorted(taken.classes.items()):
         print(f"{name:<24} {count} images")
     order = ("added", "remembered", "duplicate", "quarantined")
@@ -140,18 +143,15 @@ def _check_models(catalog: Catalog, path: Path, rows: list[dict[str, str | None]
             print(f"{class_name:<24} {len(asked - named[class_name])} of {len(asked)} models are not in the catalog")
 
 
-def _checked(origin: str) -> str:
+def _check_origin(origin: str) -> None:
     if not origin or len(origin) > 80 or not origin.isprintable() or not origin[0].isalnum():
         raise ValueError(f'an origin is a short name such as "3d-dst", not "{origin[:40]}"')
-    return origin
 
 
 def _catalog(settings: Settings) -> Catalog:
     from storage.catalog.catalog import Catalog
 
-    catalog = Catalog(settings.catalog, settings.store)
-    catalog.migrate()
-    return catalog
+    return Catalog(settings.catalog, settings.store)
 
 
 def _settings() -> Settings:

@@ -11,6 +11,7 @@ import os
 import socket
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,11 +211,17 @@ class Catalog:
         """Restore the rows from all of the store's records, in one transaction; return how many were written.
 
         What artifacts say replaces what was there. Registrations and runs are set back to what the journal says of them; those it
-        does not know (a run that is going on) stay. Readers see the old rows until the new ones are complete.
+        does not know (a run that is going on) stay. Readers see the old rows until the new ones are complete. Raises CatalogError
+        when there is no record at all: a disk that is not mounted is no reason to forget everything.
         """
+        found = iter(items)
+        first = next(found, None)
+        if first is None:
+            where = f" in {self.store.root}" if self.store is not None else ""
+            raise CatalogError(f"there is no artifact{where} to restore from: nothing was changed; is DST_HOME the right folder?")
         self.migrate()
         with self.database.writing() as connection:
-            return writing.rebuild(connection, items)
+            return writing.rebuild(connection, chain([first], found))
 
     def record(self, key: str) -> Record | None:
         """Return an artifact's record as its rows tell it (without what was found out while making it), or None."""
@@ -417,6 +424,22 @@ class Catalog:
         if self.store is not None:
             self.store.put(journal.release(row, listed))
         return row
+
+    def add_release_copy(self, name: str, format: str, path: Path | str) -> None:
+        """Note a further folder that holds a release, in its card's `copies`; one that is noted already is no news."""
+        table = tables.releases
+        with self.database.writing() as connection:
+            row: Row = dict(connection.execute(sa.select(table).where(table.c.name == name)).mappings().one())
+            card = dict(row["card"] or {})
+            copy = {"format": format, "path": str(path)}
+            places = [(row["format"], row["path"]), *((known["format"], known["path"]) for known in card.get("copies", ()))]
+            if (format, str(path)) in places:
+                return
+            row["card"] = card | {"copies": [*card.get("copies", ()), copy | {"created_at": journal.now()}]}
+            writing.upsert(connection, table, [row])
+        if self.store is not None:
+            # The samples are in the entry that the release began with.
+            self.store.put(journal.release(row, ()))
 
     def releases(self) -> list[Row]:
         """Return the rows of releases, the oldest first."""

@@ -71,7 +71,9 @@ class Changed(CatalogError):
 
 
 def plan(catalog: Catalog, store: ArtifactStore, older_than_s: float) -> Plan:
-    """Find what nothing refers to. Raises CatalogError where the catalog knows less than the store's journal."""
+    """Find what nothing refers to. Raises CatalogError where the catalog is missing or knows less than the store's journal."""
+    # Before anything is written: opening a catalog that is not there to write would make an empty one.
+    catalog.database.require_schema()
     catalog.bury_the_dead()
     with catalog.database.reading() as connection:
         state = _state(connection)

@@ -90,6 +90,8 @@ def export(
     if catalog.exists:
         catalog.migrate()
     out = out.expanduser().absolute()
+    if out.resolve().is_relative_to(store.root.resolve()):
+        raise FolderTaken(f"{out} lies in the artifact store, which holds artifacts and nothing else; give a folder elsewhere")
     _check_free(out, name, format)
     known = next((row for row in catalog.releases() if row["name"] == name), None)
     asked = where if where is not None else str(known["query"]) if known else DEFAULT_WHERE
@@ -112,7 +114,9 @@ def export(
             part.belong({"name": name, "format": format, "digest": selection.digest, "where": asked, "piece": piece})
             present, written = _write(catalog, store, FORMATS[format], part, selection, name, told)
             part.commit()
-        if not known:
+        if known:
+            catalog.add_release_copy(name, format, out)
+        else:
             catalog.add_release(
                 name=name, format=format, query=asked, digest=selection.digest, path=out, samples=listed, card=present
             )
@@ -162,6 +166,12 @@ def found(catalog: Catalog, name: str) -> dict[str, Any]:
     if name not in rows:
         raise ValueError(f'no release "{name}"; there are: {", ".join(rows) or "none yet"}')
     return rows[name] | {"card": _card(rows[name])}
+
+
+def places(row: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return (format, folder, time) of every folder that a release was written to, the first one first."""
+    copies = [(copy["format"], copy["path"], copy["created_at"]) for copy in _card(row).get("copies", ())]
+    return [(row["format"], row["path"], row["created_at"]), *copies]
 
 
 def _card(row: Mapping[str, Any]) -> dict[str, Any]:

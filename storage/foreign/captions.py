@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from storage.cad.collections.entry import OutsideCollection, check_uid
+from storage.cad.collections.entry import BadCollection, OutsideCollection, check_uid
 from storage.cad.collections.synsets import class_of_synset
 from storage.cad.collections.table import read_table
 from storage.cad.names import check_class_name
@@ -51,4 +51,10 @@ def read_captions(path: Path, class_name: str | None = None) -> list[dict[str, A
         return {"class_name": named, "cad_uid": model, "prompt": prompt}
 
     rows = read_table(path, [CAPTION] if given else [CAPTION, CLASS], read, EXAMPLE)
-    return [row for row in rows if given is None or row["class_name"] == given]
+    wanted = [row for row in rows if given is None or row["class_name"] == given]
+    if not wanted:
+        there = sorted({row["class_name"] for row in rows})
+        raise BadCollection(
+            f'{path} has no captions of class "{given}"; it has: {", ".join(there[:12])}{", ..." if len(there) > 12 else ""}'
+        )
+    return wanted

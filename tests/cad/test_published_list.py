@@ -86,6 +86,8 @@ def test_a_wrong_row_is_one_line_and_nothing_is_done(
 def test_tables_that_are_none_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(BadCollection, match="lacks the columns distance, sampling"):
         read_cad_list(csv(tmp_path, head="synset,model,azimuth,elevation,strength\n"))
+    with pytest.raises(BadCollection, match='has two columns called "distance"'):
+        read_cad_list(csv(tmp_path, head=HEAD.strip() + ",Distance\n"))
     with pytest.raises(BadCollection, match="has no rows"):
         read_cad_list(csv(tmp_path))
     (tmp_path / "list.csv").write_bytes(b"\xff\xfe\x00garbage")

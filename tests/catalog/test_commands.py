@@ -102,6 +102,38 @@ def test_a_bad_query_is_one_line(home: Home) -> None:
         assert len(out.strip().splitlines()) == 1
 
 
+def test_an_answer_that_cannot_be_written_is_one_line(home: Home, tmp_path: Path) -> None:
+    for arguments, said in (
+        (("select 1 as a", "--format", "csv", "--out", str(tmp_path)), "cannot be written: it is a folder"),
+        (("select 1 as a", "--format", "parquet", "--out", str(tmp_path / "no" / "a.parquet")), "there is no folder"),
+        (("select 1 as a, 2 as a", "--format", "json"), 'two columns are called "a"'),
+    ):
+        out = home.dst("sql", *arguments, code=2)
+        assert said in out
+        assert len(out.strip().splitlines()) == 1
+
+
+def test_more_columns_than_fit_are_printed_a_value_a_line(home: Home) -> None:
+    lines = home.dst("sql", "select * from samples order by sample_id limit 2").splitlines()
+    assert [line for line in lines if line.startswith("row ")] == ["row 1", "row 2"]
+    assert "  class_name          car" in lines
+    assert home.dst("sql", "select * from samples where class_name = 'zebra'").startswith("no rows; columns: sample_id, ")
+
+
+def test_without_a_catalog_upkeep_is_one_line_and_makes_none(tmp_path: Path, sqlite_url: str) -> None:
+    home = Home(tmp_path / "home", sqlite_url)
+    for command, said in (
+        (("prune",), "there is no catalog at"),
+        (("catalog", "verify"), "there is no catalog at"),
+        (("catalog", "rebuild"), "to restore from: nothing was changed"),
+        (("import", "export", str(tmp_path / "out")), "there is no catalog at"),
+    ):
+        out = home.dst(*command, code=2)
+        assert said in out
+        assert len(out.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_format_holds_the_same_rows(home: Home, tmp_path: Path) -> None:
     import pandas as pd
 

@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 
 from storage.catalog import tables, views
 from storage.catalog.catalog import Catalog
-from storage.catalog.database import CatalogTooOld
+from storage.catalog.database import CatalogError, CatalogTooOld
 from storage.catalog.schema import MIGRATIONS, upgrade
 from tests.catalog import records
 
@@ -62,6 +62,20 @@ def test_a_half_made_catalog_is_completed(url: str, catalog: Catalog) -> None:
         connection.execute(sa.text("DELETE FROM alembic_version"))
     assert Catalog(url).migrate() is True
     assert catalog.classes() == []
+
+
+@pytest.mark.parametrize("schema", ["0001", "0000"])
+def test_tables_of_another_schema_than_the_catalog_claims_are_one_line_and_stay(catalog: Catalog, schema: str) -> None:
+    catalog.index(records.records(records.cohort("car", 1, 1)))
+    with catalog.database.writing() as connection:
+        connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{schema}'"))
+    with pytest.raises(CatalogError, match=f"not of the schema {schema} it claims .*nothing was changed") as caught:
+        catalog.migrate()
+    assert "\n" not in str(caught.value)
+    with catalog.database.writing() as connection:
+        connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{tables.SCHEMA}'"))
+    assert len(catalog.rows("SELECT * FROM samples")) == 0
+    assert len(catalog.rows("SELECT * FROM images")) == 1
 
 
 @pytest.mark.slow

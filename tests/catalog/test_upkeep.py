@@ -167,6 +167,13 @@ def test_a_damaged_record_is_named_and_a_rebuild_goes_on_without_it(made: Made, 
     assert made.catalog.query("select count(*) as n from captions").n[0] == 9
 
 
+def test_a_store_without_any_artifact_is_not_taken_for_the_truth(made: Made, tmp_path: Path) -> None:
+    unmounted = ArtifactStore(tmp_path / "unmounted")
+    with pytest.raises(CatalogError, match="to restore from: nothing was changed"):
+        made.catalog.rebuild(everything(unmounted, lambda line: None))
+    assert not made.differences()
+
+
 def test_verdicts_that_were_lost_are_named_and_a_rebuild_goes_on_without_them(made: Made) -> None:
     folder = made.folder("verdict")
     (folder / "verdicts.json").unlink()

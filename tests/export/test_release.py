@@ -12,8 +12,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from storage.catalog.catalog import Catalog
+from storage.catalog.verify import verify
 from storage.export.folder import FolderTaken
-from storage.export.release import FORMATS, ReleaseTaken, difference, export, found
+from storage.export.release import FORMATS, ReleaseTaken, difference, export, found, places
 from storage.export.rows import LostFiles
 from storage.export.selection import NothingSelected
 from tests.export.conftest import ALL, Made
@@ -132,6 +134,22 @@ def test_a_release_is_given_out_in_another_format_without_its_condition_being_sa
     assert (second.digest, second.samples) == (first.digest, 6)
     listed = [(tmp_path / format / "release" / "samples.tsv").read_bytes() for format in ("coco", "bop")]
     assert listed[0] == listed[1]
+
+
+def test_every_folder_of_a_release_is_listed_also_by_a_restored_catalog(made: Made, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(made.home, home)
+    mine = Made(home)
+    for format in ("coco", "bop", "bop"):
+        export(mine.catalog, mine.store, format=format, out=tmp_path / format, name="places-v1", where="class_name = 'car'")
+    wanted = [("coco", str(tmp_path / "coco")), ("bop", str(tmp_path / "bop"))]
+    assert [place[:2] for place in places(found(mine.catalog, "places-v1"))] == wanted
+    (home / "catalog.sqlite").unlink()
+    restored = Catalog(f"sqlite:///{home / 'restored.sqlite'}", mine.store)
+    restored.rebuild(mine.store.records())
+    assert [place[:2] for place in places(found(restored, "places-v1"))] == wanted
+    assert len(restored.release_samples("places-v1")) == 6
+    assert not [difference for difference in verify(restored, mine.store) if "release" in difference.where]
 
 
 def test_a_release_is_what_it_was_when_its_class_has_grown(made: Made, tmp_path: Path) -> None:
@@ -261,6 +279,14 @@ def test_a_folder_with_something_else_in_it_and_a_file_are_refused(made: Made, t
     (tmp_path / "void").mkdir()
     assert export(made.catalog, made.store, format="coco", out=tmp_path / "void", name="taken-v1").samples == 6
     assert (tmp_path / "full" / "thesis.txt").exists()
+
+
+def test_a_folder_in_the_artifact_store_is_refused(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(made.store.root)
+    for out in (made.store.root / "car-v1", tmp_path / "link" / "car-v1"):
+        with pytest.raises(FolderTaken, match="lies in the artifact store"):
+            export(made.catalog, made.store, format="coco", out=out, name="inside-v1")
+    assert not (made.store.root / "car-v1").exists()
 
 
 def test_two_writers_of_one_folder_do_not_mix(made: Made, tmp_path: Path) -> None:

@@ -121,6 +121,8 @@ def test_a_wrong_setting_of_a_run_is_named(alone: Home, folder: Path, arguments:
     [
         ("[render]\nresolutoin = 64", 'did you mean "resolution"?'),
         ("[render]\nresolution = 7", "32 to 4096"),
+        ('[render]\nresolution = "256"', "resolution is a whole number, not '256'"),
+        ("[render]\nresolution = 100.5", "resolution is a whole number, not 100.5"),
         ("[rendr]\n", 'did you mean "render"?'),
         ("render = 3", "table of fields"),
         ("[render", "not TOML"),

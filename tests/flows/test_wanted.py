@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from flows import recipes, runs
+from flows.pending import class_status
 from flows.wanted import RETRIES, another_try, wanted
 from models.render import spec as render_spec
 from storage.artifacts import Record
@@ -49,9 +50,9 @@ def add(catalog: Catalog, number: int) -> None:
     catalog.add_cad_model(cad_id=cad_id, class_name="car", source=f"/models/{number}.glb", cad_key=digest(cad_id.encode()))
 
 
-def ended(settings: Settings, catalog: Catalog, status: str, reason: str | None = None) -> Cohort:
+def ended(settings: Settings, catalog: Catalog, status: str, reason: str | None = None, recipe: str = "embedded") -> Cohort:
     """Note a run of the class that ended so."""
-    cohort = runs.cohort(settings, "car", SAMPLES, recipes.resolve("embedded"))
+    cohort = runs.cohort(settings, "car", SAMPLES, recipes.resolve(recipe))
     run_id = catalog.start_run(class_name="car", recipe=cohort.recipe.name, recipe_specs=plain(cohort.recipe), samples=SAMPLES)
     catalog.finish_run(run_id, status=status, reason=reason)
     return cohort
@@ -100,6 +101,44 @@ def test_a_class_whose_runs_fail_again_and_again_is_left_alone_until_something_c
     assert wanted(settings, Look()) == []
     add(catalog, 2)
     assert len(wanted(settings, Look())) == 1
+
+
+def test_a_recipe_of_ones_own_that_was_mended_since_the_runs_failed_is_tried_again(settings: Settings, catalog: Catalog) -> None:
+    own = settings.root / "recipes" / "mine.toml"
+    own.parent.mkdir()
+    own.write_text("[image]\nsteps = 3\n")
+    for _ in range(3):
+        ended(settings, catalog, "failed", "RuntimeError: always", recipe="mine")
+    assert wanted(settings, Look()) == []
+    own.write_text("[image]\nsteps = 4\n")
+    (want,) = wanted(settings, Look())
+    assert "its recipe has changed" in want.why
+
+
+@pytest.mark.parametrize("text", ["[image]\nsteps = -3", 'base = "mine"', "base = 3", "[image"])
+def test_a_recipe_of_ones_own_that_is_wrong_by_now_stops_neither_scan_nor_status(
+    settings: Settings, catalog: Catalog, text: str
+) -> None:
+    own = settings.root / "recipes" / "mine.toml"
+    own.parent.mkdir()
+    own.write_text("[image]\nsteps = 3\n")
+    ended(settings, catalog, "complete", recipe="mine")
+    own.write_text(text)
+    with pytest.raises(ValueError):
+        recipes.resolve("mine")
+    (want,) = wanted(settings, Look())
+    assert "recipe has changed" not in want.why
+
+
+def test_imported_captions_are_a_changed_recipe_only_when_they_have_changed(settings: Settings, catalog: Catalog) -> None:
+    catalog.add_foreign_captions([{"origin": "3d-dst", "class_name": "car", "number": 1, "prompt": "a red car"}])
+    own = settings.root / "recipes" / "theirs.toml"
+    own.parent.mkdir()
+    own.write_text('[caption]\ncaptioner = "imported"\norigin = "3d-dst"\n')
+    ended(settings, catalog, "complete", recipe="theirs")
+    assert not class_status(settings, "car")[0].recipe_changed
+    catalog.add_foreign_captions([{"origin": "3d-dst", "class_name": "car", "number": 2, "prompt": "a blue car"}])
+    assert class_status(settings, "car")[0].recipe_changed
 
 
 def failed_renders(settings: Settings, catalog: Catalog, reason: str, age: timedelta) -> Cohort:

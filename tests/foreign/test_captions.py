@@ -44,6 +44,12 @@ def test_tables_of_captions_are_read_under_the_names_people_give_columns(tmp_pat
     assert read_captions(csv(tmp_path, "prompt\nx\ny\n"), "bus")[1] == {"class_name": "bus", "cad_uid": None, "prompt": "y"}
 
 
+def test_a_class_that_a_table_has_no_captions_of_is_named_with_those_it_has(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(BadCollection, match='no captions of class "zebra"; it has: beach wagon, car'):
+        commands.captions(csv(tmp_path, "synset,caption\nn02814533,x\ncar,y\n"), class_name="zebra")
+    assert not (settings.root / "catalog.sqlite").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

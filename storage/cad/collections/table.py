@@ -57,6 +57,9 @@ def read_table(
 
 def _places(path: Path, header: list[str], columns: Sequence[str | tuple[str, ...]], example: str) -> dict[str, int]:
     """Return name -> place of the columns asked for and, under their own names, of all others."""
+    twice = next((name for name in header if name and header.count(name) > 1), None)
+    if twice is not None:
+        raise BadCollection(f'{path} has two columns called "{twice}"; say each once')
     places = {name: header.index(name) for name in header}
     missing = []
     for column in columns:
