@@ -115,16 +115,19 @@ def test_a_recipe_of_ones_own_that_was_mended_since_the_runs_failed_is_tried_aga
     assert "its recipe has changed" in want.why
 
 
-@pytest.mark.parametrize("text", ["[image]\nsteps = -3", 'base = "mine"', "base = 3", "[image"])
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[image]\nsteps = -3", "steps -3"), ('base = "mine"', "base is 'mine'"), ("base = 3", "base is 3"), ("[image", "not TOML")],
+)
 def test_a_recipe_of_ones_own_that_is_wrong_by_now_stops_neither_scan_nor_status(
-    settings: Settings, catalog: Catalog, text: str
+    settings: Settings, catalog: Catalog, text: str, said: str
 ) -> None:
     own = settings.root / "recipes" / "mine.toml"
     own.parent.mkdir()
     own.write_text("[image]\nsteps = 3\n")
     ended(settings, catalog, "complete", recipe="mine")
     own.write_text(text)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=said):
         recipes.resolve("mine")
     (want,) = wanted(settings, Look())
     assert "recipe has changed" not in want.why
