@@ -160,7 +160,7 @@ class _Today:
         self._recipes: dict[str, Recipe | None] = {}
 
     def differs(self, class_name: str, name: str, recorded: Mapping[str, Any]) -> bool:
-        """Say whether a run of the class would obey other specs today; imported captions are pinned to what there is of the class."""
+        """Say whether a run of the class would obey other specs today; imported captions are pinned to what there is."""
         if name not in self._recipes:
             try:
                 self._recipes[name] = runs.resolved(recipes.resolve(name))
