@@ -102,7 +102,8 @@ def test_a_bad_query_is_one_line(home: Home) -> None:
         assert len(out.strip().splitlines()) == 1
 
 
-def test_an_answer_that_cannot_be_written_is_one_line(home: Home, tmp_path: Path) -> None:
+def test_an_answer_that_cannot_be_written_is_one_line(tmp_path: Path, sqlite_url: str) -> None:
+    home = furnished(tmp_path / "home", sqlite_url)
     for arguments, said in (
         (("select 1 as a", "--format", "csv", "--out", str(tmp_path)), "cannot be written: it is a folder"),
         (("select 1 as a", "--format", "parquet", "--out", str(tmp_path / "no" / "a.parquet")), "there is no folder"),
@@ -113,7 +114,8 @@ def test_an_answer_that_cannot_be_written_is_one_line(home: Home, tmp_path: Path
         assert len(out.strip().splitlines()) == 1
 
 
-def test_more_columns_than_fit_are_printed_a_value_a_line(home: Home) -> None:
+def test_more_columns_than_fit_are_printed_a_value_a_line(tmp_path: Path, sqlite_url: str) -> None:
+    home = furnished(tmp_path / "home", sqlite_url)
     lines = home.dst("sql", "select * from samples order by sample_id limit 2").splitlines()
     assert [line for line in lines if line.startswith("row ")] == ["row 1", "row 2"]
     assert "  class_name          car" in lines
