@@ -1,20 +1,44 @@
-"""The catalog's upkeep as flows: what the UI launches. The same by hand: `dst catalog verify`."""
+"""The catalog's upkeep as flows: what the UI launches, and what runs once a week. The same by hand: `dst catalog verify`."""
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import Annotated
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.states import Completed, Failed, State
 
 from flows.forms import Said
+from storage.catalog import journal
 from storage.catalog.catalog import Catalog
+from storage.catalog.verify import Difference
 from storage.catalog.verify import verify as differences
 from storage.settings import Settings
 
+log = logging.getLogger("dst")
+
 SHOWN = 200
-"""Differences listed in Prefect's UI; the log has them all."""
+"""Differences listed in the log and in Prefect's UI: a store that was not mounted has one for every artifact."""
+
+
+@dataclass(kw_only=True)
+class Comparison:
+    """What catalog and store disagree on."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    """Kind of difference -> how many."""
+    shown: list[Difference] = field(default_factory=list)
+    """The first of them."""
+    being_made: int = 0
+    """Artifacts without a row that are no difference: a run was at it meanwhile, and writes its rows when it ends."""
+
+    def add(self, difference: Difference) -> None:
+        self.counts[difference.kind] += 1
+        if len(self.shown) < SHOWN:
+            self.shown.append(difference)
 
 
 @flow(name="verify", flow_run_name="verify the catalog", result_serializer="json")
@@ -22,14 +46,29 @@ def verify(
     digests: Annotated[bool, Said("Read every file and compare its digest; off: compare sizes only, in seconds")] = True,
 ) -> State[int]:
     """Compare catalog and store; fail when they differ. digests: read every file, else only their sizes are compared."""
-    settings = Settings()
-    log = get_run_logger()
-    catalog = Catalog(settings.catalog, settings.store)
-    found = []
+    found = compare(Settings(), digests)
+    for difference in found.shown:
+        log.warning("%s", difference)
+    total = found.counts.total()
+    rows = [{"kind": one.kind, "where": one.where, "what": one.what} for one in found.shown]
+    create_table_artifact(rows, key="catalog-differences", description=f"{total} differences")
+    if total:
+        counts = ", ".join(f"{count} {kind}" for kind, count in sorted(found.counts.items()))
+        return Failed(message=f"catalog and store differ in {total} things ({counts}); all of them: dst catalog verify")
+    making = f"; {found.being_made} artifacts are being made" if found.being_made else ""
+    return Completed(message=f"catalog and store say the same{making}", data=0)
+
+
+def compare(settings: Settings, digests: bool) -> Comparison:
+    """Compare catalog and store. What runs that go on meanwhile have made and not yet written down is told apart."""
+    catalog, began = Catalog(settings.catalog, settings.store), journal.now()
+    found, unwritten = Comparison(), Comparison()
     for difference in differences(catalog, settings.store, digests=digests):
-        log.warning(str(difference))
-        found.append({"kind": difference.kind, "where": difference.where, "what": difference.what})
-    create_table_artifact(found[:SHOWN], key="catalog-differences", description=f"{len(found)} differences")
-    if found:
-        return Failed(message=f"catalog and store differ in {len(found)} things; see: dst catalog verify")
-    return Completed(message="catalog and store say the same", data=0)
+        (unwritten if difference.kind == "no_row" else found).add(difference)
+    going = "select run_id from runs where status = 'running' or finished_at >= :began limit 1"
+    if catalog.rows(going, began=began):
+        found.being_made = unwritten.counts.total()
+        return found
+    found.counts.update(unwritten.counts)
+    found.shown = [*found.shown, *unwritten.shown][:SHOWN]
+    return found

@@ -21,10 +21,10 @@ from flows import recipes
 from flows.catalog import verify
 from flows.evaluate import evaluate
 from flows.forms import ClassName, OneOf, Said, classes
-from flows.generate import generate, generate_many
+from flows.generate import generate, generate_many, several
 from flows.prefect_env import FOR_RUNS
 from flows.scan import scan
-from flows.schedule import of_scan
+from flows.schedule import of_scan, of_verify
 from flows.train import train
 from models.evaluation.spec import EvaluationSpec
 from models.image.spec import EMBEDDED
@@ -64,7 +64,7 @@ def generate_class(
     return made
 
 
-@flow(name="generate many classes", flow_run_name="{recipe} {samples} of {class_names}", result_serializer="json")
+@flow(name="generate many classes", flow_run_name=several, result_serializer="json")
 def generate_classes(
     class_names: Annotated[list[ClassName], Field(min_length=1), Said("Registered classes; each is a run of its own")],
     samples: Samples = 200,
@@ -135,7 +135,13 @@ def deployments() -> list[Deployed]:
         ),
         Deployed(name="train", flow=train, entrypoint="flows.train.train", tags=("models",)),
         Deployed(name="evaluate", flow=evaluate_generator, entrypoint="flows.deployments.evaluate_generator", tags=("models",)),
-        Deployed(name="verify", flow=verify, entrypoint="flows.catalog.verify", tags=("catalog",)),
+        Deployed(
+            name="verify",
+            flow=verify,
+            entrypoint="flows.catalog.verify",
+            tags=("catalog",),
+            more=of_verify(Settings()),
+        ),
     ]
 
 

@@ -31,6 +31,9 @@ from tasks.report import report
 from tasks.run import RunReport
 from tasks.verdict import verdict
 
+NAMED = 4
+"""Classes that the name of a run lists; the others are counted."""
+
 Samples = Annotated[int, Field(ge=1, le=1_000_000, description="Samples, divided evenly over the class's CAD models")]
 
 
@@ -65,7 +68,15 @@ def generate(
     return run.summary(page)
 
 
-@flow(name="generate-many", flow_run_name="{recipe_name} {samples} of {class_names}")
+def several() -> str:
+    """Return the name of a run of several classes. Prefect's database refuses names of thousands of letters."""
+    asked = flow_run.get_parameters()
+    names, recipe = list(asked["class_names"]), asked.get("recipe_name", asked.get("recipe"))
+    listed = ", ".join(names) if len(names) <= NAMED else f"{len(names)} classes, {', '.join(names[:NAMED])} ..."
+    return f"{recipe} {asked['samples']} of {listed}"
+
+
+@flow(name="generate-many", flow_run_name=several)
 def generate_many(
     class_names: list[str], samples: Samples = 200, recipe_name: str = "embedded", overrides: dict[str, Any] | None = None
 ) -> list[RunReport]:

@@ -1,6 +1,6 @@
-"""When the scan runs by itself: on a schedule, on an event, and never twice at once.
+"""What runs by itself, and when: the scan on a schedule and on an event, verify once a week, neither twice at once.
 
-Enters: settings (cron, time zone). Leaves: what the scan's deployment says, in Prefect's words. The same values stand in
+Enters: settings (cron, time zone). Leaves: what the two deployments say, in Prefect's words. The same values stand in
 prefect.yaml for people who deploy from there.
 """
 
@@ -23,6 +23,12 @@ DEBOUNCE = timedelta(seconds=10)
 """Events that come so close together are one: the first makes a run that starts so much later, when the others have come."""
 
 
+VERIFY_CRON = "30 3 * * 0"
+"""Every file is read: in the night to Sunday, when few people wait for anything."""
+# One that comes while another is at it is cancelled: a scan looks again before it ends, and comparing twice says nothing new.
+_ONE = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW)
+
+
 def of_scan(settings: Settings) -> dict[str, Any]:
     """Return schedule, trigger and limit of the scan's deployment. Raises ValueError for a zone or a cron that is none."""
     return {
@@ -36,9 +42,13 @@ def of_scan(settings: Settings) -> dict[str, Any]:
                 schedule_after=DEBOUNCE,
             )
         ],
-        # One that comes while another is at it is cancelled: the other looks again before it ends.
-        "concurrency_limit": ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.CANCEL_NEW),
+        "concurrency_limit": _ONE,
     }
+
+
+def of_verify(settings: Settings) -> dict[str, Any]:
+    """Return schedule and limit of verify's deployment. Raises ValueError for a zone that is none."""
+    return {"schedule": Cron(VERIFY_CRON, timezone=timezone(settings)), "concurrency_limit": _ONE}
 
 
 def timezone(settings: Settings) -> str:

@@ -20,11 +20,15 @@ from prefect.cache_policies import NO_CACHE
 from models.training.spec import Runtime, Stage
 from models.world.spec import WorldCad, WorldSpec
 from storage.catalog.catalog import Catalog
+from storage.keys import digest
 from storage.report.training import sheet_path, write, write_sheet
 from storage.settings import Settings
 from tasks.page import address
 
 log = logging.getLogger("dst")
+
+LONGEST_NAME = 80
+"""Letters of a folder's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +50,19 @@ class Place:
 
 
 def place(root: Path, class_names: Sequence[str], base: str) -> Place:
-    """Return where a training of these user's classes, on this base, lies below the home folder."""
-    tag = "-".join(re.sub(r"[^a-z0-9]+", "_", name.lower()) for name in sorted(set(class_names)))
+    """Return where a training of these user's classes, on this base, lies below the home folder.
+
+    Every base has checkpoints and weights of its own: a ControlNet that was begun on one is none for another.
+    """
+    tag = _short("-".join(re.sub(r"[^a-z0-9]+", "_", name.lower()) for name in sorted(set(class_names))))
     home = root / "training" / tag if tag else root / "training"
-    kind = "-on-base" if base else ""
-    return Place(pictures=home / "world", run=home / f"run{kind}", weights=home / "weights", report=home / f"report{kind}")
+    on = f"-on-{_short(re.sub(r'[^A-Za-z0-9.@-]+', '_', base.strip('/')))}" if base else ""
+    return Place(pictures=home / "world", run=home / f"run{on}", weights=home / f"weights{on}", report=home / f"report{on}")
+
+
+def _short(name: str) -> str:
+    """Return a name that a file system takes: of many classes, the first ones and a digest of all."""
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}-{digest(name.encode())[:12]}"
 
 
 def registered(settings: Settings, class_names: Sequence[str]) -> tuple[WorldCad, ...]:

@@ -26,9 +26,9 @@ from typing import IO, Any
 import httpx
 import psutil
 from pydantic import SecretStr
-from sqlalchemy.exc import OperationalError
 
 from flows.prefect_env import note_path, prepare, served
+from storage.catalog.database import CatalogError
 from storage.files import LOCAL, FileServer
 from storage.settings import Settings
 
@@ -42,7 +42,7 @@ END_AT_MOST_S = 20.0
 
 def serve(settings: Settings, host: str, port: int, files_port: int, runs: int) -> None:
     """Serve until Ctrl-C or SIGTERM. Raises ValueError, in one line, for what a person can put right."""
-    api = settings.prefect_api_url or os.environ.get("PREFECT_API_URL", "")
+    api = (settings.prefect_api_url or os.environ.get("PREFECT_API_URL", "")).rstrip("/")
     auth = _auth(settings, host, joining=bool(api))
     prepare(settings)
     stop = _stop_on_signals()
@@ -90,7 +90,7 @@ def _serve_runs(children: _Children, runs: int, ui: str, files_url: str, stop: t
                 deployments.renew_forms()
                 offered = now
                 print(f"forms renewed: classes {', '.join(now[0]) or 'none'}; recipes {', '.join(now[1])}", flush=True)
-        except (PrefectException, httpx.HTTPError, OperationalError) as error:
+        except (PrefectException, httpx.HTTPError, CatalogError) as error:
             # A server or a database that is busy for a while: the next look comes soon.
             log.warning("forms not renewed: %s", type(error).__name__)
     print("\nending ...", flush=True)
@@ -124,7 +124,7 @@ def _environment(settings: Settings, files_url: str, auth: str) -> None:
 
 def _joined(api: str) -> str:
     """Return the UI's address of the server with this API."""
-    return api.rstrip("/").removesuffix("/api")
+    return api.removesuffix("/api")
 
 
 @contextmanager

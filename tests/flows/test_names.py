@@ -1,0 +1,49 @@
+"""Names of runs and folders: what databases and file systems take, however many classes a person names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect import flow
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.generate import several
+from tasks.train import place
+from tests.flows.conftest import Server
+
+MANY = [f"class number {number}" for number in range(1000)]
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["car", "chair"], "embedded 24 of car, chair"),
+        (MANY, "embedded 24 of 1000 classes, class number 0, class number 1, class number 2, class number 3 ..."),
+    ],
+)
+def test_a_run_of_several_classes_is_called_after_the_first_ones(server: Server, names: list[str], said: str) -> None:
+    @flow(name="names", flow_run_name=several)
+    def nothing(class_names: list[str], samples: int, recipe: str) -> None:
+        """Make nothing."""
+
+    with temporary_settings({PREFECT_API_URL: server.api}):
+        nothing(names, 24, "embedded")
+    runs: list[dict[str, Any]] = server.post("/flow_runs/filter", {"flow_runs": {"name": {"any_": [said]}}})
+    assert len(runs) == 1
+
+
+def test_a_training_of_many_classes_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    many, others = place(tmp_path, MANY, "").run, place(tmp_path, MANY[:-1], "").run
+    many.mkdir(parents=True)
+    others.mkdir(parents=True)
+    assert place(tmp_path, ["car", "office chair"], "").run == tmp_path / "training" / "car-office_chair" / "run"
+
+
+def test_no_two_bases_share_checkpoints_or_weights(tmp_path: Path) -> None:
+    bases = ["", "maker/model@0123abc", "maker/other@0123abc", "/models/sd15", "maker/model@0123abd"]
+    places = [place(tmp_path, ["car"], base) for base in bases]
+    for folders in ({p.run for p in places}, {p.weights for p in places}, {p.report for p in places}):
+        assert len(folders) == len(bases)
+    assert len({p.pictures for p in places}) == 1
