@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import cyclopts
+import pydantic
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from flows.commands import cad, catalog, evaluate, foreign
 from flows.commands import export as export_commands
@@ -26,11 +28,13 @@ app.command(export_commands.app)
 app.command(catalog.app)
 app.command(catalog.prune)
 
+_ANY, _SOME, _PORT = Number(gte=0), Number(gte=1), Number(gte=0, lte=65535)
+
 
 @app.command
 def demo(
     *,
-    samples: Annotated[int, Parameter(help="Samples of each of the three classes.")] = 32,
+    samples: Annotated[int, Parameter(help="Samples of each of the three classes.", validator=_SOME)] = 32,
     home: Annotated[Path | None, Parameter(help="Where to put everything; default: DST_HOME or ./dst-data.")] = None,
 ) -> None:
     """Do the main job on bundled CAD models with the embedded generator, then write a report.
@@ -212,17 +216,23 @@ def gallery(
 @app.command
 def train(
     *,
-    shards: Annotated[int, Parameter(help="Shards of 256 training pictures.")] = 44,
-    autoencoder_minutes: Annotated[float, Parameter(help="Minutes for the autoencoder, over all sittings.")] = 30,
-    base_minutes: Annotated[float, Parameter(help="Minutes for the text-to-image model, over all sittings.")] = 120,
-    control_minutes: Annotated[float, Parameter(help="Minutes for the ControlNet, over all sittings.")] = 120,
+    shards: Annotated[int, Parameter(help="Shards of 256 training pictures.", validator=_SOME)] = 44,
+    autoencoder_minutes: Annotated[float, Parameter(help="Minutes for the autoencoder, over all sittings.", validator=_ANY)] = 30,
+    base_minutes: Annotated[
+        float, Parameter(help="Minutes for the text-to-image model, over all sittings.", validator=_ANY)
+    ] = 120,
+    control_minutes: Annotated[float, Parameter(help="Minutes for the ControlNet, over all sittings.", validator=_ANY)] = 120,
     base: Annotated[str, Parameter(help="Train a ControlNet on this frozen base instead: a folder, or hub id@commit.")] = "",
     class_names: Annotated[
         list[str] | None,
         Parameter(name="--class", help="A registered class whose CAD models join the parametric ones. Repeat it for several."),
     ] = None,
-    full_share: Annotated[float, Parameter(help="Share of the shards that are full Blender scenes.")] = 0.1,
-    sheet_minutes: Annotated[float, Parameter(help="Minutes between sheets of samples; 0: only at a stage's end.")] = 15,
+    full_share: Annotated[
+        float, Parameter(help="Share of the shards that are full Blender scenes.", validator=Number(gte=0, lte=1))
+    ] = 0.1,
+    sheet_minutes: Annotated[
+        float, Parameter(help="Minutes between sheets of samples; 0: only at a stage's end.", validator=_ANY)
+    ] = 15,
 ) -> None:
     """Train the embedded generator from nothing, or a ControlNet on a base of your own. Start it again to go on.
 
@@ -267,9 +277,9 @@ def scan(*, dry_run: Annotated[bool, Parameter(help="Only say what is new and pe
 def serve(
     *,
     host: Annotated[str, Parameter(help="Address to listen on; another than this host's needs authentication.")] = "127.0.0.1",
-    port: Annotated[int, Parameter(help="Port of the Prefect UI; 0: a free one.")] = 4200,
-    files_port: Annotated[int, Parameter(help="Port of reports and pictures; 0: a free one.")] = 4201,
-    runs: Annotated[int, Parameter(help="Runs at the same time.")] = 2,
+    port: Annotated[int, Parameter(help="Port of the Prefect UI; 0: a free one.", validator=_PORT)] = 4200,
+    files_port: Annotated[int, Parameter(help="Port of reports and pictures; 0: a free one.", validator=_PORT)] = 4201,
+    runs: Annotated[int, Parameter(help="Runs at the same time.", validator=_SOME)] = 2,
 ) -> None:
     """Serve the platform to a browser: Prefect server (or the one named), forms, runs, reports. Ctrl-C ends it.
 
@@ -305,8 +315,7 @@ def main() -> None:
     try:
         app()
     except (ValueError, StoreFull, FileNotFoundError) as error:
-        # pydantic's errors are ValueErrors of several lines; a person wants the first that says something.
-        print(f"dst: {error}", file=sys.stderr)
+        print(f"dst: {_in_a_line(error)}", file=sys.stderr)
         sys.exit(2)
     except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
         print(f"dst: {error.filename or 'a file'}: {(error.strerror or str(error)).lower()}", file=sys.stderr)
@@ -317,6 +326,14 @@ def main() -> None:
     except KeyboardInterrupt:
         print("dst: stopped; start the same command again and it goes on where it was", file=sys.stderr)
         sys.exit(130)
+
+
+def _in_a_line(error: Exception) -> str:
+    """Return what an error says; of a setting that cannot be its name and the rule, not its value, which may be a secret."""
+    if isinstance(error, pydantic.ValidationError) and error.title == Settings.__name__:
+        wrong = (f"DST_{str(one['loc'][0]).upper()}: {one['msg'].lower()}" for one in error.errors())
+        return f"{'; '.join(wrong)} (in the environment or in .env)"
+    return str(error)
 
 
 if __name__ == "__main__":

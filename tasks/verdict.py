@@ -54,26 +54,23 @@ def verdict(cohort: Cohort, *after: Any) -> ShardReport:
 
 
 def _judged(cohort: Cohort, made: Sequence[Planned], key: str, tell: Callable[[int, int], None]) -> Finished:
-    from models.verdict.crop import crop
     from models.verdict.kcf import score
-    from models.verdict.shape import edge_score
 
     settings = Settings()
     store = settings.store
     spec = cohort.recipe.verdict
     began = time.monotonic()
     views = [store.get("render", planned.render_key).record.values for planned in made]
-    images = [_picture(store, "image", planned) for planned in made]
+    # One picture at a time: those of a large cohort together would not fit into memory.
+    seen = [_seen(store, planned, view["box"], spec) for planned, view in zip(made, views, strict=True)]
     verdicts = score(
-        images=np.stack([crop(image, view["box"], spec.side, spec.margin) for image, view in zip(images, views, strict=True)]),
+        images=np.stack([cut for cut, _ in seen]),
         poses=np.array([[view["azimuth_deg"], view["elevation_deg"], view["inplane_deg"]] for view in views]),
         cad_ids=[planned.sample.cad_id for planned in made],
         spec=spec,
         progress=tell,
         symmetry=np.array([planned.symmetry for planned in made]),
-        edge_scores=np.array(
-            [edge_score(image, _picture(store, "edge", planned)) for image, planned in zip(images, made, strict=True)]
-        ),
+        edge_scores=np.array([edges for _, edges in seen]),
     )
     rows = [
         {"sample_id": str(planned.sample), "image_key": planned.image_key, **row}
@@ -89,6 +86,15 @@ def _judged(cohort: Cohort, made: Sequence[Planned], key: str, tell: Callable[[i
         runtime={"threads": settings.torch_threads, "seconds": round(time.monotonic() - began, 2)},
     )
     return record, {"verdicts.json": json.dumps(rows, indent=1, sort_keys=True).encode()}
+
+
+def _seen(store: ArtifactStore, planned: Planned, box: Sequence[float], spec: verdict_spec.VerdictSpec) -> tuple[Any, float]:
+    """Return what the filter looks at of one image, and how well the image shows its edges."""
+    from models.verdict.crop import crop
+    from models.verdict.shape import edge_score
+
+    image = _picture(store, "image", planned)
+    return crop(image, box, spec.side, spec.margin), edge_score(image, _picture(store, "edge", planned))
 
 
 def _picture(store: ArtifactStore, stage: str, planned: Planned) -> Any:

@@ -115,6 +115,7 @@ class _Watcher:
         self._before = _read(self._memory_path)
         self._now: dict[str, Any] = {}
         self._rows = catalog.cad_models(status=None)
+        self._status = {(row["class_name"], row["source"], row["cad_id"]): row["status"] for row in self._rows}
         self._quarantined = {row["path"]: row for row in catalog.quarantined(origin="watch")}
         self._bad_sidecars: set[str] = set()
 
@@ -258,9 +259,7 @@ class _Watcher:
 
     def _is(self, model: FoundModel, cad_id: str, statuses: Sequence[str]) -> bool:
         """Say whether a source still holds the bytes it was registered with, as a CAD model of one of these statuses."""
-        same = (model.class_name, _name(model.path), cad_id)
-        rows = (row for row in self._rows if row["status"] in statuses)
-        return any((row["class_name"], row["source"], row["cad_id"]) == same for row in rows)
+        return self._status.get((model.class_name, _name(model.path), cad_id)) in statuses
 
     def _note_rejected(self, path: Path, made: Registration) -> None:
         again = any((row["class_name"], row["cad_id"]) == (made.class_name, made.cad_id) for row in self._rows)

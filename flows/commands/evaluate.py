@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import cyclopts
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 app = cyclopts.App(name="evaluate", help="Measure how well a generator shows what it is asked for.")
 
@@ -15,9 +16,14 @@ app = cyclopts.App(name="evaluate", help="Measure how well a generator shows wha
 def generator(
     *,
     model: Annotated[str, Parameter(help="The generator: embedded, or the folder of a pipeline.")] = "embedded",
-    samples: Annotated[int, Parameter(help="Views of held-out CAD models of the trained classes.")] = 128,
+    samples: Annotated[
+        int, Parameter(help="Views of held-out CAD models of the trained classes.", validator=Number(gte=8))
+    ] = 128,
     sweep: Annotated[
-        int, Parameter(help="Views that each setting of the sweep and each sampler paints twice; 0 leaves them out.")
+        int,
+        Parameter(
+            help="Views that each setting of the sweep and each sampler paints twice; 0 leaves them out.", validator=Number(gte=0)
+        ),
     ] = 16,
     cad: Annotated[Path | None, Parameter(help="Folder of real CAD models, in subfolders named by class.")] = None,
     orientations: Annotated[
@@ -72,14 +78,14 @@ def generator(
 @app.command
 def readouts(
     *,
-    shards: Annotated[int, Parameter(help="Shards of 128 pictures made for the readouts.")] = 44,
+    shards: Annotated[int, Parameter(help="Shards of 128 pictures made for the readouts.", validator=Number(gte=1))] = 44,
     pictures: Annotated[
         list[Path] | None, Parameter(help="Another folder of shards to learn from as well; may be repeated.")
     ] = None,
     classes: Annotated[
         list[str] | None, Parameter(name="--class", help="A bundled class to tell apart; default: the trained ones.")
     ] = None,
-    epochs: Annotated[int, Parameter(help="Passes over the pictures.")] = 40,
+    epochs: Annotated[int, Parameter(help="Passes over the pictures.", validator=Number(gte=1))] = 40,
     out: Annotated[Path | None, Parameter(help="Where to write them; default: in the home folder.")] = None,
 ) -> None:
     """Train the networks that read class, pose, colour and scene in pictures, on rendered pictures only.

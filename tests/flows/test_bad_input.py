@@ -95,6 +95,23 @@ def test_a_typo_in_a_class_says_which_one_was_meant(alone: Home, folder: Path) -
     assert 'did you mean "car"?' in one_line(alone, "run", "cra")
 
 
+def test_a_setting_that_cannot_be_is_named_and_its_value_is_not(alone: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DST_WORKERS", "-17")
+    line = one_line(alone, "status")
+    assert "DST_WORKERS: input should be greater than or equal to 0" in line
+    assert "-17" not in line
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("serve", "--port", "99999"), ("serve", "--runs", "0"), ("train", "--shards", "0"), ("train", "--full-share", "2")],
+)
+def test_a_number_that_cannot_be_is_refused_before_anything_starts(alone: Home, command: tuple[str, ...]) -> None:
+    said = alone.dst(*command, code=2)
+    assert "Must be" in said
+    assert not alone.path.exists()
+
+
 def test_a_typo_in_a_command_says_which_one_was_meant(alone: Home) -> None:
     process = alone.start("rn", "car")
     out, err = process.communicate(timeout=60)
