@@ -13,8 +13,13 @@ import numpy as np
 import pytest
 import trimesh
 
+from flows.commands import foreign
+from models.render.camera import rotation
+from models.render.viewpoint import View
 from storage.artifacts import Artifact
+from storage.catalog.catalog import Catalog
 from storage.images import from_png
+from storage.settings import Settings
 from tests.export import reading
 from tests.export.conftest import Made
 from tests.export.reading import READERS, Seen
@@ -102,6 +107,35 @@ def test_nearest_and_farthest_vertex_enclose_the_rendered_depth(seen: list[Seen]
         assert one.behind is not None
         assert one.behind.min() - 1e-3 <= steps[steps > 0].min()
         assert steps.max() <= one.behind.max() + 1e-3
+
+
+def test_an_export_taken_in_again_still_puts_the_model_on_the_pixels_it_was_rendered_to(
+    released: Callable[[str], Path], made: Made, vertices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out in the layout of the official code, in with `dst import images` into a home that knows nothing else."""
+    monkeypatch.setenv("DST_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DST_CATALOG_URL", "")
+    out = released("official")
+    foreign.images(out, origin="mine")
+    told = json.loads((out / "samples.json").read_text())
+    settings = Settings()
+    taken = Catalog(settings.catalog, settings.store).foreign_images("mine")
+    assert len(taken) == len(made.samples)
+    for row in taken:
+        sample = made.samples[told[str(Path(row["path"]).relative_to(out))]["sample_id"]]
+        said = row["facts"]["annotation"]
+        (x, y), focal = said["principal"], said["focal_length"] / said["sensor_width"] * row["facts"]["width"]
+        # Its principal point counts from the corner of the picture, ours from the centre of its first pixel.
+        K = [[focal, 0, x - 0.5], [0, focal, y - 0.5], [0, 0, 1]]
+        view = View(**{name: row[name] for name in ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")})
+        points, faces = vertices[sample["cad_key"]]
+        pixels, _ = reading.projected(K, rotation(view), [0, 0, view.distance], points)
+        mask = from_png(render(made, sample["sample_id"]).path("mask.png").read_bytes()) > 0
+        covered = Seen(sample_id="", image=b"", pixels=pixels, faces=faces).silhouette(mask.shape[1], mask.shape[0])
+        assert np.abs(np.subtract(extent(covered), extent(mask))).max() <= 1, sample["sample_id"]
+        assert (covered & mask).sum() / (covered | mask).sum() > 0.98, sample["sample_id"]
+        assert (row["class_name"], row["caption"]) == (sample["class_name"], sample["prompt"])
+        assert row["image_id"] == sample["sha256"]
 
 
 def extent(mask: Any) -> tuple[int, int, int, int]:
