@@ -1,0 +1,40 @@
+"""The index of reports is written at the end of every run: what it costs must not grow with every class there ever was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows import recipes, runs
+from storage.catalog.catalog import Catalog
+from storage.keys import plain
+from storage.settings import Settings
+from tasks import page
+from tasks.page import report_path, write_index
+
+
+def test_the_index_leads_to_the_newest_reports_by_name_and_says_how_many_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DST_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(page, "INDEXED", 3)
+    settings = Settings()
+    catalog = Catalog(settings.catalog, settings.store)
+    catalog.migrate()
+    specs = plain(runs.resolved(recipes.resolve("embedded")))
+    pages = {}
+    for number in range(5):
+        name = f"class {number:02d}"
+        for _ in range(2):
+            run_id = catalog.start_run(class_name=name, recipe="embedded", recipe_specs=specs, samples=4)
+            catalog.finish_run(run_id, status="complete")
+        pages[name] = report_path(settings, run_id)
+        pages[name].parent.mkdir(parents=True, exist_ok=True)
+        pages[name].write_text("a report")
+    text = write_index(settings).read_text()
+    places = [text.find(f'href="{written.name}"') for written in pages.values()]
+    assert places[:2] == [-1, -1]
+    assert places[2:] == sorted(places[2:])
+    assert min(places[2:]) > 0
+    assert "the newest 3 of 5 reports" in text
