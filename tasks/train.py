@@ -56,8 +56,10 @@ def place(root: Path, class_names: Sequence[str], base: str) -> Place:
     """
     tag = _short("-".join(re.sub(r"[^a-z0-9]+", "_", name.lower()) for name in sorted(set(class_names))))
     home = root / "training" / tag if tag else root / "training"
-    on = f"-on-{_short(re.sub(r'[^A-Za-z0-9.@-]+', '_', base.strip('/')))}" if base else ""
-    return Place(pictures=home / "world", run=home / f"run{on}", weights=home / f"weights{on}", report=home / f"report{on}")
+    on = f"-on-{_short(re.sub(r'[^A-Za-z0-9.-]+', '_', base.strip('/')))}" if base else ""
+    # The page lies among the reports: those are what a browser is shown.
+    report = root / "reports" / f"training{f'-{tag}' if tag else ''}{on}"
+    return Place(pictures=home / "world", run=home / f"run{on}", weights=home / f"weights{on}", report=report)
 
 
 def _short(name: str) -> str:

@@ -25,8 +25,8 @@ def test_a_training_says_how_far_it_is_and_leaves_weights_and_a_page_with_sheets
     said = " ".join(home.dst("train", "--shards", "1", "--full-share", "0", *MINUTES).split())
     for stage in ("autoencoder", "base", "control"):
         assert re.search(rf"{stage} step 1 loss [\d.]+ .* min to go", said), said
-        assert list((home.path / "training" / "report" / "sheets").glob(f"{stage}-*.png"))
-    page = home.path / "training" / "report" / "index.html"
+        assert list((home.path / "reports" / "training" / "sheets").glob(f"{stage}-*.png"))
+    page = home.path / "reports" / "training" / "index.html"
     assert f"report: {page}" in said
     assert page.read_text().count("<figure") == 3
     StableDiffusionControlNetPipeline.from_pretrained(home.path / "training" / "weights", local_files_only=True)

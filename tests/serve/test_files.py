@@ -140,9 +140,11 @@ def test_an_address_is_given_only_for_what_is_served(home: Path) -> None:
 def test_links_are_addresses_where_there_is_a_server_and_files_where_there_is_none(home: Path) -> None:
     from storage.settings import Settings
     from tasks.page import address, docs_path, gallery_path, report_path
+    from tasks.train import place
 
     served = Settings(home=home, files_url="http://127.0.0.1:4201")
-    for path in (report_path(served, "run"), docs_path(served, "run"), gallery_path(served)):
+    training = place(served.root, ["duck"], "maker/model@0123abc").page
+    for path in (report_path(served, "run"), docs_path(served, "run"), gallery_path(served), training):
         assert address(served, path) == f"http://127.0.0.1:4201/{path.relative_to(home).as_posix()}"
         assert address(Settings(home=home, files_url=""), path) == path.as_uri()
 
