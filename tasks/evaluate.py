@@ -24,6 +24,7 @@ from models.evaluation.spec import STAGE, VERSION, EvaluationSpec, ReadoutSpec, 
 from models.image.spec import ImageSpec
 from storage.keys import artifact_key
 from storage.settings import Settings
+from tasks import slots
 
 if TYPE_CHECKING:
     from models.evaluation.cases import Case
@@ -157,11 +158,13 @@ def _cases_file(what: dict[str, Any]) -> Path:
 def paint(part: str, spec: EvaluationSpec, setting: ImageSpec, files: dict[str, str], *after: Any) -> int:
     """Paint what is missing of one part (main, sweep, samplers); return how many pictures the part has."""
     from models.evaluation import figures
+    from models.image.pipeline import pick_device
 
+    settings = Settings()
     work = [job for job in figures.jobs(spec, setting, _groups(files)) if job.part == part]
-    # One generator on one device, whose time is measured: parts take turns.
-    with _lock:
-        painter = _painter(Settings(), setting)
+    # One generator on one device, whose time is measured: parts take turns, and image shards of other runs with them.
+    with _lock, slots.slot(slots.device(pick_device(settings.device)), of=1):
+        painter = _painter(settings, setting)
         for job in work:
             painter.paint(job.setting, job.cases, job.draw, job.title)
     return sum(len(job.cases) for job in work)
