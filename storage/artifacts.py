@@ -14,6 +14,7 @@ import errno
 import json
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -117,7 +118,7 @@ class ArtifactStore:
         try:
             workspace.mkdir(parents=True, exist_ok=True)
             folder.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(dir=workspace, prefix=f"{os.getpid()}-"))
+            temporary = Path(tempfile.mkdtemp(dir=workspace, prefix=_mine(os.getpid())))
             temporary.chmod(0o755)
             for name, data in files.items():
                 _write_synced(temporary / name, data)
@@ -162,8 +163,14 @@ class ArtifactStore:
         swept = 0
         for folder in (self.root / _UNFINISHED).glob("*"):
             pid = folder.name.split("-")[0]
-            dead = pid.isdigit() and not Path(f"/proc/{pid}").exists()
-            if dead or time.time() - folder.stat().st_mtime > older_than_s:
+            # Another machine (or container) that shares the store has processes of its own: only age tells of them.
+            dead = pid.isdigit() and folder.name.startswith(_mine(int(pid))) and not Path(f"/proc/{pid}").exists()
+            try:
+                age_s = time.time() - folder.stat().st_mtime
+            except FileNotFoundError:
+                # Finished, or swept by somebody else, since it was listed.
+                continue
+            if dead or age_s > older_than_s:
                 shutil.rmtree(folder, ignore_errors=True)
                 swept += 1
         return swept
@@ -269,6 +276,11 @@ class ArtifactStore:
     def folder(self, stage: str, key: str) -> Path:
         """Return the folder an artifact lies in, there or not."""
         return self.root / stage / key[:2] / key
+
+
+def _mine(pid: int) -> str:
+    """Return how unfinished folders begin that a process of this machine writes."""
+    return f"{pid}-{keys.digest(socket.gethostname().encode())[:8]}-"
 
 
 def _write_synced(path: Path, data: bytes) -> None:

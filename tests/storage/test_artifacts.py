@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.artifacts import ArtifactStore, DamagedArtifact, MissingArtifact, Record
+from storage.artifacts import ArtifactStore, DamagedArtifact, MissingArtifact, Record, _mine
 from storage.keys import artifact_key
 
 KEY = artifact_key("edge", 1, {}, {"render": "a"})
@@ -94,6 +94,20 @@ for i in itertools.count():
         store.verify(artifact)
     store.sweep()
     assert not list((store.root / ".unfinished").iterdir())
+
+
+def test_what_another_machine_is_writing_is_left_alone_until_it_is_old(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    unfinished = tmp_path / ".unfinished"
+    theirs, ours = unfinished / f"{gone.pid}-0a1b2c3d-xyz", unfinished / f"{_mine(gone.pid)}xyz"
+    theirs.mkdir(parents=True)
+    ours.mkdir()
+    assert store.sweep() == 1
+    assert theirs.exists() and not ours.exists()
+    os.utime(theirs, (0, 0))
+    assert store.sweep() == 1
 
 
 def test_a_full_disk_is_one_clear_line_and_leaves_what_was_there(tmp_path: Path) -> None:
