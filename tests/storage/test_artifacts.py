@@ -105,7 +105,8 @@ def test_what_another_machine_is_writing_is_left_alone_until_it_is_old(tmp_path:
     theirs.mkdir(parents=True)
     ours.mkdir()
     assert store.sweep() == 1
-    assert theirs.exists() and not ours.exists()
+    assert theirs.exists()
+    assert not ours.exists()
     os.utime(theirs, (0, 0))
     assert store.sweep() == 1
 
