@@ -345,5 +345,5 @@ def identify(path: Path) -> str:
 
 
 def _row(catalog: Catalog, class_name: str, cad_id: str) -> dict[str, Any] | None:
-    rows = catalog.cad_models(class_name, status=None)
-    return next((row for row in rows if row["cad_id"] == cad_id and row["status"] != "removed"), None)
+    rows = catalog.cad_models(class_name, status=None, cad_id=cad_id)
+    return next((row for row in rows if row["status"] != "removed"), None)

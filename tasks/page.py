@@ -68,10 +68,9 @@ def write_index(settings: Settings) -> Path:
 
     Of many classes it shows those that were made last: it is written anew at the end of every run.
     """
-    from storage.report.collect import collect
-    from storage.report.page import relative_link, render_index, save
+    from storage.report import page
 
-    catalog, index = Catalog(settings.catalog, settings.store), index_path(settings)
+    catalog = Catalog(settings.catalog, settings.store)
     latest: dict[tuple[str, str], str] = {}
     newest = "select class_name, recipe, run_id from runs where kind = :kind order by started_at desc"
     for row in catalog.rows(newest, kind=GENERATE):
@@ -79,8 +78,5 @@ def write_index(settings: Settings) -> Path:
     written = {which: run_id for which, run_id in latest.items() if report_path(settings, run_id).exists()}
     shown = dict(list(written.items())[:INDEXED])
     title = "3D-DST" if len(shown) == len(written) else f"3D-DST, the newest {len(shown)} of {len(written)} reports"
-    reports = [
-        (relative_link(report_path(settings, run_id), index), collect(catalog, settings.store, run_id, cards=24))
-        for _, run_id in sorted(shown.items())
-    ]
-    return save(index, render_index(reports, title))
+    pages = {run_id: report_path(settings, run_id) for _, run_id in sorted(shown.items())}
+    return page.write_index(catalog, settings.store, pages, index_path(settings), title)

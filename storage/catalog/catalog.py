@@ -82,14 +82,16 @@ class Catalog:
             names = connection.execute(sa.select(tables.classes.c.class_name).order_by(tables.classes.c.class_name))
             return [str(name) for name in names.scalars()]
 
-    def cad_models(self, class_name: str | None = None, status: str | None = "ok") -> list[Row]:
-        """Return the rows of CAD models (of one class, of one status; None: all), in order of class and cad_id."""
+    def cad_models(self, class_name: str | None = None, status: str | None = "ok", cad_id: str | None = None) -> list[Row]:
+        """Return the rows of CAD models (of one class, one status, one cad_id; None: all), in order of class and cad_id."""
         table = tables.cad_models
         statement = sa.select(table).order_by(table.c.class_name, table.c.cad_id)
         if class_name is not None:
             statement = statement.where(table.c.class_name == class_name)
         if status is not None:
             statement = statement.where(table.c.status == status)
+        if cad_id is not None:
+            statement = statement.where(table.c.cad_id == cad_id)
         with self.database.reading() as connection:
             return [dict(row) for row in connection.execute(statement).mappings()]
 

@@ -110,14 +110,12 @@ def write(catalog: Catalog, store: ArtifactStore, run_id: str, out: Path, home: 
     return save(out, render(dataclasses.replace(report, docs=docs), relative_link(home, out) if home else ""))
 
 
-def write_index(catalog: Catalog, store: ArtifactStore, pages: Mapping[str, Path], out: Path) -> Path:
+def write_index(catalog: Catalog, store: ArtifactStore, pages: Mapping[str, Path], out: Path, title: str = "3D-DST") -> Path:
     """Write the page that links several runs' pages (run_id -> path of its page) to the file `out`; return `out`."""
     from storage.report.collect import collect
 
-    return save(
-        out,
-        render_index([(relative_link(page, out), collect(catalog, store, run_id, cards=24)) for run_id, page in pages.items()]),
-    )
+    reports = [(relative_link(page, out), collect(catalog, store, run_id, cards=24)) for run_id, page in pages.items()]
+    return save(out, render_index(reports, title))
 
 
 def save(out: Path, html: str) -> Path:
