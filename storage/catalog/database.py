@@ -107,7 +107,10 @@ class Database:
         """The engine that can't write: SQLite files are opened read-only, Postgres transactions are read-only."""
         if self.kind == "postgresql":
             return sa.create_engine(
-                self.url, poolclass=sa.pool.NullPool, connect_args={"options": "-c default_transaction_read_only=on"}
+                self.url,
+                poolclass=sa.pool.NullPool,
+                # Compiling a view of many joins takes longer than answering it for one class.
+                connect_args={"options": "-c default_transaction_read_only=on -c jit=off"},
             )
         engine = sa.create_engine("sqlite://", poolclass=sa.pool.NullPool, creator=self.open_read_only)
 

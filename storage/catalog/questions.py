@@ -71,8 +71,9 @@ GROUP BY m.class_name, m.recipe, m.cad_id
 """
 """What each CAD model came to in the present cohorts; yield is the share of its samples that were kept."""
 
+# All parts have the same column types: else Postgres takes no condition into them, and reads everything.
 REJECTIONS = """
-SELECT class_name, CAST(NULL AS TEXT) AS recipe, 'CAD file' AS what, 'intake' AS stage, reason, count(*) AS rejected,
+SELECT CAST(class_name AS VARCHAR) AS class_name, CAST(NULL AS VARCHAR) AS recipe, 'CAD file' AS what, 'intake' AS stage, reason, count(*) AS rejected,
     min(path) AS example
 FROM quarantine GROUP BY class_name, reason
 UNION ALL
