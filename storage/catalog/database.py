@@ -111,6 +111,7 @@ class Database:
                 poolclass=sa.pool.NullPool,
                 # Compiling a view of many joins takes longer than answering it for one class.
                 connect_args={"options": "-c default_transaction_read_only=on -c jit=off"},
+                json_deserializer=orjson.loads,
             )
         engine = sa.create_engine("sqlite://", poolclass=sa.pool.NullPool, creator=self.open_read_only)
 
