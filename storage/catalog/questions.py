@@ -73,8 +73,8 @@ GROUP BY m.class_name, m.recipe, m.cad_id
 
 # All parts have the same column types: else Postgres takes no condition into them, and reads everything.
 REJECTIONS = """
-SELECT CAST(class_name AS VARCHAR) AS class_name, CAST(NULL AS VARCHAR) AS recipe, 'CAD file' AS what, 'intake' AS stage, reason, count(*) AS rejected,
-    min(path) AS example
+SELECT CAST(class_name AS VARCHAR) AS class_name, CAST(NULL AS VARCHAR) AS recipe, 'CAD file' AS what, 'intake' AS stage,
+    reason, count(*) AS rejected, min(path) AS example
 FROM quarantine GROUP BY class_name, reason
 UNION ALL
 SELECT class_name, NULL, 'CAD model', 'cad', reason, count(*), min(source)
