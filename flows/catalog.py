@@ -54,7 +54,7 @@ def verify(
     create_table_artifact(rows, key="catalog-differences", description=f"{total} differences")
     if total:
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(found.counts.items()))
-        return Failed(message=f"catalog and store differ in {total} things ({counts}); all of them: dst catalog verify")
+        return Failed(message=f"catalog and store differ ({counts}); all of them: dst catalog verify")
     making = f"; {found.being_made} artifacts are being made" if found.being_made else ""
     return Completed(message=f"catalog and store say the same{making}", data=0)
 

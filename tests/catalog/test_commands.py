@@ -166,4 +166,4 @@ with prefect_test_harness(server_startup_timeout=300):
     environment = os.environ | {"DST_HOME": str(home.path), "DST_CATALOG_URL": home.url}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, text=True, capture_output=True, timeout=600)
     assert "first catalog and store say the same" in done.stdout, done.stderr[-2000:]
-    assert "second catalog and store differ in 1 things; see: dst catalog verify" in done.stdout
+    assert "second catalog and store differ (1 missing_file); all of them: dst catalog verify" in done.stdout
