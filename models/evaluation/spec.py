@@ -65,9 +65,9 @@ class EvaluationSpec:
     """Views of classes that were never trained."""
     per_cad_model: int = 6
     """Views of each CAD model from a folder."""
-    sweep: int = 16
+    sweep: int = 32
     """Views that each setting of the sweep paints twice; 0 leaves sweep and samplers out."""
-    control_scales: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 2.5)
+    control_scales: tuple[float, ...] = (0.5, 1.0, 1.25, 1.5, 2.0)
     """Control scales that the sweep tries, each with each guidance."""
     guidances: tuple[float, ...] = (1.0, 2.0, 4.0)
     """Guidances that the sweep tries."""
