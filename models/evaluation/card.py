@@ -45,8 +45,8 @@ def card(figures: Mapping[str, Any], trainings: Sequence[Mapping[str, Any]], pic
     trained = (
         f"- **Training**: on two CPU cores shared with other work, bfloat16. {_told(trainings)} The base was trained first; the "
         "ControlNet then, on the locked base, from a copy of its encoder behind zero convolutions, half on Canny edges, half on "
-        "geometry edges. In the last third of its steps (the ControlNet: the last two thirds) the loss counts the object's latents "
-        "three times."
+        "geometry edges. In the last third of its steps (the ControlNet: the last two thirds) the loss counts the object's "
+        "latents three times."
     )
     how = (
         f"`dst evaluate generator`, on views of CAD models whose parametric seeds (from 10,000) no training saw; {asked}. Edges "
