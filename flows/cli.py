@@ -223,6 +223,9 @@ def train(
     ] = 120,
     control_minutes: Annotated[float, Parameter(help="Minutes for the ControlNet, over all sittings.", validator=_ANY)] = 120,
     base: Annotated[str, Parameter(help="Train a ControlNet on this frozen base instead: a folder, or hub id@commit.")] = "",
+    begin_from: Annotated[
+        str, Parameter(help="Begin with trained weights: embedded, or the folder of an earlier training; default: from nothing.")
+    ] = "",
     class_names: Annotated[
         list[str] | None,
         Parameter(name="--class", help="A registered class whose CAD models join the parametric ones. Repeat it for several."),
@@ -236,17 +239,20 @@ def train(
 ) -> None:
     """Train the embedded generator from nothing, or a ControlNet on a base of your own. Start it again to go on.
 
-    Example: dst train --class duck --shards 44 --base-minutes 120
+    Example: dst train --class duck --begin-from embedded --base-minutes 60 --control-minutes 60
     """
     from flows.prefect_env import prepare
 
     prepare(_settings())
     from flows.commands.terminal import watched
     from flows.train import train as run_train
-    from tasks.train import place, registered
+    from tasks.train import place, registered, weights_of
 
     settings = _settings()
     registered(settings, class_names or [])
+    where = place(settings.root, class_names or [], base, begin_from)
+    if begin_from:
+        weights_of(begin_from)
     with watched():
         folder = run_train(
             shards=shards,
@@ -254,11 +260,12 @@ def train(
             base_minutes=base_minutes,
             control_minutes=control_minutes,
             base=base,
+            begin_from=begin_from,
             class_names=class_names or [],
             full_share=full_share,
             sheet_minutes=sheet_minutes,
         )
-    print(f"report: {place(settings.root, class_names or [], base).page}")
+    print(f"report: {where.page}")
     print(f"weights in {folder}")
 
 

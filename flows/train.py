@@ -30,6 +30,9 @@ def train(
     base_minutes: Minutes = 120,
     control_minutes: Minutes = 120,
     base: Annotated[str, Said("Train a ControlNet on this frozen base: folder or hub id@commit")] = "",
+    begin_from: Annotated[
+        str, Said("Begin with these weights: embedded, or the folder of an earlier training; empty: from nothing")
+    ] = "",
     class_names: Annotated[
         list[ClassName], Said("Registered classes whose CAD models join the world beside the parametric ones")
     ] = [],  # noqa: B006 - Prefect's forms want the list itself, and nothing changes it.
@@ -38,7 +41,9 @@ def train(
 ) -> str:
     """Make pictures, train on them, write the weights; return their folder."""
     settings = Settings()
-    where = tasks.place(settings.root, class_names, base)
+    where = tasks.place(settings.root, class_names, base, begin_from)
+    if begin_from:
+        tasks.begin(where, begin_from)
     spec = WorldSpec(cad_models=tasks.registered(settings, class_names), full_share=full_share)
     device, workers = _device(settings)
     halves = [(0, shards // 2 - 1), (shards // 2, shards - 1)]

@@ -49,14 +49,18 @@ class Place:
         return self.report / "index.html"
 
 
-def place(root: Path, class_names: Sequence[str], base: str) -> Place:
-    """Return where a training of these user's classes, on this base, lies below the home folder.
+def place(root: Path, class_names: Sequence[str], base: str, begin_from: str = "") -> Place:
+    """Return where a training of these user's classes, on this base or begun from these weights, lies below the home folder.
 
-    Every base has checkpoints and weights of its own: a ControlNet that was begun on one is none for another.
+    Each base and each beginning has checkpoints and weights of its own: a ControlNet that was begun on one is none for another.
+    Raises ValueError when both are given.
     """
     tag = _short("-".join(re.sub(r"[^a-z0-9]+", "_", name.lower()) for name in sorted(set(class_names))))
     home = root / "training" / tag if tag else root / "training"
-    on = f"-on-{_short(re.sub(r'[^A-Za-z0-9.-]+', '_', base.strip('/')))}" if base else ""
+    if base and begin_from:
+        raise ValueError("a foreign base and weights to begin from exclude each other: give --base or --begin-from, not both")
+    named = [(word, name) for word, name in (("on", base), ("from", begin_from)) if name]
+    on = "".join(f"-{word}-{_short(re.sub(r'[^A-Za-z0-9.-]+', '_', name.strip('/')))}" for word, name in named)
     # The page lies among the reports: those are what a browser is shown.
     report = root / "reports" / f"training{f'-{tag}' if tag else ''}{on}"
     return Place(pictures=home / "world", run=home / f"run{on}", weights=home / f"weights{on}", report=report)
@@ -84,6 +88,22 @@ def registered(settings: Settings, class_names: Sequence[str]) -> tuple[WorldCad
     return tuple(found)
 
 
+def weights_of(begin_from: str) -> Path:
+    """Return the folder of the weights to begin from: `embedded`, or a pipeline's folder.
+
+    Raises ValueError when there is no such folder, when it holds no pipeline, or networks of other sizes than a training's.
+    """
+    from models.image.spec import folder_of
+    from models.training.export import refuse_other_sizes
+    from models.training.networks import NetworkSpec
+
+    folder = folder_of(begin_from)
+    if folder is None:
+        raise ValueError(f"weights to begin from lie in a folder; {begin_from} is a hub id")
+    refuse_other_sizes(folder, NetworkSpec())
+    return folder
+
+
 @task(name="world", task_run_name="world shards {first} to {last}", cache_policy=NO_CACHE, retries=1)
 def world(spec: WorldSpec, folder: Path, first: int, last: int) -> int:
     """Make the missing shards of a range; return how many pictures the range holds."""
@@ -102,6 +122,17 @@ def world(spec: WorldSpec, folder: Path, first: int, last: int) -> int:
         kind = "full scenes" if spec.full(index) else "pictures"
         log.info("world %05d  %d %s  %d of %d missing shards made", index, len(made.rows), kind, number, len(missing))
     return (last - first + 1) * spec.pictures_per_shard
+
+
+@task(name="begin", task_run_name="begin from {begin_from}", cache_policy=NO_CACHE)
+def begin(where: Place, begin_from: str) -> None:
+    """Begin a training where trained weights end. A training that has begun goes on instead. Raises: see `weights_of`."""
+    from models.training import export as weights
+    from models.training.networks import NetworkSpec
+
+    folder = weights_of(begin_from)
+    if not weights.has_begun(where.run):
+        weights.import_run(folder, where.run, NetworkSpec())
 
 
 @task(name="train", task_run_name="train {stage}", cache_policy=NO_CACHE)

@@ -105,7 +105,8 @@ def export_run(run: Path, folder: Path, sizes: networks.NetworkSpec) -> Path:
 def import_run(folder: Path, run: Path, sizes: networks.NetworkSpec) -> None:
     """Begin a run where landed weights end: its checkpoints are the folder's weights, at step 0, without the optimiser's memory.
 
-    Raises ValueError when the run has begun already, or when the folder is of other sizes.
+    The run is begun whole or not at all. Raises ValueError when it has begun already, or when the folder holds no pipeline or one
+    of other sizes.
     """
     from diffusers import AutoencoderTiny, ControlNetModel, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
@@ -113,20 +114,22 @@ def import_run(folder: Path, run: Path, sizes: networks.NetworkSpec) -> None:
     from models.training import autoencoder, checkpoint, optimise
     from models.training.tasks import CODE, layout_of
 
-    if any(run.glob("*.safetensors")):
+    if has_begun(run):
         raise ValueError(
             f"{run} has begun already: it goes on from its own checkpoints; take another folder to begin from weights"
         )
+    refuse_other_sizes(folder, sizes)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     vae = AutoencoderTiny.from_pretrained(folder / "vae")
     unet = UNet2DConditionModel.from_pretrained(folder / "unet")
     text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder")
     controlnet = ControlNetModel.from_pretrained(folder / "controlnet")
-    if tuple(unet.config.block_out_channels) != sizes.unet_channels or unet.config.in_channels != sizes.latent_channels:
-        raise ValueError(f"{folder} holds networks of other sizes than the training's")
-    run.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(run / "tokenizer")
-    autoencoder.save_code(run / CODE, autoencoder.read_encoder(vae, sizes.latent_channels))
+    # Written beside and renamed: a half-written run would train its missing stages from nothing.
+    beside = run.with_name(f"{run.name}-beginning")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    tokenizer.save_pretrained(beside / "tokenizer")
+    autoencoder.save_code(beside / CODE, autoencoder.read_encoder(vae, sizes.latent_channels))
     for stage, modules in (("autoencoder", [vae.decoder]), ("base", [unet, text_encoder]), ("control", [controlnet])):
         vector = optimise.collect([parameter for module in modules for parameter in module.parameters()])
         state = {
@@ -135,7 +138,29 @@ def import_run(folder: Path, run: Path, sizes: networks.NetworkSpec) -> None:
             "first": vector.new_zeros(len(vector)),
             "second": vector.new_zeros(len(vector)),
         }
-        checkpoint.save(run / f"{stage}.safetensors", state, checkpoint.Standing(layout=layout_of(modules)))
+        checkpoint.save(beside / f"{stage}.safetensors", state, checkpoint.Standing(layout=layout_of(modules)))
+    beside.rename(run)
+
+
+def has_begun(run: Path) -> bool:
+    """Say whether anything of a run is on disk."""
+    return run.is_dir() and any(run.iterdir())
+
+
+def refuse_other_sizes(folder: Path, sizes: networks.NetworkSpec) -> None:
+    """Raise ValueError when `folder` holds no pipeline, or one whose networks are of other sizes."""
+    try:
+        settings = json.loads((folder / "unet" / "config.json").read_text())
+    except (OSError, ValueError):
+        raise ValueError(f"{folder} is no folder of a trained generator: it has no unet/config.json that can be read") from None
+    if (
+        tuple(settings.get("block_out_channels", ())) != sizes.unet_channels
+        or settings.get("in_channels") != sizes.latent_channels
+    ):
+        raise ValueError(
+            f"{folder} holds networks of other sizes than this training's; a ControlNet on a base like that is trained by "
+            f"dst train --base {folder}"
+        )
 
 
 def export_control(run: Path, folder: Path, base: str) -> Path:

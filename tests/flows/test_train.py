@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from models.image.spec import EMBEDDED, folder_of
 from models.world.spec import WorldSpec
 from tests.flows.conftest import Home, Server
 from tests.training.worlds import write_shards
@@ -34,6 +35,34 @@ def test_a_training_says_how_far_it_is_and_leaves_weights_and_a_page_with_sheets
     assert any(str(page) in str(link["data"]) for link in links)
     logged = server.post("/logs/filter", {"limit": 200, "sort": "TIMESTAMP_DESC"})
     assert any(re.match(r"control step 1  loss", line["message"]) for line in logged)
+
+
+@pytest.mark.slow
+def test_a_training_begins_with_the_shipped_weights_and_goes_on_from_its_own(home: Home) -> None:
+    world = write_shards(home.path / "training" / "world", shards=1)
+    (world / "shard-00000" / "world.json").write_text(json.dumps(WorldSpec().identity(0)))
+    asked = ("train", "--shards", "1", "--full-share", "0", "--begin-from", "embedded")
+    none = ("--autoencoder-minutes", "0", "--base-minutes", "0")
+    home.dst(*asked, *none, "--control-minutes", "0")
+    weights = home.path / "training" / "weights-from-embedded"
+    shipped = folder_of(EMBEDDED)
+    assert shipped
+    files = sorted(path.relative_to(weights) for path in weights.rglob("*.safetensors"))
+    assert len(files) == 4
+    assert [name for name in files if (weights / name).read_bytes() != (shipped / name).read_bytes()] == []
+    said = " ".join(home.dst(*asked, *none, "--control-minutes", "0.01").split())
+    assert re.search(r"control step 1 loss [\d.]+ ", said), said
+    assert (home.path / "training" / "run-from-embedded" / "control.safetensors").exists()
+    assert not (home.path / "training" / "run").exists()
+
+
+def test_weights_to_begin_from_are_looked_at_before_anything_is_rendered(tmp_path: Path) -> None:
+    here = Home(tmp_path, "http://127.0.0.1:1/api")
+    (tmp_path / "empty").mkdir()
+    assert "no model 'nowhere'" in here.dst("train", "--begin-from", "nowhere", code=2)
+    said = here.dst("train", "--begin-from", str(tmp_path / "empty"), code=2).strip().splitlines()
+    assert said == [f"dst: {tmp_path / 'empty'} is no folder of a trained generator: it has no unet/config.json that can be read"]
+    assert "not both" in here.dst("train", "--begin-from", "embedded", "--base", "somewhere", code=2)
 
 
 def test_a_class_without_cad_models_is_named_before_anything_starts(tmp_path: Path) -> None:
