@@ -9,6 +9,8 @@ import cyclopts
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from models.evaluation.spec import EvaluationSpec
+
 app = cyclopts.App(name="evaluate", help="Measure how well a generator shows what it is asked for.")
 
 
@@ -18,13 +20,13 @@ def generator(
     model: Annotated[str, Parameter(help="The generator: embedded, or the folder of a pipeline.")] = "embedded",
     samples: Annotated[
         int, Parameter(help="Views of held-out CAD models of the trained classes.", validator=Number(gte=8))
-    ] = 128,
+    ] = EvaluationSpec().samples,
     sweep: Annotated[
         int,
         Parameter(
             help="Views that each setting of the sweep and each sampler paints twice; 0 leaves them out.", validator=Number(gte=0)
         ),
-    ] = 16,
+    ] = EvaluationSpec().sweep,
     cad: Annotated[Path | None, Parameter(help="Folder of real CAD models, in subfolders named by class.")] = None,
     orientations: Annotated[
         Path | None, Parameter(help="TOML file with up and front for each cad_id, as for dst cad add.")

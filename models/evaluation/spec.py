@@ -53,15 +53,15 @@ def readout_world(classes: tuple[str, ...] = ()) -> WorldSpec:
 class EvaluationSpec:
     """One evaluation: everything that changes its figures, besides the generator."""
 
-    samples: int = 128
+    samples: int = 256
     """Views of held-out CAD models of the trained classes."""
-    uncommon: int = 32
+    uncommon: int = 64
     """At least so many views of each uncommon kind: from below or high above, and of one face alone."""
-    without_control: int = 64
+    without_control: int = 128
     """Of the first, so many are also painted with the control switched off."""
-    pairs: int = 32
+    pairs: int = 64
     """Of the first, so many are painted a second time from another seed."""
-    untrained: int = 32
+    untrained: int = 64
     """Views of classes that were never trained."""
     per_cad_model: int = 6
     """Views of each CAD model from a folder."""
