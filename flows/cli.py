@@ -17,6 +17,7 @@ from flows.commands import export as export_commands
 from storage.settings import Settings
 
 app = cyclopts.App(
+    suppress_keyboard_interrupt=False,
     name="dst",
     help="CAD models in; filtered, traceable images with exact 3D annotations out.",
     version="0.1.0",

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from prefect import Flow, flow
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows import recipes
@@ -23,6 +22,7 @@ from flows.evaluate import evaluate
 from flows.forms import ClassName, OneOf, Said, classes
 from flows.generate import generate, generate_many, several
 from flows.prefect_env import FOR_RUNS
+from flows.runner import threads
 from flows.scan import scan
 from flows.schedule import of_scan, of_verify
 from flows.train import train
@@ -49,7 +49,7 @@ ControlScale = Annotated[float, Field(ge=0, le=10), Said("How firmly the edge ma
 @flow(
     name="generate a class",
     flow_run_name="{class_name} {recipe} {samples}",
-    task_runner=ThreadPoolTaskRunner(max_workers=4),  # type: ignore[arg-type]
+    task_runner=threads(4),
     result_serializer="json",
 )
 def generate_class(
@@ -80,7 +80,7 @@ def generate_classes(
 @flow(
     name="evaluate a generator",
     flow_run_name="evaluate {model}",
-    task_runner=ThreadPoolTaskRunner(max_workers=2),  # type: ignore[arg-type]
+    task_runner=threads(2),
     result_serializer="json",
 )
 def evaluate_generator(

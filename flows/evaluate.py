@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.forms import Said
+from flows.runner import threads
 from models.evaluation.spec import EvaluationSpec, ReadoutSpec
 from models.image.spec import EMBEDDED, ImageSpec, pinned
 from storage.settings import Settings
@@ -26,7 +26,7 @@ GENERATOR = ("steps", "guidance", "eta", "control_scale", "scheduler", "dtype")
 """What of a generator's setting can be asked for; the rest are the recipe's."""
 
 
-@flow(name="evaluate", task_runner=ThreadPoolTaskRunner(max_workers=2), result_serializer="json")  # type: ignore[arg-type]
+@flow(name="evaluate", task_runner=threads(2), result_serializer="json")
 def evaluate(
     model: Annotated[str, Said("The generator: embedded, or a pipeline's folder")] = EMBEDDED,
     samples: Annotated[int, Field(ge=8), Said("Views of held-out CAD models of the trained classes")] = EvaluationSpec().samples,
@@ -65,7 +65,7 @@ def evaluate(
     return figures | {"folder": str(folder)}
 
 
-@flow(name="train readouts", task_runner=ThreadPoolTaskRunner(max_workers=2), result_serializer="json")  # type: ignore[arg-type]
+@flow(name="train readouts", task_runner=threads(2), result_serializer="json")
 def train_readouts(
     shards: Annotated[int, Field(ge=1), Said("Shards of 128 pictures made for the readouts")] = 44,
     pictures: Annotated[list[str] | None, Said("More folders of shards to learn from, such as those of a training")] = None,

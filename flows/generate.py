@@ -14,10 +14,10 @@ from typing import Annotated, Any
 from prefect import flow, task
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows import pending, recipes, runs
+from flows.runner import threads
 from storage.settings import Settings
 from tasks import status
 from tasks.cad import cad
@@ -40,7 +40,7 @@ Samples = Annotated[int, Field(ge=1, le=1_000_000, description="Samples, divided
 @flow(
     name="generate",
     flow_run_name="{class_name} {recipe_name} {samples}",
-    task_runner=ThreadPoolTaskRunner(max_workers=4),  # type: ignore[arg-type]
+    task_runner=threads(4),
 )
 def generate(
     class_name: str, samples: Samples = 200, recipe_name: str = "embedded", overrides: dict[str, Any] | None = None

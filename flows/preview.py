@@ -12,10 +12,10 @@ from typing import Any
 
 from prefect import flow
 from prefect.runtime import flow_run
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import recipes, runs
 from flows.generate import over
+from flows.runner import threads
 from storage.settings import Settings
 from tasks import preview as sheet
 from tasks.cad import cad
@@ -32,7 +32,7 @@ SAMPLES = 8
 @flow(
     name="preview",
     flow_run_name="preview {class_name} {recipe_name}",
-    task_runner=ThreadPoolTaskRunner(max_workers=4),  # type: ignore[arg-type]
+    task_runner=threads(4),
 )
 def preview(
     class_name: str, samples: int = SAMPLES, recipe_name: str = "embedded", overrides: dict[str, Any] | None = None

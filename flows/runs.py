@@ -179,7 +179,7 @@ def recorded(cohort: Cohort, samples: int, flow_run_id: str | None, kind: str = 
         with liveness.beating(lambda: catalog.heartbeat(run_id)):
             yield run
     except BaseException as error:
-        catalog.finish_run(run_id, status="failed", reason=f"{type(error).__name__}: {error}".splitlines()[0])
+        catalog.finish_run(run_id, status="failed", reason=f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": "))
         raise
     assert run.finished, "a run that ends without an error says how it went"
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow
-from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import Field
 
 from flows.forms import ClassName, Said
+from flows.runner import threads
 from models.training.spec import STAGES, Stage
 from models.world.spec import WorldSpec
 from storage.settings import Settings
@@ -23,7 +23,7 @@ from tasks import train as tasks
 Minutes = Annotated[float, Field(ge=0), Said("Minutes of this stage over all sittings")]
 
 
-@flow(name="train", task_runner=ThreadPoolTaskRunner(max_workers=2), result_serializer="json")  # type: ignore[arg-type]
+@flow(name="train", task_runner=threads(2), result_serializer="json")
 def train(
     shards: Annotated[int, Field(ge=1), Said("Shards of 256 pictures")] = 44,
     autoencoder_minutes: Minutes = 30,

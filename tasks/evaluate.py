@@ -24,7 +24,7 @@ from models.evaluation.spec import STAGE, VERSION, EvaluationSpec, ReadoutSpec, 
 from models.image.spec import ImageSpec
 from storage.keys import artifact_key
 from storage.settings import Settings
-from tasks import slots
+from tasks import slots, stopping
 
 if TYPE_CHECKING:
     from models.evaluation.cases import Case
@@ -55,7 +55,7 @@ def readout_shards(classes: list[str], first: int, last: int) -> str:
     logger, world = get_run_logger(), readout_world(tuple(classes))
     folder = place(Settings()) / f"world-{artifact_key('world', VERSION, world, {})[:12]}"
     for index in shard.missing(folder, first, last - first + 1):
-        made = shard.make_shard(world, index)
+        made = shard.make_shard(world, index, lambda done: stopping.heed())
         shard.write(made, world, folder, index)
         logger.info("readout world %05d  %d pictures", index, len(made.rows))
     return str(folder)
@@ -73,7 +73,13 @@ def train_readouts(spec: ReadoutSpec, pictures: list[str], out: str, *after: Any
     key = artifact_key("readouts", VERSION, spec, {"shards": json.dumps(shards)})
     checkpoint = place(settings) / f"readouts-{key[:16]}.ckpt"
     taught = readouts.lesson(spec, folders)
-    made = readouts.train(spec, taught, checkpoint, logger.info, threads=settings.torch_threads)
+
+    def told(line: str) -> None:
+        # Once an epoch, behind its checkpoint.
+        logger.info(line)
+        stopping.heed()
+
+    made = readouts.train(spec, taught, checkpoint, told, threads=settings.torch_threads)
     assert made is not None, "nobody asked it to stop"
     readouts.save(made, Path(out), readouts.known(spec, taught))
     return out
@@ -248,7 +254,7 @@ def _made_painter(folder: Path, weights: tuple[str, ...], device: str, threads: 
     from models.evaluation.painting import Painter
     from models.image.pipeline import pick_device
 
-    return Painter(folder, pick_device(device), threads, batch, log.info)
+    return Painter(folder, pick_device(device), threads, batch, log.info, stopping.heed)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+from tasks import stopping
+
 log = logging.getLogger("dst")
 
 Listener = Callable[["Bar"], None]
@@ -47,6 +49,8 @@ class Bar:
         return (time.monotonic() - self.started) / fresh * (self.total - self.done) if fresh else None
 
     def advance(self, count: int = 1) -> None:
+        """Count what was done. Raises Stopped when the run was told to stop: between two items nothing half-made is lost."""
+        stopping.heed()
         with self._lock:
             self.done += count
         self.tell()

@@ -23,6 +23,7 @@ from storage.catalog.catalog import Catalog
 from storage.keys import digest
 from storage.report.training import sheet_path, write, write_sheet
 from storage.settings import Settings
+from tasks import stopping
 from tasks.page import address
 
 log = logging.getLogger("dst")
@@ -117,7 +118,7 @@ def world(spec: WorldSpec, folder: Path, first: int, last: int) -> int:
         glbs[cad.cad_key] = artifact.path("model.glb")
     missing = shard.missing(folder, first, last - first + 1, spec)
     for number, index in enumerate(missing, start=1):
-        made = shard.make_shard(spec, index, glbs=glbs)
+        made = shard.make_shard(spec, index, lambda done: stopping.heed(), glbs=glbs)
         shard.write(made, spec, folder, index)
         kind = "full scenes" if spec.full(index) else "pictures"
         log.info("world %05d  %d %s  %d of %d missing shards made", index, len(made.rows), kind, number, len(missing))
@@ -159,7 +160,8 @@ def train(
         log.info("%s  sheet of step %d: %s", stage, standing.step, where.page)
 
     runtime = Runtime(minutes=minutes, workers=workers, device=device, look_s=60.0 * sheet_minutes)
-    standing = train_stage(job, runtime, log.info, look)
+    standing = train_stage(job, runtime, log.info, look, stopping.asked)
+    stopping.heed()
     look(standing)
     settings = Settings()
     create_markdown_artifact(

@@ -59,6 +59,8 @@ def canonicalise_isolated(
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=environment,
+            # Ctrl-C on a terminal reaches every process of its group; a reader that dies of it would look like a broken file.
+            start_new_session=True,
         )
         try:
             _, complaint = process.communicate(timeout=timeout_s)

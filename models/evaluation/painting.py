@@ -63,8 +63,18 @@ class Painted:
 class Painter:
     """Paints cases with one generator under many settings, and keeps what it has painted."""
 
-    def __init__(self, folder: Path, device: str = "cpu", threads: int = 0, batch: int = 16, log: Log = print) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        device: str = "cpu",
+        threads: int = 0,
+        batch: int = 16,
+        log: Log = print,
+        between: Callable[[], None] = lambda: None,
+    ) -> None:
         self.folder, self.device, self.threads, self.batch, self.log = folder, device, threads, batch, log
+        self.between = between
+        """Called before each batch is painted; what it raises ends the painting, and nothing painted is lost."""
         self._generator: ControlNetGenerator | None = None
 
     def paint(self, spec: ImageSpec, cases: Sequence[Case], draw: int = 0, title: str = "") -> Painted:
@@ -81,6 +91,7 @@ class Painter:
             path = self.folder / f"{self._key(spec, some, draw)}.npz"
             kept = _read(path)
             if kept is None:
+                self.between()
                 kept = self._make(spec, some, draw)
                 _write(path, *kept)
                 new, spent = new + len(some), spent + kept[2]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,10 +27,13 @@ _REFRESH_S = 30.0
 _WAIT_S = 600.0
 
 
-def train(job: Job, runtime: Runtime, log: Log = print, look: Look | None = None) -> checkpoint.Standing:
+def train(
+    job: Job, runtime: Runtime, log: Log = print, look: Look | None = None, stopped: Callable[[], bool] = lambda: False
+) -> checkpoint.Standing:
     """Train one stage to its budget and return where it stands.
 
-    `look` is called every `runtime.look_s` seconds, behind a checkpoint; the training waits, and its clock too.
+    `look` is called every `runtime.look_s` seconds, behind a checkpoint; the training waits, and its clock too. As soon as
+    `stopped` says yes the training ends behind a last checkpoint, to go on from there.
     """
     import torch
     import torch.multiprocessing as multiprocessing
@@ -49,8 +53,11 @@ def train(job: Job, runtime: Runtime, log: Log = print, look: Look | None = None
         context.Process(target=_other, args=(job, runtime, shared, barrier, taken, rank, os.getpid()), daemon=True)
         for rank in range(1, runtime.workers)
     ]
+    # Ctrl-C on a terminal reaches every process of the command; when to end is the first worker's to say.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     for process in others:
         process.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
         optimiser = optimise.FlatOptimiser(task.parameters, shared, 0, lambda: _wait(barrier), job.spec)
         standing = checkpoint.load(job.checkpoint, shared, layout)
@@ -61,7 +68,7 @@ def train(job: Job, runtime: Runtime, log: Log = print, look: Look | None = None
             f"{job.spec.stage}: {sum(p.numel() for p in task.parameters) / 1e6:.2f} M weights, from step {standing.step}, "
             f"{runtime.workers} workers, {job.precision} on {job.device}"
         )
-        _lead(task, optimiser, runtime, standing, taken, log, look)
+        _lead(task, optimiser, runtime, standing, taken, log, look, stopped)
     finally:
         barrier.abort()
         for process in others:
@@ -79,6 +86,7 @@ def _lead(
     taken: Any,
     log: Log,
     look: Look | None,
+    stopped: Callable[[], bool],
 ) -> None:
     """Run the first worker: it decides when to stop, when shards join and when to save."""
     job, shared = task.job, optimiser.shared
@@ -89,7 +97,7 @@ def _lead(
         now = time.monotonic()
         standing.seconds = before + now - begun
         progress = _progress(runtime, standing)
-        stop = progress >= 1.0
+        stop = progress >= 1.0 or stopped()
         if now - refreshed > _REFRESH_S:
             names = task.pictures.names()
             _write_names(job.run / "shards.json", names)
@@ -128,7 +136,8 @@ def _lead(
             saved = time.monotonic()
     checkpoint.save(job.checkpoint, shared, standing)
     _remember(job.run / HISTORY, task.spec.stage, standing)
-    log(f"{task.spec.stage} done: {standing.step} steps in {standing.seconds / 60:.1f} min, loss {standing.loss:.4f}")
+    ended = "done" if _progress(runtime, standing) >= 1.0 else "stopped"
+    log(f"{task.spec.stage} {ended}: {standing.step} steps in {standing.seconds / 60:.1f} min, loss {standing.loss:.4f}")
 
 
 def _step(task: Task, optimiser: optimise.FlatOptimiser, runtime: Runtime, taken: Any) -> float:

@@ -85,7 +85,7 @@ def test_what_a_dead_run_left_is_taken_up(settings: Settings, catalog: Catalog, 
 
 
 def test_a_run_that_a_person_stopped_is_not_started_again_until_a_cad_model_joins(settings: Settings, catalog: Catalog) -> None:
-    ended(settings, catalog, "failed", "KeyboardInterrupt: ")
+    ended(settings, catalog, "failed", "KeyboardInterrupt")
     assert wanted(settings, Look()) == []
     add(catalog, 2)
     (want,) = wanted(settings, Look())

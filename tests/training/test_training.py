@@ -132,6 +132,22 @@ def test_a_training_that_is_killed_and_started_again_ends_in_the_same_state_as_o
     assert whole.abs().sum() > 0
 
 
+def test_a_training_that_is_told_to_stop_saves_what_it_has_and_goes_on_to_the_same_state(pictures: Path, tmp_path: Path) -> None:
+    from models.training.loop import train
+
+    runtime = Runtime(steps=6, workers=1, precision="float32")
+    whole = train(_job("base", pictures, tmp_path / "whole"), runtime, lambda line: None)
+    asked, said = iter([False, False, True]), []
+    job = _job("base", pictures, tmp_path / "stopped")
+    assert train(job, runtime, said.append, stopped=lambda: next(asked)).step == 2
+    assert said[-1].startswith("base stopped: 2 steps")
+    assert train(job, runtime, said.append).step == whole.step == 6
+    assert said[-1].startswith("base done: 6 steps")
+    for name in ("master", "ema", "first", "second"):
+        mine, theirs = (checkpoint.vector(tmp_path / run / "base.safetensors", name) for run in ("stopped", "whole"))
+        assert mine.equal(theirs), name
+
+
 def _start(pictures: Path, run: Path, steps: int) -> subprocess.Popen[bytes]:
     script = (
         "import sys; from pathlib import Path; from models.training.loop import train; from models.training.spec import Runtime\n"

@@ -1,0 +1,43 @@
+"""How a flow runs its tasks: in threads that end soon when the run is interrupted.
+
+Prefect's own runner waits for them: behind Ctrl-C a training would go on for hours.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Self
+
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from tasks import stopping
+
+_lock = threading.Lock()
+_open = 0
+
+
+class Threads(ThreadPoolTaskRunner[Any]):
+    """Prefect's threads, told to stop when what ends the flow is no Exception: Ctrl-C, or SIGTERM."""
+
+    def __enter__(self) -> Self:
+        global _open
+        with _lock:
+            if not _open:
+                stopping.forget()
+            _open += 1
+        return super().__enter__()
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        global _open
+        if exc_type is not None and not issubclass(exc_type, Exception):
+            stopping.ask()
+        try:
+            super().__exit__(exc_type, exc_value, traceback)
+        finally:
+            with _lock:
+                _open -= 1
+
+
+def threads(count: int) -> Any:
+    """Return a task runner of so many threads."""
+    return Threads(max_workers=count)

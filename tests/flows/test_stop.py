@@ -1,0 +1,126 @@
+"""Ctrl-C on a terminal reaches every process of a command; a kill reaches one. Neither leaves anything behind, nor hangs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from models.world.spec import WorldSpec
+from tests.flows.conftest import ROOT, Home, add_cars, kill
+from tests.training.worlds import write_shards
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Home:
+    """A home without a standing Prefect server: each command starts its own."""
+    return Home(tmp_path / "home", "")
+
+
+def typed(home: Home, *command: str) -> subprocess.Popen[str]:
+    """Type a command on a terminal of its own: its process group is what Ctrl-C reaches."""
+    arguments = [sys.executable, "-m", "flows.cli", *command]
+    return subprocess.Popen(
+        arguments,
+        cwd=ROOT,
+        env=home.settings | {"PREFECT_API_URL": ""},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+
+
+def until(happened: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 300
+    while not happened():
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def of_this(home: Home) -> list[psutil.Process]:
+    """Every process that works for a home."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("DST_HOME") == str(home.path) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def servers(home: Home) -> list[psutil.Process]:
+    return [process for process in of_this(home) if "prefect.server.api.server:create_app" in process.cmdline()]
+
+
+def nobody_left(home: Home) -> bool:
+    deadline = time.monotonic() + 30
+    while of_this(home) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return not of_this(home)
+
+
+def test_ctrl_c_ends_a_run_between_two_samples_and_the_same_command_goes_on(alone: Home) -> None:
+    add_cars(alone, alone.path / "cars")
+    run = ("run", "car", "--samples", "240", "--overrides", alone.overrides())
+    process = typed(alone, *run)
+    until(lambda: list((alone.path / "artifacts").glob("render/??/*/record.json")), process)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert said.strip().endswith("dst: stopped; start the same command again and it goes on where it was")
+    assert "Traceback" not in said
+    assert nobody_left(alone)
+    assert 0 < len(list((alone.path / "artifacts").glob("render/??/*/record.json"))) < 240
+    assert alone.rows("select status, reason from runs") == [{"status": "failed", "reason": "KeyboardInterrupt"}]
+    assert alone.rows("select count(*) as failed from samples where status = 'failed'") == [{"failed": 0}]
+    database = f"sqlite:///{alone.path / 'prefect' / 'prefect.db'}"
+    asked = alone.python(
+        "-c",
+        "import sqlalchemy as sa, sys\n"
+        "for row in sa.create_engine(sys.argv[1]).connect().execute(sa.text('select state_name from flow_run')): print(row[0])",
+        database,
+    )
+    assert asked.stdout.split() == ["Crashed"], asked.stderr
+    made = alone.digests("render")
+    alone.dst("run", "car", "--samples", "3", "--overrides", alone.overrides())
+    assert made.items() <= alone.digests("render").items()
+    assert alone.rows("select status from runs order by started_at desc limit 1") == [{"status": "complete"}]
+
+
+def test_a_command_that_is_killed_takes_its_own_prefect_server_with_it(alone: Home) -> None:
+    add_cars(alone, alone.path / "cars")
+    process = typed(alone, "run", "car", "--samples", "240", "--overrides", alone.overrides())
+    until(lambda: list((alone.path / "artifacts").glob("render/??/*/record.json")), process)
+    assert len(servers(alone)) == 1
+    kill(process.pid)
+    process.communicate(timeout=60)
+    assert nobody_left(alone)
+
+
+def test_ctrl_c_ends_a_training_behind_a_checkpoint(alone: Home) -> None:
+    world = write_shards(alone.path / "training" / "world", shards=1)
+    (world / "shard-00000" / "world.json").write_text(json.dumps(WorldSpec().identity(0)))
+    process = typed(alone, "train", "--shards", "1", "--full-share", "0", "--autoencoder-minutes", "60", "--sheet-minutes", "0")
+    log = alone.path / "training" / "run" / "history.jsonl"
+    until(log.is_file, process)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "autoencoder stopped: " in " ".join(said.split())
+    assert "Traceback" not in said
+    assert nobody_left(alone)
+    assert (alone.path / "training" / "run" / "autoencoder.safetensors").is_file()
+    assert not (alone.path / "training" / "run" / "base.safetensors").exists()
