@@ -69,7 +69,7 @@ class EvaluationSpec:
     """Views that each setting of the sweep paints twice; 0 leaves sweep and samplers out."""
     control_scales: tuple[float, ...] = (0.5, 1.0, 1.25, 1.5, 2.0)
     """Control scales that the sweep tries, each with each guidance."""
-    guidances: tuple[float, ...] = (1.0, 2.0, 4.0)
+    guidances: tuple[float, ...] = (1.0, 1.5, 2.0, 4.0)
     """Guidances that the sweep tries."""
     samplers: tuple[tuple[str, int], ...] = (
         ("ddim", 20),

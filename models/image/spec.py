@@ -48,11 +48,11 @@ class ImageSpec:
     """ddim, euler, euler_a, dpmpp_2m, unipc, or as_saved (what the model's folder names)."""
     steps: int = 20
     """Denoising steps."""
-    guidance: float = 2.0
+    guidance: float = 1.5
     """Classifier-free guidance scale; 1 switches it off. The default was chosen on the embedded generator; the paper's is 9."""
     eta: float = 0.3
     """DDIM's share of fresh noise in each step, 0..1; other schedulers ignore it. Default: as for guidance; the paper's is 1."""
-    control_scale: float = 1.25
+    control_scale: float = 1.5
     """Weight of the control: 0 switches the edges off. Default: as for guidance; the paper's is 1."""
     dtype: str = "float32"
     """float32, bfloat16 or float16."""

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -265,6 +266,26 @@ def test_other_hosts_are_let_in_only_with_a_password(tmp_path: Path) -> None:
     said = Home(tmp_path / "home", api="").dst("serve", "--host", "0.0.0.0", "--port", "0", code=2)
     assert said.count("\n") == 1
     assert "needs authentication: set PREFECT_SERVER_API_AUTH_STRING" in said
+
+
+def test_a_run_that_is_cancelled_in_the_ui_ends_between_two_samples(platform: Platform) -> None:
+    run = platform.launch("generate a class", class_name="car", samples=300, recipe="small").raise_for_status().json()
+    renders = platform.home.path / "artifacts" / "render"
+    before = len(list(renders.glob("??/*/record.json")))
+    until = time.monotonic() + 300
+    while len(list(renders.glob("??/*/record.json"))) == before:
+        assert time.monotonic() < until, platform.said()
+        time.sleep(0.1)
+    engines = [process for process in platform.family() if "prefect.engine" in " ".join(process.cmdline())]
+    assert engines, "a run is a process of its own"
+    # What the button of the UI asks for.
+    asked = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    platform.ask("POST", f"/flow_runs/{run['id']}/set_state", json=asked).raise_for_status()
+    assert platform.wait(run["id"])["state_type"] == "CANCELLED"
+    assert not psutil.wait_procs(engines, timeout=60)[1]
+    told = platform.home.rows("select status, reason from runs order by started_at desc limit 1")
+    assert told == [{"status": "failed", "reason": "TerminationSignal"}]
+    assert platform.home.rows("select count(*) as failed from samples where status = 'failed'") == [{"failed": 0}]
 
 
 def test_ctrl_c_ends_everything_also_a_run_that_is_going_on(platform: Platform) -> None:
