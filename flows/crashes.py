@@ -11,9 +11,13 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+import httpx
+
 from storage.catalog.catalog import Catalog
 
 log = logging.getLogger("dst")
+
+_ANSWERS_WITHIN_S = 3.0
 
 FOR_DAYS = 7
 """How long after its end a crashed run is compared with what Prefect says of it: a server may have been away meanwhile."""
@@ -32,6 +36,29 @@ def bury(catalog: Catalog, others: Iterable[tuple[str, str]] = ()) -> list[str]:
         since=since,
     )
     return _tell({row["flow_run_id"]: row["reason"] for row in crashed} | dict(others))
+
+
+def cancelled(flow_run_id: str) -> bool:
+    """Say whether a flow run, or one that had started it, is being cancelled. No, where Prefect does not answer at once."""
+    from prefect.settings import get_current_settings
+
+    api = get_current_settings().api
+    if not api.url:
+        return False
+    login = httpx.BasicAuth(*api.auth_string.get_secret_value().split(":", 1)) if api.auth_string else None
+    asked: str | None = flow_run_id
+    try:
+        # Not by Prefect's client, which asks a server that is being shut down again and again.
+        with httpx.Client(base_url=api.url, auth=login, timeout=_ANSWERS_WITHIN_S) as client:
+            while asked is not None:
+                row = client.get(f"/flow_runs/{asked}").raise_for_status().json()
+                if row["state_type"] in ("CANCELLING", "CANCELLED"):
+                    return True
+                above = row["parent_task_run_id"]
+                asked = client.get(f"/task_runs/{above}").raise_for_status().json()["flow_run_id"] if above else None
+    except (httpx.HTTPError, ValueError) as error:
+        log.debug("whether flow run %s was cancelled is not known: %s", flow_run_id, error)
+    return False
 
 
 def _tell(reasons: dict[str, str]) -> list[str]:

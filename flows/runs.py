@@ -179,9 +179,16 @@ def recorded(cohort: Cohort, samples: int, flow_run_id: str | None, kind: str = 
         with liveness.beating(lambda: catalog.heartbeat(run_id)):
             yield run
     except BaseException as error:
-        catalog.finish_run(run_id, status="failed", reason=f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": "))
+        catalog.finish_run(run_id, status="failed", reason=_reason(error, flow_run_id))
         raise
     assert run.finished, "a run that ends without an error says how it went"
+
+
+def _reason(error: BaseException, flow_run_id: str | None) -> str:
+    """Return how a run ended that did not end by itself. A SIGTERM is a person's who cancelled it, or the machine's."""
+    if type(error).__name__ == "TerminationSignal" and flow_run_id and crashes.cancelled(flow_run_id):
+        return "Cancelled: by a person, in Prefect"
+    return f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
 
 
 def _started(catalog: Catalog, **row: Any) -> str:

@@ -26,8 +26,10 @@ RETRY_AFTER_S = 3600.0
 """What passes with time needs some."""
 FAILED_RUNS = 3
 """After so many failed runs in a row a class is left alone until something about it changes."""
-_BY_HAND = ("KeyboardInterrupt", "TerminationSignal", "Cancel")
+_BY_HAND = ("KeyboardInterrupt", "Cancelled")
 """How a run ends that a person stopped: it is not started again by itself."""
+_WITH_ITS_MACHINE = "TerminationSignal"
+"""How a run ends whose service or machine was shut down: that says nothing about the class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,9 @@ def _left_alone(catalog: Catalog, status: ClassStatus) -> bool:
     if status.run_status not in ("failed", "crashed") or status.recipe_changed:
         return False
     runs = [row for row in catalog.runs(status.class_name) if row["kind"] == GENERATE][:FAILED_RUNS]
-    in_vain = len(runs) == FAILED_RUNS and all(row["status"] in ("failed", "crashed") for row in runs)
+    in_vain = len(runs) == FAILED_RUNS and all(
+        row["status"] in ("failed", "crashed") and row["reason"] != _WITH_ITS_MACHINE for row in runs
+    )
     if not (in_vain or str(runs[0]["reason"]).startswith(_BY_HAND)):
         return False
     return all(row["added_at"] < runs[0]["started_at"] for row in catalog.cad_models(status.class_name))

@@ -76,20 +76,30 @@ def test_a_wrong_default_recipe_is_said_at_once(settings: Settings, catalog: Cat
         wanted(wrong, Look(classes={"car"}))
 
 
+@pytest.mark.parametrize("reason", ["KeyboardInterrupt", "Cancelled: by a person, in Prefect"])
+def test_a_run_that_a_person_stopped_is_not_started_again_until_a_cad_model_joins(
+    settings: Settings, catalog: Catalog, reason: str
+) -> None:
+    ended(settings, catalog, "failed", reason)
+    assert wanted(settings, Look()) == []
+    add(catalog, 2)
+    (want,) = wanted(settings, Look())
+    assert "CAD models are not in its cohort" in want.why
+
+
+def test_runs_that_end_with_their_service_are_taken_up_however_often(settings: Settings, catalog: Catalog) -> None:
+    for _ in range(4):
+        assert len(wanted(settings, Look())) == (0 if not catalog.runs() else 1)
+        ended(settings, catalog, "failed", "TerminationSignal")
+    assert len(wanted(settings, Look())) == 1
+
+
 @pytest.mark.parametrize("status", ["crashed", "failed"])
 def test_what_a_dead_run_left_is_taken_up(settings: Settings, catalog: Catalog, status: str) -> None:
     ended(settings, catalog, status, "StoreFull: no space left")
     (want,) = wanted(settings, Look())
     assert (want.samples, want.recipe) == (SAMPLES, "embedded")
     assert f"its last run {status} (StoreFull: no space left)" in want.why
-
-
-def test_a_run_that_a_person_stopped_is_not_started_again_until_a_cad_model_joins(settings: Settings, catalog: Catalog) -> None:
-    ended(settings, catalog, "failed", "KeyboardInterrupt")
-    assert wanted(settings, Look()) == []
-    add(catalog, 2)
-    (want,) = wanted(settings, Look())
-    assert "CAD models are not in its cohort" in want.why
 
 
 def test_a_class_whose_runs_fail_again_and_again_is_left_alone_until_something_changes(

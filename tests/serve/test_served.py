@@ -284,7 +284,7 @@ def test_a_run_that_is_cancelled_in_the_ui_ends_between_two_samples(platform: Pl
     assert platform.wait(run["id"])["state_type"] == "CANCELLED"
     assert not psutil.wait_procs(engines, timeout=60)[1]
     told = platform.home.rows("select status, reason from runs order by started_at desc limit 1")
-    assert told == [{"status": "failed", "reason": "TerminationSignal"}]
+    assert told == [{"status": "failed", "reason": "Cancelled: by a person, in Prefect"}]
     assert platform.home.rows("select count(*) as failed from samples where status = 'failed'") == [{"failed": 0}]
 
 
