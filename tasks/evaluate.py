@@ -28,7 +28,7 @@ from tasks import slots, stopping
 
 if TYPE_CHECKING:
     from models.evaluation.cases import Case
-    from models.evaluation.painting import Painter
+    from models.evaluation.painting import Painted, Painter
 
 UNTRAINED_CLASSES = ("lamp", "boat")
 """Bundled classes that the embedded generator is never shown."""
@@ -190,11 +190,18 @@ def measure(
     """Measure the pictures; write figures.json, README.md, sweep.png and sheet.jpg into `out`; return the figures."""
     from models.evaluation import card, figures, plot, readouts
     from models.evaluation.sheet import sheet
+    from models.image.pipeline import pick_device
 
     settings = Settings()
     groups = _groups(files)
     painter = _painter(settings, setting)
-    made = figures.measure(spec, setting, groups, painter.paint, readouts.load(Path(readouts_file), settings.torch_threads))
+
+    def paint(*asked: Any) -> Painted:
+        # Which settings are the best is known only now; all else is there.
+        with _lock, slots.slot(slots.device(pick_device(settings.device)), of=1):
+            return painter.paint(*asked)
+
+    made = figures.measure(spec, setting, groups, paint, readouts.load(Path(readouts_file), settings.torch_threads))
     made["readouts"] = readouts.about(Path(readouts_file))
     made["views"]["swept"] = min(spec.sweep, len(groups[figures.HELD_OUT]))
     made["runtime"] = painter.runtime

@@ -104,10 +104,20 @@ def measure(spec: EvaluationSpec, default: ImageSpec, groups: Groups, paint: Pai
         views = held[: spec.sweep]
         figures["ceiling"] = measures.figures([case.rgb for case in views], views, readouts)
         rows = [_setting(setting, views, paint, readouts) for setting in sweep.settings(spec, default)]
-        figures["sweep"], figures["chosen"] = rows, sweep.choose(rows)
-        rows = [_setting(setting, views, paint, readouts) for setting in sweep.samplers(spec, default)]
-        figures["samplers"], figures["fastest"] = rows, sweep.fastest(rows)
+        figures["sweep"] = rows
+        samplers = [_setting(setting, views, paint, readouts) for setting in sweep.samplers(spec, default)]
+        figures["samplers"], figures["fastest"] = samplers, sweep.fastest(samplers)
+        figures["finals"] = [_final(row, default, held, paint, readouts) for row in sweep.finalists(rows, samplers[0])]
+        chosen = sweep.choose(figures["finals"])
+        figures["chosen"] = next((row for row in rows if sweep.same(row, chosen)), samplers[0])
     return figures
+
+
+def _final(row: Mapping[str, Any], default: ImageSpec, held: list[Case], paint: Paint, readouts: Readouts) -> dict[str, Any]:
+    """Return the figures of one of the sweep's settings on all held-out views."""
+    setting = dataclasses.replace(default, control_scale=row["control_scale"], guidance=row["guidance"])
+    found = measures.figures(paint(setting, held, 0, f"all held-out views, {_title(setting)}").pictures, held, readouts)
+    return {name: row[name] for name in ("control_scale", "guidance", "diversity")} | found
 
 
 def _held_out(

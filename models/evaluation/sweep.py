@@ -19,6 +19,8 @@ RECALL_GOAL = 0.80
 """A setting below this edge recall is not chosen while another reaches it."""
 EQUAL = 0.01
 """Settings whose means differ by less are equal: the more diverse one is chosen."""
+FINALISTS = 2
+"""So many of the best are painted on all views, with the default."""
 WITHIN = 0.95
 """A faster sampler counts when each figure is at least this share of the default sampler's."""
 
@@ -57,6 +59,18 @@ def choose(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     equals = [row for row in reaching if obedience(row) > best - EQUAL]
     chosen = max(equals, key=_diversity)
     return dict(chosen)
+
+
+def finalists(rows: Sequence[Mapping[str, Any]], default: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the FINALISTS most obedient rows of those that reach RECALL_GOAL, and the default's: the sweep's views are few."""
+    reaching = [row for row in rows if row["edge_recall"] >= RECALL_GOAL] or list(rows)
+    best = sorted(reaching, key=obedience, reverse=True)[:FINALISTS]
+    return best if any(same(row, default) for row in best) else [*best, default]
+
+
+def same(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Say whether two rows have the same control scale and guidance."""
+    return (row["control_scale"], row["guidance"]) == (other["control_scale"], other["guidance"])
 
 
 def _diversity(row: Mapping[str, Any]) -> float:
