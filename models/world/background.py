@@ -175,8 +175,8 @@ def ground(look: Look, points: Floats, footprint: Floats) -> Floats:
     if look.scene == "grass":
         blades = noise.fractal(at, 70.0 / s, 3, footprint, t)
         patches = noise.fractal(at, 4.0 / s, 2, footprint, t + 3)
-        colour = base * np.exp(0.42 * blades)[:, None]
-        return _blend(colour.astype(np.float32), colour * rgb((1.5, 1.15, 0.9)), 0.30 * patches)
+        colour = base * np.exp(0.22 * blades)[:, None]
+        return _blend(colour.astype(np.float32), colour * rgb((1.5, 1.15, 0.9)), 0.25 * patches)
     if look.scene == "sand":
         ripple = np.sin(at[:, 0] * (26.0 / s) + 1.4 * noise.fractal(at, 2.0 / s, 2, footprint, t))
         fade = np.clip(1.5 - footprint * 14.0 / s, 0.0, 1.0)
@@ -207,11 +207,11 @@ def _road(look: Look, at: Floats, footprint: Floats) -> Floats:
         rgb(look.ground)
         * (
             1.0
-            + 0.20 * noise.fractal(at, 90.0, 2, footprint, look.texture)
+            + 0.10 * noise.fractal(at, 90.0, 2, footprint, look.texture)
             + 0.06 * noise.fractal(at, 5.0, 2, footprint, look.texture + 3)
         )[:, None]
     )
-    verge = rgb(look.accent) * np.exp(0.3 * noise.fractal(at, 60.0, 2, footprint, look.texture + 2))[:, None]
+    verge = rgb(look.accent) * np.exp(0.18 * noise.fractal(at, 60.0, 2, footprint, look.texture + 2))[:, None]
     # The object stands in one lane: the marks run along y beside it.
     across, along = at[:, 0] - 0.55 * (half - 0.9), at[:, 1]
     soft = footprint * 0.7 + 0.006

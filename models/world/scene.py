@@ -192,7 +192,7 @@ def sample_look(rng: np.random.Generator, azimuth_deg: float, words: dict[str, s
         softness=softness * float(rng.uniform(0.6, 1.4)),
         zenith=_jitter3(rng, zenith, 0.12),
         horizon=_jitter3(rng, horizon, 0.12),
-        lamp=float(rng.uniform(0.8, 1.3)) if light == "night" else 0.0,
+        lamp=float(rng.uniform(1.2, 1.8)) if light == "night" else 0.0,
         clouds=float(clouds),
         backdrop=float(tall * rng.uniform(0.25, 1.0)) if rng.random() < 0.75 else 0.0,
         yaw_deg=float(rng.choice([0.0, 90.0]) + rng.normal(0.0, 12.0)) if scene == "road" else float(rng.uniform(0.0, 360.0)),

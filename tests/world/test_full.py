@@ -78,7 +78,7 @@ def test_shards_from_before_there_were_full_scenes_are_kept_and_those_of_another
     del said["kind"]
     (folder / "world.json").write_text(json.dumps(said))
     assert shard.missing(tmp_path, 3, 1, WorldSpec(full_share=0.1)) == []
-    assert shard.missing(tmp_path, 3, 1, WorldSpec(furthest=2.0)) == [3]
+    assert shard.missing(tmp_path, 3, 1, WorldSpec(distance=2.0)) == [3]
     assert shard.missing(tmp_path, 3, 1, WorldSpec(full_share=1.0)) == [3]
     assert shard.missing(tmp_path, 3, 1) == []
 
