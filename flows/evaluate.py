@@ -55,6 +55,8 @@ def evaluate(
     }
     for kind in ("steep", "one face"):
         made[kind] = tasks.views.submit(kind, kind, spec.uncommon, classes)
+    if spec.realism and tasks.sees_realism():
+        made |= {group: tasks.views.submit(group, None, spec.realism, classes) for group in ("many", "world")}
     if cad:
         made["files"] = tasks.file_views.submit(cad, orientations, spec.per_cad_model)
     files = {name: future.result() for name, future in made.items()}

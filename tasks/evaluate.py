@@ -42,6 +42,16 @@ def place(settings: Settings) -> Path:
     return settings.root / "evaluation"
 
 
+def sees_realism() -> bool:
+    """Say whether realism can be measured here; where it cannot, say what is missing."""
+    from models.evaluation import realism
+
+    if realism.known():
+        return True
+    log.warning("realism is not measured: pip install '3d-dst[features]'")
+    return False
+
+
 def own_readouts(settings: Settings) -> Path:
     """Return where readouts that were trained here lie."""
     return place(settings) / "readouts.safetensors"
@@ -88,12 +98,12 @@ def train_readouts(spec: ReadoutSpec, pictures: list[str], out: str, *after: Any
 @task(name="views", task_run_name="views of {group}", cache_policy=NO_CACHE)
 def views(group: str, kind: str | None, count: int, classes: list[str]) -> str:
     """Return the file of a group's cases, made if it is not there."""
-    from models.evaluation import cases
+    from models.evaluation import cases, figures
 
     what = {"group": group, "kind": kind, "count": count, "classes": classes}
     path = _cases_file(what)
     if not path.exists():
-        cases.save(cases.held_out(count, classes, kind), path)
+        cases.save(cases.held_out(count, classes, kind, others=group == figures.WORLD), path)
     return str(path)
 
 

@@ -136,11 +136,25 @@ def tables(figures: Mapping[str, Any]) -> str:
     }
     parts.append(_rows("viewpoint", {title: figures["viewpoints"][kind] for kind, title in viewpoints.items()}))
     parts.append(_rows("class, held-out", figures["by_class"]))
+    if "realism" in figures:
+        parts.append(_realism(figures["realism"]))
     if figures["files"]:
         parts.append(_rows("real CAD models", figures["files"]))
     if figures["untrained"]:
         parts.append(_rows("classes never trained", figures["untrained"]))
     return "\n\n".join(parts)
+
+
+def _realism(found: Mapping[str, Any]) -> str:
+    """Return how near each set of pictures comes to the world's own."""
+    named = {"world": "the world, other CAD models", "autoencoder": "those, through the autoencoder", "on": "control on"}
+    rows = [
+        [title, f"{found[name]['frechet']:.1f}", *(_figure(found[name][figure]) for figure in ("precision", "recall"))]
+        for name, title in named.items()
+        if name in found
+    ]
+    titles = (f"realism: {found['views']} pictures against as many of the world", "Frechet distance", "precision", "recall")
+    return _table(titles, rows)
 
 
 def _rows(title: str, rows: Mapping[str, Any]) -> str:

@@ -72,8 +72,15 @@ def kind_of(azimuth_deg: float, elevation_deg: float) -> str:
     return "one face" if aside <= FACE_DEG and abs(elevation_deg) <= LEVEL_DEG else "common"
 
 
-def held_out(count: int, classes: Sequence[str], kind: str | None = None, source: str = "canny") -> list[Case]:
-    """Return `count` views of held-out CAD models, classes dealt round; with `kind`, only such viewpoints, of other CAD models.
+OTHERS = 6000
+"""Held-out CAD models from this one on are in no group but the world that pictures are compared with as a set."""
+
+
+def held_out(
+    count: int, classes: Sequence[str], kind: str | None = None, source: str = "canny", others: bool = False
+) -> list[Case]:
+    """Return `count` views of held-out CAD models, classes dealt round; with `kind`, only such viewpoints, of other CAD models;
+    `others`: of CAD models that are in no other group.
 
     The first n of more are the same as n.
     """
@@ -81,7 +88,8 @@ def held_out(count: int, classes: Sequence[str], kind: str | None = None, source
 
     world = WorldSpec()
     made: list[Case] = []
-    for class_name, seed in _dealt(classes, 0 if kind is None else 2000 * KINDS.index(kind)):
+    first = 2000 * KINDS.index(kind) if kind else OTHERS if others else 0
+    for class_name, seed in _dealt(classes, first):
         if len(made) == count:
             break
         placed = picture.Placed(class_name=class_name, cad_seed=seed, view_index=0)

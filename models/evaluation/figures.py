@@ -11,15 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models.evaluation import measures, sweep
+from models.evaluation import measures, realism, sweep
 from models.evaluation.cases import KINDS, Case
 from models.evaluation.painting import Painted
 from models.evaluation.readouts import Readouts
 from models.evaluation.spec import EvaluationSpec
-from models.image.spec import ImageSpec
+from models.image.spec import ImageSpec, folder_of
 
 HELD_OUT, FILES, UNTRAINED = "held-out", "files", "untrained"
 """Groups of cases, beside the uncommon KINDS: of trained classes, from CAD files, of classes never trained."""
+MANY, WORLD = "many", "world"
+"""Groups for realism: cases to paint, the held-out ones first among them, and as many others that only their renders are of."""
 
 Paint = Callable[[ImageSpec, Sequence[Case], int, str], Painted]
 """Called with a setting, cases, a draw index and a title; paints only what it has not painted before."""
@@ -54,7 +56,9 @@ def jobs(spec: EvaluationSpec, default: ImageSpec, groups: Groups) -> list[Job]:
     """Return everything that has to be painted."""
     held = groups[HELD_OUT]
     made = [
-        Job(part="main", title=f"{name}, control on", setting=default, cases=cases) for name, cases in groups.items() if cases
+        Job(part="main", title=f"{name}, control on", setting=default, cases=cases)
+        for name, cases in groups.items()
+        if cases and name != WORLD
     ]
     if spec.without_control:
         title = "held-out, control off"
@@ -78,6 +82,7 @@ def measure(spec: EvaluationSpec, default: ImageSpec, groups: Groups, paint: Pai
     """Return all figures of a generator under its default setting, and those of the sweep and the samplers."""
     held = list(groups[HELD_OUT])
     on = paint(default, held, 0, "")
+    world = realism.features_of([case.rgb for case in groups[WORLD]]) if groups.get(WORLD) else None
     figures: dict[str, Any] = {
         "settings": {
             name: getattr(default, name) for name in ("steps", "guidance", "eta", "control_scale", "scheduler", "dtype")
@@ -97,26 +102,52 @@ def measure(spec: EvaluationSpec, default: ImageSpec, groups: Groups, paint: Pai
         "seconds_for_16": round(on.seconds_for_16, 2),
         "processor_for_16": round(on.processor_for_16, 2),
     }
+    if world is not None:
+        figures["realism"] = _realism(default, groups[MANY], paint, world)
     if spec.pairs:
         again = paint(default, held[: spec.pairs], 1, "")
         figures["diversity"] = measures.diversity(on.pictures, again.pictures)
     if spec.sweep:
         views = held[: spec.sweep]
         figures["ceiling"] = measures.figures([case.rgb for case in views], views, readouts)
-        rows = [_setting(setting, views, paint, readouts) for setting in sweep.settings(spec, default)]
+        rows = [_setting(setting, views, paint, readouts, world) for setting in sweep.settings(spec, default)]
         figures["sweep"] = rows
-        samplers = [_setting(setting, views, paint, readouts) for setting in sweep.samplers(spec, default)]
+        samplers = [_setting(setting, views, paint, readouts, world) for setting in sweep.samplers(spec, default)]
         figures["samplers"], figures["fastest"] = samplers, sweep.fastest(samplers)
-        figures["finals"] = [_final(row, default, held, paint, readouts) for row in sweep.finalists(rows, samplers[0])]
+        figures["finals"] = [_final(row, default, held, paint, readouts, world) for row in sweep.finalists(rows, samplers[0])]
         chosen = sweep.choose(figures["finals"])
         figures["chosen"] = next((row for row in rows if sweep.same(row, chosen)), samplers[0])
     return figures
 
 
-def _final(row: Mapping[str, Any], default: ImageSpec, held: list[Case], paint: Paint, readouts: Readouts) -> dict[str, Any]:
+def _realism(default: ImageSpec, many: Sequence[Case], paint: Paint, world: realism.Features) -> dict[str, Any]:
+    """Return how near to the world's pictures others of it come, the autoencoder's of those, and the generator's."""
+    renders = [case.rgb for case in many]
+    made = {"views": len(many), "world": realism.figures(realism.features_of(renders), world)}
+    folder = folder_of(default.model)
+    if folder is not None:
+        made["autoencoder"] = realism.figures(realism.features_of(realism.round_trip(folder, renders)), world)
+    made["on"] = realism.figures(realism.features_of(paint(default, many, 0, "").pictures), world)
+    return made
+
+
+def _real(pictures: measures.Pictures, world: realism.Features | None) -> dict[str, float]:
+    """Return the share of pictures that lie among the world's: of few pictures this can be said, unlike a distance of sets."""
+    return {} if world is None else {"real": round(realism.inside(realism.features_of(pictures), world), 3)}
+
+
+def _final(
+    row: Mapping[str, Any],
+    default: ImageSpec,
+    held: list[Case],
+    paint: Paint,
+    readouts: Readouts,
+    world: realism.Features | None,
+) -> dict[str, Any]:
     """Return the figures of one of the sweep's settings on all held-out views."""
     setting = dataclasses.replace(default, control_scale=row["control_scale"], guidance=row["guidance"])
-    found = measures.figures(paint(setting, held, 0, f"all held-out views, {_title(setting)}").pictures, held, readouts)
+    pictures = paint(setting, held, 0, f"all held-out views, {_title(setting)}").pictures
+    found = measures.figures(pictures, held, readouts) | _real(pictures, world)
     return {name: row[name] for name in ("control_scale", "guidance", "diversity")} | found
 
 
@@ -217,13 +248,16 @@ def _failed(spec: EvaluationSpec, default: ImageSpec, groups: Groups, paint: Pai
     return {"painted": sum(len(one.pictures) for one in done), "failed": sum(one.failed for one in done)}
 
 
-def _setting(setting: ImageSpec, views: Sequence[Case], paint: Paint, readouts: Readouts) -> dict[str, Any]:
+def _setting(
+    setting: ImageSpec, views: Sequence[Case], paint: Paint, readouts: Readouts, world: realism.Features | None
+) -> dict[str, Any]:
     """Return the figures of one setting over two draws of each view."""
     first, second = (paint(setting, views, draw, "") for draw in (0, 1))
     both = measures.figures([*first.pictures, *second.pictures], [*views, *views], readouts)
     return {
         **{name: getattr(setting, name) for name in ("control_scale", "guidance", "scheduler", "steps")},
         **both,
+        **_real([*first.pictures, *second.pictures], world),
         "diversity": measures.diversity(first.pictures, second.pictures)["seeds"],
         "failed": first.failed + second.failed,
         "seconds_for_16": round(min(first.seconds_for_16, second.seconds_for_16), 2),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from models.world.spec import EVALUATION_SEED, WorldSpec
 
 STAGE = "evaluation"
-VERSION = 2
+VERSION = 3
 """Raised whenever the same spec chooses other views, words or pictures."""
 
 
@@ -67,6 +67,9 @@ class EvaluationSpec:
     """Views of each CAD model from a folder."""
     sweep: int = 32
     """Views that each setting of the sweep paints twice; 0 leaves sweep and samplers out."""
+    realism: int = 2000
+    """Views of held-out CAD models whose pictures are compared with as many of the world's, as sets; the first of them are those
+    of `samples`. 0, or no pretrained features installed: not measured."""
     control_scales: tuple[float, ...] = (0.5, 1.0, 1.25, 1.5, 2.0)
     """Control scales that the sweep tries, each with each guidance."""
     guidances: tuple[float, ...] = (1.0, 1.5, 2.0, 4.0)
@@ -87,10 +90,19 @@ class EvaluationSpec:
     def of(cls, samples: int, sweep: int) -> EvaluationSpec:
         """Return an evaluation of another size, its parts in the default's proportions."""
         quarter = max(2, samples // 4)
-        return cls(samples=samples, uncommon=quarter, without_control=samples // 2, pairs=quarter, untrained=quarter, sweep=sweep)
+        return cls(
+            samples=samples,
+            uncommon=quarter,
+            without_control=samples // 2,
+            pairs=quarter,
+            untrained=quarter,
+            sweep=sweep,
+            realism=min(8 * samples, cls.realism),
+        )
 
     def __post_init__(self) -> None:
         if self.samples < 8:
             raise ValueError(f"{self.samples} samples say nothing: take at least 8")
-        if min(self.uncommon, self.without_control, self.pairs, self.untrained, self.per_cad_model, self.sweep) < 0:
+        counts = (self.uncommon, self.without_control, self.pairs, self.untrained, self.per_cad_model, self.sweep, self.realism)
+        if min(counts) < 0:
             raise ValueError("an evaluation's counts are 0 or more")

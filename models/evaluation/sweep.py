@@ -12,8 +12,8 @@ from typing import Any
 from models.evaluation.spec import EvaluationSpec
 from models.image.spec import ImageSpec
 
-OBEYED = ("edge_f1", "pose", "class", "colour", "scene")
-"""Figures whose mean a setting is chosen by: shape twice as a line and as a pose, what it is, and the words."""
+OBEYED = ("edge_f1", "pose", "class", "colour", "scene", "real")
+"""Figures whose mean a setting is chosen by: shape twice as a line and as a pose, what it is, the words, and how real it looks."""
 TEXT = ("colour", "scene", "light")
 RECALL_GOAL = 0.80
 """A setting below this edge recall is not chosen while another reaches it."""

@@ -8,6 +8,7 @@ once.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ class Shard:
     geometry: NDArray[np.uint8]
     mask: NDArray[np.uint8]
     rows: list[dict[str, Any]]
+    digest: str
+    """Of what the shard says it was made by, and of its rows."""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,9 +52,10 @@ def open_shard(folder: Path, name: str) -> Shard:
     """Open one shard. Raises ValueError when its arrays and rows do not match."""
     rgb, canny, geometry, mask = (np.load(folder / name / f"{part}.npy", mmap_mode="r") for part in PARTS)
     rows = json.loads((folder / name / "rows.json").read_text())
+    said = [path.read_bytes() for part in ("world", "rows") if (path := folder / name / f"{part}.json").is_file()]
     if not len(rows) == len(rgb) == len(canny) == len(geometry) == len(mask):
         raise ValueError(f"{folder / name}: its arrays and rows differ in length; make the shard again")
-    return Shard(name, rgb, canny, geometry, mask, rows)
+    return Shard(name, rgb, canny, geometry, mask, rows, hashlib.sha256(b"".join(said)).hexdigest())
 
 
 class Pictures:
@@ -82,6 +86,11 @@ class Pictures:
         """Return (shard, place in it) of a picture."""
         shard = int(np.searchsorted(self._starts, index, side="right")) - 1
         return shard, index - self._starts[shard]
+
+    @property
+    def side(self) -> int:
+        """Height and width of the pictures."""
+        return int(self.shards[0].rgb.shape[1])
 
     def rgb(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return (N, H, W, 3) pictures."""

@@ -12,7 +12,9 @@ from typing import Any
 class Diffusion:
     """Noising on a diffusers scheduler's schedule."""
 
-    def __init__(self, scheduler: Any) -> None:
+    def __init__(self, scheduler: Any, times: str = "uniform") -> None:
+        """`times`: how often each noise level is drawn, as in TrainingSpec."""
+        self.middling = times == "logit-normal"
         self.prediction = scheduler.config.prediction_type
         if self.prediction not in ("v_prediction", "epsilon"):
             raise ValueError(f"no training for a base that predicts {self.prediction!r}; v_prediction and epsilon are known")
@@ -28,6 +30,8 @@ class Diffusion:
         # Stratified over the batch: each step sees every noise level, which steadies the loss.
         count = len(clean)
         spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+        if self.middling:
+            spread = torch.special.ndtri(spread.double().clamp(1e-6, 1.0 - 1e-6)).sigmoid().float()
         times = (spread * self.steps).long().clamp_(0, self.steps - 1)[torch.randperm(count, generator=generator)]
         noise = torch.randn(clean.shape, generator=generator)
         signal, sigma = self.signal[times, None, None, None], self.noise[times, None, None, None]

@@ -76,24 +76,21 @@ def random_pipeline(folder: Path, spec: networks.NetworkSpec = networks.TINY, se
 
 
 def export_run(run: Path, folder: Path, sizes: networks.NetworkSpec) -> Path:
-    """Write what a run has trained so far (running means) to `folder`; a part without a checkpoint keeps its initial weights.
+    """Write what a run has trained so far (running means) to `folder`; base and control without a checkpoint keep initial weights.
 
     A ControlNet that was not trained is a copy of the base behind zero convolutions: it changes nothing.
     """
     from transformers import CLIPTokenizer
 
     from models.training import autoencoder, checkpoint, optimise
-    from models.training.tasks import CODE
 
     tokenizer = CLIPTokenizer.from_pretrained(run / "tokenizer")
-    vae = networks.autoencoder(sizes)
-    autoencoder.write_encoder(vae, autoencoder.load_code(run / CODE))
+    vae = autoencoder.trained(run, sizes)
     encoder = networks.text_encoder(sizes, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
     unet = networks.unet(sizes)
-    for stage, modules in (("autoencoder", (vae.decoder,)), ("base", (unet, encoder))):
-        path = run / f"{stage}.safetensors"
-        if path.is_file():
-            optimise.restore([p for module in modules for p in module.parameters()], checkpoint.vector(path))
+    path = run / "base.safetensors"
+    if path.is_file():
+        optimise.restore([*unet.parameters(), *encoder.parameters()], checkpoint.vector(path))
     controlnet = networks.controlnet(unet, sizes.control_channels)
     path = run / "control.safetensors"
     if path.is_file():
@@ -112,7 +109,7 @@ def import_run(folder: Path, run: Path, sizes: networks.NetworkSpec) -> None:
     from transformers import CLIPTextModel, CLIPTokenizer
 
     from models.training import autoencoder, checkpoint, optimise
-    from models.training.tasks import CODE, layout_of
+    from models.training.tasks import layout_of
 
     if has_begun(run):
         raise ValueError(
@@ -129,8 +126,8 @@ def import_run(folder: Path, run: Path, sizes: networks.NetworkSpec) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     tokenizer.save_pretrained(beside / "tokenizer")
-    autoencoder.save_code(beside / CODE, autoencoder.read_encoder(vae, sizes.latent_channels))
-    for stage, modules in (("autoencoder", [vae.decoder]), ("base", [unet, text_encoder]), ("control", [controlnet])):
+    autoencoder.save_scale(beside, vae.config.scaling_factor)
+    for stage, modules in (("autoencoder", [vae]), ("base", [unet, text_encoder]), ("control", [controlnet])):
         vector = optimise.collect([parameter for module in modules for parameter in module.parameters()])
         state = {
             "master": vector,

@@ -6,6 +6,7 @@ are the base's. The base stays as it is; what comes out is a ControlNet folder f
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ class ForeignControlTask(ControlTask):
         self.unet = UNet2DConditionModel.from_pretrained(**source, subfolder="unet", **weights)
         kind = AutoencoderTiny if _class_of(source) == "AutoencoderTiny" else AutoencoderKL
         self.vae = kind.from_pretrained(**source, subfolder="vae", **weights).eval().requires_grad_(False).to(self.device)
-        self.noise = diffusion.Diffusion(DDIMScheduler.from_pretrained(**source, subfolder="scheduler"))
+        self.encoder = hashlib.sha256(f"{self.job.base}@{self.job.base_revision}".encode()).hexdigest()
+        self.noise = diffusion.Diffusion(DDIMScheduler.from_pretrained(**source, subfolder="scheduler"), self.spec.times)
 
     @property
     def control_channels(self) -> tuple[int, ...]:

@@ -38,6 +38,9 @@ def train(
     import torch
     import torch.multiprocessing as multiprocessing
 
+    if job.locked:
+        log(f"{job.spec.stage}: stays as it is, for {job.run} has learned its latents; train the decoder instead")
+        return checkpoint.peek(job.checkpoint)
     if runtime.device == "cpu":
         # Threads of one process wait for each other at every operation; on a busy machine that costs tenfold. Workers do not.
         torch.set_num_threads(1)

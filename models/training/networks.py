@@ -16,15 +16,17 @@ class NetworkSpec:
 
     resolution: int = 128
     """Pictures are resolution x resolution pixels, latents an eighth of it."""
-    latent_channels: int = 16
+    latent_channels: int = 8
     """Channels of a latent."""
-    encoder_channels: int = 48
-    """Width of the linear encoder; 48 or more can hold every 4 x 4 patch without loss."""
+    encoder_channels: int = 64
+    """Width of the encoder; 48 or more can hold every 4 x 4 patch without loss, which is how it begins."""
+    encoder_blocks: tuple[int, ...] = (0, 1, 1, 2)
+    """Residual blocks of the encoder at full resolution, 1/2, 1/4 and 1/8."""
     decoder_channels: int = 64
     """Width of the decoder."""
-    decoder_blocks: tuple[int, ...] = (3, 2, 1, 0)
+    decoder_blocks: tuple[int, ...] = (3, 3, 2, 0)
     """Residual blocks of the decoder at 1/8, 1/4, 1/2 and full resolution."""
-    unet_channels: tuple[int, ...] = (96, 128, 192)
+    unet_channels: tuple[int, ...] = (128, 192, 256)
     """Width of the UNet at 1/8, 1/16, 1/32 of the picture's resolution."""
     unet_attention: tuple[bool, ...] = (False, True, False)
     """At which of these levels it attends to itself and to the text; the middle always does."""
@@ -32,8 +34,8 @@ class NetworkSpec:
     """Residual blocks on each level of the encoder (one more in the decoder)."""
     head_width: int = 64
     """Channels of an attention head."""
-    norm_groups: int = 16
-    """Groups of the UNet's normalisation."""
+    norm_groups: int = 4
+    """Groups of the UNet's normalisation. In bfloat16 on a CPU this is fast where a group has a multiple of 16 channels."""
     control_channels: tuple[int, ...] = (12, 24, 48, 96)
     """Width of the small network that brings the edge map down to the latent grid."""
     text_width: int = 192
@@ -50,8 +52,12 @@ class NetworkSpec:
             raise ValueError("unet_channels and unet_attention have one entry for each level")
         if any(width % self.norm_groups for width in self.unet_channels):
             raise ValueError(f"each of unet_channels {self.unet_channels} must be a multiple of norm_groups {self.norm_groups}")
-        if len(self.control_channels) != 4 or len(self.decoder_blocks) != 4:
-            raise ValueError("control_channels and decoder_blocks have four entries: the latents are an eighth of the picture")
+        if any(len(entries) != 4 for entries in (self.control_channels, self.encoder_blocks, self.decoder_blocks)):
+            raise ValueError(
+                "control_channels, encoder_blocks and decoder_blocks have four entries: the latents are an eighth of the picture"
+            )
+        if self.encoder_channels < max(48, 2 * self.latent_channels):
+            raise ValueError(f"encoder_channels {self.encoder_channels} is less than 48 or than twice latent_channels")
         if not 8 <= self.text_tokens <= 77:
             raise ValueError(f"text_tokens {self.text_tokens} is not in 8..77")
         if self.text_width % 32:
@@ -64,12 +70,14 @@ FOREIGN_CONTROL_CHANNELS = (16, 32, 96, 256)
 TINY = NetworkSpec(
     resolution=64,
     latent_channels=4,
+    encoder_channels=48,
+    encoder_blocks=(0, 0, 0, 1),
     decoder_channels=16,
     decoder_blocks=(1, 0, 0, 0),
     unet_channels=(32, 64),
     unet_attention=(False, True),
     head_width=32,
-    norm_groups=8,
+    norm_groups=4,
     control_channels=(8, 8, 16, 16),
     text_width=32,
     text_layers=1,
@@ -79,14 +87,14 @@ TINY = NetworkSpec(
 
 
 def autoencoder(spec: NetworkSpec) -> Any:
-    """Return an AutoencoderTiny whose encoder is linear (no blocks, no activation): see models.training.autoencoder."""
+    """Return the autoencoder; its scaling factor is known when it is trained: see models.training.autoencoder."""
     from diffusers import AutoencoderTiny
 
     return AutoencoderTiny(
         latent_channels=spec.latent_channels,
         encoder_block_out_channels=(spec.encoder_channels,) * 4,
         decoder_block_out_channels=(spec.decoder_channels,) * 4,
-        num_encoder_blocks=(0, 0, 0, 0),
+        num_encoder_blocks=spec.encoder_blocks,
         num_decoder_blocks=spec.decoder_blocks,
         scaling_factor=1.0,
     )

@@ -119,7 +119,7 @@ class FlatOptimiser:
                 [own["first"]],
                 [own["second"]],
                 [],
-                [torch.tensor(float(step + 1))],
+                [torch.tensor(float(step + 1), device=total.device)],
                 amsgrad=False,
                 lr=rate,
                 beta1=first,

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from models.image.pipeline import ControlNetGenerator, ImageRequest
 from models.image.spec import ImageSpec
 from models.sample import SampleId
-from models.training import autoencoder, checkpoint, dataset, export, networks, optimise
-from models.training.tasks import Job, code_of
+from models.training import autoencoder, checkpoint, dataset, export
+from models.training.tasks import Job
 
 COLUMNS = 8
 """Pictures of a sheet."""
@@ -47,7 +47,7 @@ def draw(job: Job) -> Sheet:
     if not job.checkpoint.is_file():
         raise checkpoint.ForeignCheckpoint(f"no checkpoint in {job.run}: nothing to look at yet")
     pictures, edges, prompts = chosen(job.pictures)
-    made = _decoded(job, pictures) if job.spec.stage == "autoencoder" else _painted(job, edges, prompts)
+    made = _decoded(job, pictures) if job.spec.stage in ("autoencoder", "decoder") else _painted(job, edges, prompts)
     lines = np.repeat(edges[..., None], 3, axis=-1)
     columns = [np.concatenate(column) for column in zip(lines, made, pictures, strict=True)]
     return Sheet(picture=_lettered(columns, prompts), prompts=tuple(prompts))
@@ -102,12 +102,9 @@ def _decoded(job: Job, pictures: Bytes) -> Bytes:
     """Return what the autoencoder keeps of pictures."""
     import torch
 
-    code = code_of(job)
-    vae = networks.autoencoder(job.networks)
-    autoencoder.write_encoder(vae, code)
-    optimise.restore(list(vae.decoder.parameters()), checkpoint.vector(job.checkpoint))
+    vae = autoencoder.trained(job.run, job.networks)
     with torch.no_grad():
-        made = vae.decoder(torch.from_numpy(autoencoder.encode(pictures, code))).permute(0, 2, 3, 1)
+        made = vae.decode(torch.from_numpy(autoencoder.encode(vae, pictures, "cpu"))).sample.permute(0, 2, 3, 1)
     return np.asarray(((made.numpy() + 1.0) * 127.5).clip(0, 255).round().astype(np.uint8))
 
 

