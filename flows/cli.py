@@ -223,6 +223,9 @@ def train(
         float, Parameter(help="Minutes for the text-to-image model, over all sittings.", validator=_ANY)
     ] = 120,
     control_minutes: Annotated[float, Parameter(help="Minutes for the ControlNet, over all sittings.", validator=_ANY)] = 120,
+    decoder_minutes: Annotated[
+        float, Parameter(help="Minutes for the decoder's finish, over all sittings.", validator=_ANY)
+    ] = 30,
     base: Annotated[str, Parameter(help="Train a ControlNet on this frozen base instead: a folder, or hub id@commit.")] = "",
     begin_from: Annotated[
         str, Parameter(help="Begin with trained weights: embedded, or the folder of an earlier training; default: from nothing.")
@@ -247,19 +250,21 @@ def train(
     prepare(_settings())
     from flows.commands.terminal import watched
     from flows.train import train as run_train
-    from tasks.train import place, registered, weights_of
+    from tasks.train import place, registered, stages, weights_of
 
     settings = _settings()
     registered(settings, class_names or [])
     where = place(settings.root, class_names or [], base, begin_from)
     if begin_from:
         weights_of(begin_from)
+    stages(base, begin_from)
     with watched():
         folder = run_train(
             shards=shards,
             autoencoder_minutes=autoencoder_minutes,
             base_minutes=base_minutes,
             control_minutes=control_minutes,
+            decoder_minutes=decoder_minutes,
             base=base,
             begin_from=begin_from,
             class_names=class_names or [],

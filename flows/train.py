@@ -1,6 +1,6 @@
 """Train: the embedded generator from nothing, or a ControlNet on a base of one's own.
 
-    world -> autoencoder -> base -> control -> weights
+    world -> autoencoder -> base -> control -> decoder -> weights
 
 Launched by `dst train`. Any number of sittings: each goes on where the last one stopped, was killed or ran out of time.
 """
@@ -15,7 +15,6 @@ from pydantic import Field
 
 from flows.forms import ClassName, Said
 from flows.runner import threads
-from models.training.spec import STAGES, Stage
 from models.world.spec import WorldSpec
 from storage.settings import Settings
 from tasks import train as tasks
@@ -29,6 +28,7 @@ def train(
     autoencoder_minutes: Minutes = 30,
     base_minutes: Minutes = 120,
     control_minutes: Minutes = 120,
+    decoder_minutes: Minutes = 30,
     base: Annotated[str, Said("Train a ControlNet on this frozen base: folder or hub id@commit")] = "",
     begin_from: Annotated[
         str, Said("Begin with these weights: embedded, or the folder of an earlier training; empty: from nothing")
@@ -42,14 +42,19 @@ def train(
     """Make pictures, train on them, write the weights; return their folder."""
     settings = Settings()
     where = tasks.place(settings.root, class_names, base, begin_from)
+    stages = tasks.stages(base, begin_from)
     if begin_from:
         tasks.begin(where, begin_from)
     spec = WorldSpec(cad_models=tasks.registered(settings, class_names), full_share=full_share)
     device, workers = _device(settings)
     halves = [(0, shards // 2 - 1), (shards // 2, shards - 1)]
     done: list[Any] = [tasks.world.submit(spec, where.pictures, first, last) for first, last in halves if last >= first]
-    minutes = {"autoencoder": autoencoder_minutes, "base": base_minutes, "control": control_minutes}
-    stages: tuple[Stage, ...] = ("control",) if base else STAGES
+    minutes = {
+        "autoencoder": autoencoder_minutes,
+        "base": base_minutes,
+        "control": control_minutes,
+        "decoder": decoder_minutes,
+    }
     for stage in stages:
         done = [tasks.train.submit(stage, where, minutes[stage], workers, device, base, sheet_minutes, *done)]
     folder: Path = tasks.export.submit(where, base, *done).result()

@@ -1,4 +1,4 @@
-"""The training tasks: the world's shards, the three stages, the folder of weights, the page that shows how it goes.
+"""The training tasks: the world's shards, the stages, the folder of weights, the page that shows how it goes.
 
 Enters: where pictures and checkpoints are, minutes for each stage. Leaves: shards, checkpoints, a pipeline's folder, a report.
 Each may be killed at any moment and goes on where it was, so Prefect's cache is not asked: what is on disk is the truth.
@@ -17,7 +17,7 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from models.training.spec import Runtime, Stage
+from models.training.spec import STAGES, Runtime, Stage
 from models.world.spec import WorldCad, WorldSpec
 from storage.catalog.catalog import Catalog
 from storage.keys import digest
@@ -87,6 +87,23 @@ def registered(settings: Settings, class_names: Sequence[str]) -> tuple[WorldCad
             for row in rows
         ]
     return tuple(found)
+
+
+def stages(base: str, begin_from: str) -> tuple[Stage, ...]:
+    """Return what is trained, in order. Raises NoFeatures when it takes the pretrained network and that is not installed."""
+    from models.training import features
+
+    if base:
+        return ("control",)
+    try:
+        features.network()
+    except features.NoFeatures:
+        if not begin_from:
+            raise
+        # The autoencoder that these weights come with is a trained one.
+        log.warning("the decoder stays as it is: pip install '3d-dst[features]'")
+        return tuple(stage for stage in STAGES if stage != "decoder")
+    return STAGES
 
 
 def weights_of(begin_from: str) -> Path:

@@ -1,6 +1,6 @@
 """How real pictures look: their distance from the world's own, as a network that has seen photographs sees both.
 
-Enters: pictures, features of the pictures to compare with. Leaves: the Frechet distance between the two sets (Heusel et al. 2017),
+Enters: pictures, features of the pictures to compare with. Leaves: the Frechet distance of the two sets (Heusel et al. 2017),
 and precision and recall (Kynkaanniemi et al. 2019): the share of pictures that lie among the world's, and the share of the world
 that lies among them. All on EfficientNet-Lite0's features, so the figures compare with each other and with nobody else's FID.
 """

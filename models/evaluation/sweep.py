@@ -13,7 +13,7 @@ from models.evaluation.spec import EvaluationSpec
 from models.image.spec import ImageSpec
 
 OBEYED = ("edge_f1", "pose", "class", "colour", "scene", "real")
-"""Figures whose mean a setting is chosen by: shape twice as a line and as a pose, what it is, the words, and how real it looks."""
+"""Figures whose mean a setting is chosen by: shape as a line and as a pose, what it is, the words, and how real it looks."""
 TEXT = ("colour", "scene", "light")
 RECALL_GOAL = 0.80
 """A setting below this edge recall is not chosen while another reaches it."""

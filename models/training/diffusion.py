@@ -31,7 +31,9 @@ class Diffusion:
         count = len(clean)
         spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count
         if self.middling:
-            spread = torch.special.ndtri(spread.double().clamp(1e-6, 1.0 - 1e-6)).sigmoid().float()
+            # Half of them: from pure noise, which the middle never is, the picture has to begin.
+            middle = torch.special.ndtri(spread[::2].double().clamp(1e-6, 1.0 - 1e-6)).sigmoid().float()
+            spread = torch.cat([middle, spread[1::2]])
         times = (spread * self.steps).long().clamp_(0, self.steps - 1)[torch.randperm(count, generator=generator)]
         noise = torch.randn(clean.shape, generator=generator)
         signal, sigma = self.signal[times, None, None, None], self.noise[times, None, None, None]

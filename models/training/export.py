@@ -76,7 +76,7 @@ def random_pipeline(folder: Path, spec: networks.NetworkSpec = networks.TINY, se
 
 
 def export_run(run: Path, folder: Path, sizes: networks.NetworkSpec) -> Path:
-    """Write what a run has trained so far (running means) to `folder`; base and control without a checkpoint keep initial weights.
+    """Write what a run has trained so far (running means) to `folder`; base and control without a checkpoint stay initial.
 
     A ControlNet that was not trained is a copy of the base behind zero convolutions: it changes nothing.
     """

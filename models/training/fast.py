@@ -1,7 +1,7 @@
 """A training in minutes, for a machine with a GPU that is lent for no longer: one command from nothing to a folder of weights.
 
-Enters: minutes, folders. Leaves: checkpoints and log in the run's folder, and the pipeline's folder. Pictures are shaded from rays
-on all cores (no Blender) while the first stage trains on those that are there. Stopped, it goes on where it was.
+Enters: minutes, folders. Leaves: checkpoints and log in the run's folder, the pipeline's folder. Pictures are shaded from rays on
+all cores (no Blender) while the first stage trains on those that are there. Stopped, it goes on where it was.
 
     python -m models.training.fast --minutes 20 --home FOLDER --out weights
 """

@@ -19,9 +19,7 @@ from models.training.spec import STAGES, Runtime, Stage, TrainingSpec
 from models.training.tasks import Job
 
 SPECS: dict[Stage, TrainingSpec] = {
-    "autoencoder": TrainingSpec(
-        stage="autoencoder", batch=16, learning_rate=2e-3, optimiser="muon", ema=0.995, perceptual=0.5
-    ),
+    "autoencoder": TrainingSpec(stage="autoencoder", batch=16, learning_rate=2e-3, optimiser="muon", ema=0.995, perceptual=0.5),
     "base": TrainingSpec(stage="base", learning_rate=2e-3, optimiser="muon", object_weight=3.0),
     "control": TrainingSpec(
         stage="control", learning_rate=2e-3, optimiser="muon", text_dropout=0.15, ema=0.996, object_weight=3.0

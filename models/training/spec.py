@@ -49,7 +49,8 @@ class TrainingSpec:
     object_weight: float = 1.0
     """How much a pixel of the object weighs in base and control against one of its surroundings: they fill most of a picture."""
     times: Literal["uniform", "logit-normal"] = "uniform"
-    """How often base and control see each noise level; logit-normal: the middle ones, where form is decided, most often."""
+    """How often base and control see each noise level; logit-normal: in half of the pictures as
+    often as all others, in the other half the middle ones, where form is decided, most often."""
     perceptual: float = 0.0
     """Weight of the distance between a pretrained network's features (autoencoder, decoder); 0 needs no such network."""
     spread: float = 0.1

@@ -127,9 +127,7 @@ def render_spec(spec: WorldSpec) -> RenderSpec:
 def viewpoint(spec: WorldSpec, identity: ViewId) -> ViewpointSpec:
     """Return the strategy that a view is drawn by: the paper's 3 (from above), for `low_share` its 1 (around the horizon)."""
     official = ViewpointSpec.official(1 if identity.rng("strategy").random() < spec.low_share else 3)
-    return dataclasses.replace(
-        official, distance=spec.distance, distance_sd=spec.distance_sd, distance_range=spec.distance_range
-    )
+    return dataclasses.replace(official, distance=spec.distance, distance_sd=spec.distance_sd, distance_range=spec.distance_range)
 
 
 @functools.lru_cache(maxsize=8)

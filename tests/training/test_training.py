@@ -267,11 +267,11 @@ def test_the_decoder_is_trained_on_against_a_discriminator_and_the_latents_stay(
     run = _begun(pictures, tmp_path / "run")
     train(_job("base", pictures, run), Runtime(steps=1, workers=1, precision="float32"), lambda line: None)
     before = autoencoder.trained(run, networks.TINY)
-    train(_job("decoder", pictures, run), Runtime(steps=3, workers=1, precision="float32"), lambda line: None)
+    train(_job("decoder", pictures, run), Runtime(steps=8, workers=1, precision="float32"), lambda line: None)
     after = autoencoder.trained(run, networks.TINY)
     assert autoencoder.digest(after) == autoencoder.digest(before)
     pairs = zip(autoencoder.parameters_of_decoder(before), autoencoder.parameters_of_decoder(after), strict=True)
-    assert sum(not a.equal(b) for a, b in pairs) > 10
+    assert all(not a.equal(b) for a, b in pairs)
     folder = export_run(run, tmp_path / "weights", networks.TINY)
     assert json.loads((folder / "vae" / "config.json").read_text())["scaling_factor"] == pytest.approx(autoencoder.scale(run))
 
@@ -293,7 +293,7 @@ def test_noise_levels_are_drawn_evenly_or_from_the_middle(times: str) -> None:
     noise = Diffusion(networks.scheduler(), times)
     drawn = noise.corrupt(torch.zeros(4096, 1, 1, 1), torch.Generator().manual_seed(0))[1]
     middle = ((drawn >= 250) & (drawn < 750)).float().mean()
-    assert middle == pytest.approx(0.5 if times == "uniform" else 0.728, abs=0.02)
+    assert middle == pytest.approx(0.5 if times == "uniform" else 0.614, abs=0.02)
 
 
 def test_the_object_weighs_more_than_its_surroundings_and_every_picture_the_same() -> None:
