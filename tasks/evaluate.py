@@ -199,7 +199,7 @@ def measure(
 ) -> dict[str, Any]:
     """Measure the pictures; write figures.json, README.md, sweep.png and sheet.jpg into `out`; return the figures."""
     from models.evaluation import card, figures, plot, readouts
-    from models.evaluation.sheet import sheet
+    from models.evaluation.sheet import drawn, look, sheet
     from models.image.pipeline import pick_device
 
     settings = Settings()
@@ -215,6 +215,7 @@ def measure(
     made["readouts"] = readouts.about(Path(readouts_file))
     made["views"]["swept"] = min(spec.sweep, len(groups[figures.HELD_OUT]))
     made["runtime"] = painter.runtime
+    made["look"] = [_asked(groups[figures.HELD_OUT][index]) for index in drawn(groups[figures.HELD_OUT])]
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "figures.json", (json.dumps(made, indent=1) + "\n").encode())
@@ -222,7 +223,9 @@ def measure(
         _write(folder / card.PLOT, plot.plot(made["sweep"], made["chosen"], made["ceiling"]))
     held = groups[figures.HELD_OUT]
     off = painter.paint(figures.switched_off(setting), held[: spec.without_control]).pictures if spec.without_control else []
-    _write(folder / card.SHEET, sheet(held, painter.paint(setting, held).pictures, off))
+    painted = painter.paint(setting, held).pictures
+    _write(folder / card.SHEET, sheet(held, painted, off))
+    _write(folder / card.LOOK, look([painted[index] for index in drawn(held)]))
     written = card.card(made, [stages_of(Path(run)) for run in trained], count_of(pictures))
     _write(folder / "README.md", written.encode())
     create_markdown_artifact(card.tables(made), key="evaluation", description=f"figures of {setting.model}")
@@ -251,6 +254,15 @@ def count_of(folder: str) -> int:
     pictures = dataset.Pictures(Path(folder))
     pictures.extend(pictures.names())
     return pictures.count
+
+
+def _asked(case: Case) -> str:
+    """Return what a person who sees a picture alone should say of it."""
+    from models.caption import vocabulary
+
+    azimuth, elevation, _ = case.pose
+    colour = "brown" if case.words["material"] == "wooden" else case.words["colour"]
+    return f"{colour} {case.class_name}, {vocabulary.side(azimuth)}, {vocabulary.height(elevation)}, {case.words['scene']}"
 
 
 def _groups(files: dict[str, str]) -> dict[str, Sequence[Case]]:

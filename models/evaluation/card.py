@@ -12,7 +12,7 @@ from typing import Any
 
 from models.evaluation.sweep import EQUAL, RECALL_GOAL, obedience, same
 
-PLOT, SHEET = "sweep.png", "sheet.jpg"
+PLOT, SHEET, LOOK = "sweep.png", "sheet.jpg", "look.jpg"
 """Files that the card shows."""
 
 TOLERANCE = 0.03
@@ -87,7 +87,7 @@ substitute for Stable Diffusion, which the same code runs (`--recipe paper-sd15`
 
 {_sweep(figures)}
 
-## Limits
+{_look(figures)}## Limits
 
 - Fine parts (wheels, legs, handles, windows) are soft or missing; thin objects on busy grounds dissolve.
 - It knows the eight classes above, the words of `models/caption/vocabulary.py` and the scenes of the training world. Any other
@@ -271,6 +271,22 @@ def _sweep(figures: Mapping[str, Any]) -> str:
 {_table(("sampler", "seconds for 16", "of one core", *named, "diversity"), rows)}
 
 {filled(speed)}"""
+
+
+def _look(figures: Mapping[str, Any]) -> str:
+    if "look" not in figures:
+        return ""
+    said = (
+        f"{len(figures['look'])} pictures of held-out CAD models, drawn by lot, not chosen. What each was asked to show is in "
+        "`figures.json` under `look`, in the order of their numbers."
+    )
+    return f"""## To look at
+
+{filled(said)}
+
+![pictures drawn by lot, with their numbers]({LOOK})
+
+"""
 
 
 def _scales(row: Mapping[str, Any]) -> str:

@@ -1,4 +1,5 @@
-"""A page of pictures for a person's eyes: render, edges, image, image with the control off, and the prompt below.
+"""Pages of pictures for a person's eyes: render, edges, image, image with the control off, and the prompt below; or the images
+alone, drawn by lot, for somebody who is to say what they show.
 
 Enters: cases and their pictures. Leaves: a JPEG.
 """
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 from models.evaluation.cases import Case
 
+LOOKED_AT = 48
+"""Pictures that a person is shown."""
 CAPTION = 57
 """Pixels for the prompt below each column."""
 
@@ -46,4 +49,25 @@ def sheet(
         draw.multiline_text((x + 2, y + tall - CAPTION + 1), "\n".join(lines), fill="black", font_size=9, spacing=1)
     out = io.BytesIO()
     page.save(out, "JPEG", quality=82, optimize=True)
+    return out.getvalue()
+
+
+def drawn(cases: Sequence[Case]) -> list[int]:
+    """Return which pictures a person is shown: LOOKED_AT of them, by a lot that is always the same."""
+    return np.random.default_rng(LOOKED_AT).permutation(len(cases))[:LOOKED_AT].tolist()
+
+
+def look(pictures: Sequence[NDArray[np.uint8]], columns: int = 12) -> bytes:
+    """Return a page of pictures with their numbers and nothing else."""
+    from PIL import Image, ImageDraw
+
+    side, gap = pictures[0].shape[0], 12
+    page = Image.new("RGB", (min(len(pictures), columns) * side, -(-len(pictures) // columns) * (side + gap)), "white")
+    draw = ImageDraw.Draw(page)
+    for index, picture in enumerate(pictures):
+        x, y = index % columns * side, index // columns * (side + gap)
+        page.paste(Image.fromarray(np.ascontiguousarray(picture)), (x, y + gap))
+        draw.text((x + 2, y + 1), str(index + 1), fill="black", font_size=9)
+    out = io.BytesIO()
+    page.save(out, "JPEG", quality=88, optimize=True)
     return out.getvalue()
