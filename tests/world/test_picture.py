@@ -82,7 +82,8 @@ def test_the_outline_of_the_object_is_drawn_within_a_pixel(views: list[Traced], 
 
 def test_no_edge_lies_off_the_object(views: list[Traced]) -> None:
     for view in views:
-        around = cv2.dilate(view.mask, np.ones((3, 3), np.uint8)) > 0
+        # Two pixels: a thin part may cover some of a pixel whose centre it does not meet, and its edge is found beside that.
+        around = cv2.dilate(view.mask, np.ones((5, 5), np.uint8)) > 0
         assert not view.edge_canny[~around].any()
         assert not view.edge_geometry[~around].any()
 
