@@ -26,6 +26,8 @@ SHARES: dict[Stage, float] = {"autoencoder": 0.25, "base": 0.37, "control": 0.25
 """Of the time that is left when the first pictures are there."""
 FIRST = 8
 """So many shards are awaited: all classes, and most words, are among them."""
+LEAST_S = 20.0
+"""Seconds that the stages have in all, whatever the pictures took."""
 KEPT_S = 20.0
 """Seconds kept back for export and whatever takes longer than planned."""
 
@@ -43,10 +45,12 @@ def makers(folder: Path, shards: int, processes: int) -> list[subprocess.Popen[b
 
 
 def train(home: Path, out: Path, minutes: float, shards: int, batch: int, device: str, processes: int) -> None:
-    """Make pictures, train all stages, export; `home` keeps pictures and run."""
+    """Make pictures, train all stages, export; `home` keeps pictures and run. Raises NoFeatures before anything is made."""
+    from models.training import features
     from models.training.export import export_run
     from models.training.loop import train as train_stage
 
+    features.network()
     began = time.monotonic()
     pictures, run = home / "world", home / "run"
     run.mkdir(parents=True, exist_ok=True)
@@ -64,7 +68,7 @@ def train(home: Path, out: Path, minutes: float, shards: int, batch: int, device
                 raise dataset.NoPictures(f"no pictures could be made in {pictures}: python -m models.world.shard says why")
             time.sleep(1.0)
         log(f"{len(dataset.complete(pictures))} of {shards} shards are there, {processes} processes make the others")
-        left = max(0.0, 60.0 * minutes - KEPT_S - (time.monotonic() - began))
+        left = max(LEAST_S, 60.0 * minutes - KEPT_S - (time.monotonic() - began))
         for stage, share in SHARES.items():
             spec = dataclasses.replace(SPECS[stage], batch=max(1, batch // 2 if stage == "decoder" else batch))
             on = "float32" if device == "mps" else "bfloat16"
