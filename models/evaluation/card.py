@@ -43,9 +43,10 @@ def card(figures: Mapping[str, Any], trainings: Sequence[Mapping[str, Any]], pic
     """Return the card as Markdown. `trainings`: the sittings in order, stage -> {step, seconds, loss}."""
     asked = ", ".join(f"{name} {value}" for name, value in figures["settings"].items())
     trained = (
-        f"- **Training**: on two CPU cores shared with other work, bfloat16. {_told(trainings)} The base was trained first; the "
-        "ControlNet then, on the locked base, from a copy of its encoder behind zero convolutions, half on Canny edges, half on "
-        "geometry edges. In the last third of its steps (the ControlNet: the last two thirds) the loss counts the object's "
+        f"- **Training**: on CPU cores shared with other work, bfloat16. {_told(trainings)} First the autoencoder, by pixels and "
+        "by the features of EfficientNet-Lite0 (trained on ImageNet; nothing of it is in these weights); then the base on its "
+        "latents; the ControlNet on the locked base, from a copy of its encoder behind zero convolutions, half on Canny edges, half "
+        "on geometry edges; last the decoder again, against a discriminator. The loss of base and ControlNet counts the object's "
         "latents three times."
     )
     how = (
@@ -65,9 +66,9 @@ substitute for Stable Diffusion, which the same code runs (`--recipe paper-sd15`
 ![render, edges, image, image with the control off, prompt]({SHEET})
 
 - **Classes of object trained on**: airplane, bus, car, chair, cup, table, teapot, truck.
-- **Parts**: AutoencoderTiny (its encoder is linear: the principal components of 8 x 8 pixel patches; its decoder is trained),
-  CLIPTextModel with a tokenizer of its own, UNet2DConditionModel, ControlNetModel, DDIMScheduler (v-prediction, zero terminal
-  SNR). Loads with `StableDiffusionControlNetPipeline.from_pretrained(folder)`; half-precision safetensors.
+- **Parts**: AutoencoderTiny (its encoder begins as the principal components of 8 x 8 pixel patches), CLIPTextModel with a
+  tokenizer of its own, UNet2DConditionModel, ControlNetModel, DDIMScheduler (v-prediction, zero terminal SNR). Loads with
+  `StableDiffusionControlNetPipeline.from_pretrained(folder)`; half-precision safetensors.
 - **Data**: {_counted(pictures)} of parametric CAD models in varied materials, scenes and lights, made by `models/world` (seeds
   0 to 999 of each class); no photographs, no pictures of other people.
 {filled(trained, "  ")}

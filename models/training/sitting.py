@@ -20,15 +20,21 @@ from models.training.tasks import Job
 
 SPECS: dict[Stage, TrainingSpec] = {
     "autoencoder": TrainingSpec(stage="autoencoder", batch=16, learning_rate=2e-3, optimiser="muon", ema=0.995, perceptual=0.5),
-    "base": TrainingSpec(stage="base", learning_rate=2e-3, optimiser="muon", object_weight=3.0),
+    "base": TrainingSpec(stage="base", learning_rate=2e-3, optimiser="muon", object_weight=3.0, ema=0.999, times="logit-normal"),
     "control": TrainingSpec(
-        stage="control", learning_rate=2e-3, optimiser="muon", text_dropout=0.15, ema=0.996, object_weight=3.0
+        stage="control",
+        learning_rate=2e-3,
+        optimiser="muon",
+        text_dropout=0.15,
+        ema=0.998,
+        object_weight=3.0,
+        times="logit-normal",
     ),
     "decoder": TrainingSpec(
         stage="decoder", batch=8, learning_rate=3e-4, betas=(0.5, 0.99), ema=0.998, perceptual=0.5, adversarial=0.1
     ),
 }
-"""The settings that made the embedded weights."""
+"""The settings that make the embedded weights; docs/world.md tells what was tried."""
 
 
 def job_of(
