@@ -46,8 +46,8 @@ def card(figures: Mapping[str, Any], trainings: Sequence[Mapping[str, Any]], pic
         f"- **Training**: on CPU cores shared with other work, bfloat16. {_told(trainings)} First the autoencoder, by pixels and "
         "by the features of EfficientNet-Lite0 (trained on ImageNet; nothing of it is in these weights); then the base on its "
         "latents; the ControlNet on the locked base, from a copy of its encoder behind zero convolutions, half on Canny edges, "
-        "half on geometry edges; last the decoder again, against a discriminator. The loss of base and ControlNet counts the object's "
-        "latents three times."
+        "half on geometry edges; last the decoder again, against a discriminator. The loss of base and ControlNet counts the "
+        "object's latents three times."
     )
     how = (
         f"`dst evaluate generator`, on views of CAD models whose parametric seeds (from 10,000) no training saw; {asked}. Edges "
