@@ -143,20 +143,24 @@ def test_a_training_that_is_killed_and_started_again_ends_in_the_same_state_as_o
     assert whole.abs().sum() > 0
 
 
-def test_a_training_that_is_told_to_stop_saves_what_it_has_and_goes_on_to_the_same_state(pictures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", ["autoencoder", "base", "decoder"])
+def test_a_training_that_is_told_to_stop_saves_what_it_has_and_goes_on_to_the_same_state(
+    pictures: Path, tmp_path: Path, stage: Stage
+) -> None:
     from models.training.loop import train
 
     runtime = Runtime(steps=6, workers=1, precision="float32")
-    shutil.copytree(_begun(pictures, tmp_path / "whole"), tmp_path / "stopped")
-    whole = train(_job("base", pictures, tmp_path / "whole"), runtime, lambda line: None)
+    if stage != "autoencoder":
+        shutil.copytree(_begun(pictures, tmp_path / "whole"), tmp_path / "stopped")
+    whole = train(_job(stage, pictures, tmp_path / "whole"), runtime, lambda line: None)
     asked, said = iter([False, False, True]), []
-    job = _job("base", pictures, tmp_path / "stopped")
+    job = _job(stage, pictures, tmp_path / "stopped")
     assert train(job, runtime, said.append, stopped=lambda: next(asked)).step == 2
-    assert said[-1].startswith("base stopped: 2 steps")
+    assert said[-1].startswith(f"{stage} stopped: 2 steps")
     assert train(job, runtime, said.append).step == whole.step == 6
-    assert said[-1].startswith("base done: 6 steps")
+    assert said[-1].startswith(f"{stage} done: 6 steps")
     for name in ("master", "ema", "first", "second"):
-        mine, theirs = (checkpoint.vector(tmp_path / run / "base.safetensors", name) for run in ("stopped", "whole"))
+        mine, theirs = (checkpoint.vector(tmp_path / run / f"{stage}.safetensors", name) for run in ("stopped", "whole"))
         assert mine.equal(theirs), name
 
 
