@@ -54,7 +54,7 @@ def sheet(
 
 def drawn(cases: Sequence[Case]) -> list[int]:
     """Return which pictures a person is shown: LOOKED_AT of them, by a lot that is always the same."""
-    return np.random.default_rng(LOOKED_AT).permutation(len(cases))[:LOOKED_AT].tolist()
+    return [int(index) for index in np.random.default_rng(LOOKED_AT).permutation(len(cases))[:LOOKED_AT]]
 
 
 def look(pictures: Sequence[NDArray[np.uint8]], columns: int = 12) -> bytes:

@@ -44,6 +44,10 @@ def test_an_evaluation_that_is_killed_paints_nothing_twice(home: Home, tmp_path:
     assert made["files"]["cup: mug"]["views"] == 6
     assert set(made["untrained"]) == {"lamp", "boat"}
     assert len(made["samplers"]) == 9
+    assert made["realism"]["views"] == 64
+    assert set(made["realism"]) == {"views", "world", "autoencoder", "on"}
+    assert all(0.0 <= row["real"] <= 1.0 for row in made["sweep"])
+    assert len(made["look"]) == 8
     assert card.tables(made) in (tmp_path / "out" / "README.md").read_text()
-    assert all((tmp_path / "out" / name).stat().st_size > 5000 for name in (card.PLOT, card.SHEET))
+    assert all((tmp_path / "out" / name).stat().st_size > 5000 for name in (card.PLOT, card.SHEET, card.LOOK))
     assert figures.HELD_OUT in made["views"]
