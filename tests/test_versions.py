@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ import cv2
 import numpy as np
 import pytest
 
-from models import edge
 from models.cad import spec as cad
 from models.caption import spec as caption
+from models.control.kinds import CONTROLS
+from models.control.protocol import View
 from models.image import spec as image
 from models.render import spec as render
 from models.sample import SampleId, ViewId
@@ -40,7 +42,7 @@ def canonical_glbs() -> list[str]:
         return [digest(made.glb), *(f"{value:.6f}" for value in np.asarray(made.canonical_from_source).ravel())]
 
 
-def line_drawings() -> list[str]:
+def controls(kind: str) -> list[str]:
     y, x = np.mgrid[0:96, 0:96]
     mask = ((np.abs(x - 40) < 25) & (np.abs(y - 50) < 30)).astype(np.uint8) * 255
     depth = np.where(mask > 0, 1.2 + 0.004 * np.abs(x - 40), 0).astype(np.float32)
@@ -50,8 +52,8 @@ def line_drawings() -> list[str]:
     shade = np.where(x < 40, 15, 180).astype(np.uint8)
     rgba = np.dstack([shade, shade // 2, shade, mask])
     K = np.array([[105.0, 0, 47.5], [0, 105.0, 47.5], [0, 0, 1]])
-    drawn = [edge.edges(rgba, mask, depth, normal_picture, K, edge.EdgeSpec(source=source)) for source in edge.SOURCES]
-    return [digest(lines.tobytes()) for lines in drawn]
+    view = View(rgba=rgba, mask=mask, depth=depth, normal=normal_picture, K=K)
+    return [digest(CONTROLS.load(CONTROLS.of(kind)()).draw(view).tobytes())]
 
 
 def prompts() -> list[str]:
@@ -101,7 +103,7 @@ def viewpoints() -> list[str]:
 
 STAGES: dict[str, tuple[int, Callable[[], list[str]]]] = {
     "cad": (cad.VERSION, canonical_glbs),
-    "edge": (edge.VERSION, line_drawings),
+    **{f"control {kind}": (CONTROLS.of(kind).version, partial(controls, kind)) for kind in CONTROLS.names},
     "caption": (caption.VERSION, prompts),
     "verdict": (verdict.VERSION, scores),
     "render viewpoints": (render.VERSION, viewpoints),

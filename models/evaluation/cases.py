@@ -134,7 +134,9 @@ def file_cases(glb: bytes, class_name: str, cad_id: str, name: str, symmetry: in
 
 def _file_case(solid: geometry.Solid, view: ViewId, name: str, symmetry: int) -> Case | None:
     from models.caption.grammar import compose
-    from models.edge import EdgeSpec, EmptyEdges, edges
+    from models.control.canny import Canny, CannySpec
+    from models.control.protocol import EmptyControl
+    from models.control.protocol import View as Rendered
     from models.render.camera import place
     from models.render.light import sample_light
     from models.render.spec import LightSpec
@@ -149,8 +151,8 @@ def _file_case(solid: geometry.Solid, view: ViewId, name: str, symmetry: int) ->
     centred = picture.centre_passes(passes, world.resolution)
     rgba = picture.neutral(passes, sample_light(LightSpec(), view, pose), world.resolution)
     try:
-        drawn = edges(rgba, centred.mask, None, None, None, EdgeSpec(source="canny"))
-    except EmptyEdges:
+        drawn = Canny(CannySpec()).draw(Rendered(rgba=rgba, mask=centred.mask))
+    except EmptyControl:
         return None
     look = sample_look(view.rng("look-0"), pose.azimuth_deg)
     words = {"colour": look.colour, "material": look.material, "scene": look.scene, "light": look.light}

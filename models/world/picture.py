@@ -17,7 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.caption.grammar import compose
-from models.edge import EdgeSpec, EmptyEdges, edges
+from models.control.canny import Canny, CannySpec
+from models.control.geometry import Geometry, GeometrySpec
+from models.control.protocol import EmptyControl
+from models.control.protocol import View as Rendered
 from models.render.camera import intrinsics, place
 from models.render.light import Light, sample_light
 from models.render.spec import LightSpec, RenderSpec, ViewpointSpec
@@ -177,11 +180,12 @@ def trace(spec: WorldSpec, placed: Placed, glbs: Mapping[str, Path] | None = Non
     passes = cast(spec, solid, identity, pose)
     centred = centre_passes(passes, spec.resolution)
     rgba = neutral(passes, sample_light(LightSpec(), identity, pose), spec.resolution)
+    K = intrinsics(render_spec(spec))
+    rendered = Rendered(rgba=rgba, mask=centred.mask, depth=centred.depth, normal=centred.normal, K=K)
     try:
-        canny = edges(rgba, centred.mask, None, None, None, EdgeSpec(source="canny"))
-        K = intrinsics(render_spec(spec))
-        drawn = edges(rgba, centred.mask, centred.depth, centred.normal, K, EdgeSpec(source="geometry"))
-    except EmptyEdges:
+        canny = Canny(CannySpec()).draw(rendered)
+        drawn = Geometry(GeometrySpec()).draw(rendered)
+    except EmptyControl:
         return None
     return Traced(
         placed=placed,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from models.edge import EdgeSpec
 from models.image.spec import paper_sd15
 from storage.catalog.catalog import Catalog
 from storage.keys import plain
@@ -16,7 +15,7 @@ URL = "http://127.0.0.1:4200/runs/flow-run/abc"
 
 def provenance(catalog: Catalog, monkeypatch: Any, fails_at: str | None = None) -> dict[str, Any]:
     """Return the row of one of six samples, made with real specs by a run with a Prefect URL."""
-    monkeypatch.setitem(records.SPECS, "edge", plain(EdgeSpec(source="geometry", low=50)))
+    monkeypatch.setitem(records.SPECS, "edge", {"source": "geometry", "low": 50.0, "high": 200.0})
     monkeypatch.setitem(records.SPECS, "image", plain(paper_sd15()))
     monkeypatch.setitem(records.SPECS, "verdict", {"folds": 5, "side": 96, "margin": 1.3})
     histories = records.cohort("car", 2, 3)

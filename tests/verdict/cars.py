@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.cad.parametric import model
 from models.verdict.crop import crop
-from tests.edge.cast import cast
+from tests.control.cast import cast
 
 Set = tuple[NDArray[np.uint8], NDArray[np.float64], list[str]]
 

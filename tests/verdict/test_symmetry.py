@@ -12,7 +12,7 @@ from models.verdict.crop import crop
 from models.verdict.kcf import score
 from models.verdict.spec import VerdictSpec
 from models.verdict.targets import alike, centres, targets, varying
-from tests.edge.cast import cast
+from tests.control.cast import cast
 from tests.verdict.cars import clutter
 
 SPEC = VerdictSpec(min_edge_score=None)

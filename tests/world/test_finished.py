@@ -10,7 +10,8 @@ import pytest
 
 from models.cad import parametric
 from models.caption import vocabulary
-from models.edge import EdgeSpec, edges
+from models.control.geometry import Geometry, GeometrySpec
+from models.control.protocol import View as Rendered
 from models.render.pool import RenderedView, RenderPool
 from models.render.spec import RenderSpec
 from models.render.viewpoint import View
@@ -77,10 +78,10 @@ def test_mask_depth_and_edges_are_those_of_the_renderer(tmp_path: Path) -> None:
             assert ((ours.mask > 0) != (rendered.mask > 0)).sum() <= 3
             both = (ours.mask > 0) & (rendered.mask > 0)
             assert np.abs(ours.depth - rendered.depth)[both].mean() < 1e-4
-            K = np.array(rendered.annotation["K"])
-            by_shape = EdgeSpec(source="geometry")
-            theirs = edges(rendered.rgba, rendered.mask, rendered.depth, rendered.normal, K, by_shape)
-            drawn = edges(rendered.rgba, ours.mask, ours.depth, ours.normal, K, by_shape)
+            theirs, drawn = (
+                Geometry(GeometrySpec()).draw(Rendered(rgba=rendered.rgba, mask=seen.mask, depth=seen.depth, normal=seen.normal))
+                for seen in (rendered, ours)
+            )
             near = cv2.dilate(drawn, np.ones((3, 3), np.uint8)) > 0
             assert (near & (theirs > 0)).sum() >= 0.95 * (theirs > 0).sum()
 

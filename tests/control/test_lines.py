@@ -14,15 +14,21 @@ import pytest
 import trimesh
 from numpy.typing import NDArray
 
-from models.edge import EdgeSpec, EmptyEdges, edges, facts, thin
-from tests.edge.cast import Cast, cast
+from models.control.canny import CannySpec
+from models.control.geometry import GeometrySpec, thin
+from models.control.kinds import CONTROLS
+from models.control.protocol import ControlSpec, EmptyControl, View
+from models.kinds import BadSpec
+from tests.control.cast import Cast, cast
 
-CANNY, GEOMETRY = EdgeSpec(), EdgeSpec(source="geometry")
+CANNY, GEOMETRY = CannySpec(), GeometrySpec()
 SIZES = pytest.mark.parametrize("size", [128, 512])
 
 
-def draw(view: Cast, spec: EdgeSpec) -> NDArray[np.uint8]:
-    return edges(view.rgba, view.mask, view.depth, view.normal, view.K, spec)
+def draw(seen: Cast, spec: ControlSpec) -> NDArray[np.uint8]:
+    view = View(rgba=seen.rgba, mask=seen.mask, depth=seen.depth, normal=seen.normal, K=seen.K)
+    drawn: NDArray[np.uint8] = CONTROLS.load(spec).draw(view)
+    return drawn
 
 
 @functools.cache
@@ -76,7 +82,7 @@ def test_canny_keeps_the_lines_of_a_cube_within_a_pixel_of_the_truth(size: int) 
 
 @SIZES
 @pytest.mark.parametrize("spec", [CANNY, GEOMETRY], ids=["canny", "geometry"])
-def test_a_ball_is_its_outline_only(size: int, spec: EdgeSpec) -> None:
+def test_a_ball_is_its_outline_only(size: int, spec: ControlSpec) -> None:
     view = ball(size)
     drawn = draw(view, spec) > 0
     centre = view.project(np.zeros((1, 3)))[0]
@@ -93,7 +99,7 @@ def test_a_ball_is_its_outline_only(size: int, spec: EdgeSpec) -> None:
 def test_a_thing_of_any_colour_keeps_its_outline_on_any_background(size: int, background: str, shade: float) -> None:
     """The paper lays the render over black, where a black cube has no edges at all."""
     view = cube(size, colour=(shade, shade, shade))
-    drawn = draw(view, EdgeSpec(background=background)) > 0
+    drawn = draw(view, CannySpec(background=background)) > 0
     outline = cv2.morphologyEx((view.mask > 0).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
     inner = outline & (view.mask > 0)
     assert (away(inner, drawn) <= 1.5).mean() > 0.99
@@ -102,28 +108,30 @@ def test_a_thing_of_any_colour_keeps_its_outline_on_any_background(size: int, ba
 def test_without_outline_canny_is_the_papers_pixel_for_pixel() -> None:
     view = cube(512)
     over_black = (view.rgba[..., :3] * (view.rgba[..., 3:] / 255.0)).round().astype(np.uint8)
-    assert np.array_equal(draw(view, EdgeSpec(outline=False)), cv2.Canny(over_black, 100, 200, apertureSize=3))
+    assert np.array_equal(draw(view, CannySpec(outline=False)), cv2.Canny(over_black, 100, 200, apertureSize=3))
 
 
 @pytest.mark.parametrize("aperture", [5, 7])
 def test_wider_kernels_follow_opencvs_own(aperture: int) -> None:
     view = cube(128)
-    spec = EdgeSpec(outline=False, aperture=aperture, low=2000, high=4000)
+    spec = CannySpec(outline=False, aperture=aperture, low=2000, high=4000)
     expected = cv2.Canny(np.ascontiguousarray(view.rgba[..., :3]), 2000, 4000, apertureSize=aperture)
     assert (draw(view, spec) != expected).mean() < 0.002
 
 
 def test_a_black_thing_on_nothing_has_no_edges_in_the_papers_way_and_that_is_said() -> None:
-    with pytest.raises(EmptyEdges, match="no edges") as nothing:
-        draw(cube(128, colour=(0.0, 0.0, 0.0)), EdgeSpec(outline=False))
+    with pytest.raises(EmptyControl, match="no edges") as nothing:
+        draw(cube(128, colour=(0.0, 0.0, 0.0)), CannySpec(outline=False))
     assert nothing.value.reason == "empty_edge_map"
 
 
 @pytest.mark.parametrize("spec", [CANNY, GEOMETRY], ids=["canny", "geometry"])
-def test_an_empty_view_raises_empty_edges(spec: EdgeSpec) -> None:
+def test_an_empty_view_raises_empty_edges(spec: ControlSpec) -> None:
     zeros = np.zeros((64, 64), np.uint8)
-    with pytest.raises(EmptyEdges):
-        edges(np.zeros((64, 64, 4), np.uint8), zeros, zeros.astype(np.float32), np.zeros((64, 64, 3), np.uint8), np.eye(3), spec)
+    colours = np.zeros((64, 64, 4), np.uint8)
+    view = View(rgba=colours, mask=zeros, depth=zeros.astype(np.float32), normal=colours[..., :3], K=np.eye(3))
+    with pytest.raises(EmptyControl):
+        CONTROLS.load(spec).draw(view)
 
 
 def test_glass_keeps_its_outline_although_the_background_shines_through() -> None:
@@ -160,7 +168,7 @@ def test_geometry_draws_what_hides_something_farther_of_the_same_colour_and_norm
 def test_a_steep_plane_is_not_mistaken_for_a_step() -> None:
     """Near the horizon of a big plane, depth changes from pixel to pixel by more than the threshold of a step."""
     view = cast(trimesh.creation.box((1.0, 1.0, 0.01)), azimuth_deg=0, elevation_deg=4, distance=1.2, size=128)
-    drawn = draw(view, EdgeSpec(source="geometry", jump=0.005)) > 0
+    drawn = draw(view, GeometrySpec(jump=0.005)) > 0
     inside = cv2.erode((view.mask > 0).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
     assert inside.sum() > 100
     assert not (drawn & inside).any()
@@ -169,24 +177,25 @@ def test_a_steep_plane_is_not_mistaken_for_a_step() -> None:
 def test_sixteen_bit_depth_and_eight_bit_normals_are_enough() -> None:
     view = cube(512)
     stored = np.round(view.depth * 1e4).astype(np.uint16) * np.float32(1e-4)
-    drawn = edges(view.rgba, view.mask, stored, view.normal, view.K, GEOMETRY)
+    drawn = draw(dataclasses.replace(view, depth=stored), GEOMETRY)
     assert (drawn != draw(view, GEOMETRY)).mean() < 1e-3
 
 
 def test_geometry_without_depth_says_what_to_do() -> None:
     view = cube(64)
-    with pytest.raises(ValueError, match="source='canny'"):
-        edges(view.rgba, view.mask, None, None, None, GEOMETRY)
+    with pytest.raises(ValueError, match='kind = "canny"'):
+        CONTROLS.load(GEOMETRY).draw(View(rgba=view.rgba, mask=view.mask))
 
 
 def test_facts_count_the_pixels() -> None:
     drawn = np.zeros((10, 20), np.uint8)
     drawn[3, :5] = 255
-    assert facts(drawn) == {"edge_pixels": 5, "edge_density": 0.025}
+    for spec in (CANNY, GEOMETRY):
+        assert CONTROLS.load(spec).facts(drawn) == {"pixels": 5, "density": 0.025}
 
 
 def test_the_drawing_of_a_known_view_is_known() -> None:
-    """Golden, on integers made here: when one turns red, models.edge.VERSION has to be raised."""
+    """Golden, on integers made here: when one turns red, its spec's `version` has to be raised."""
     v, u = np.mgrid[:64, :64]
     inside = (np.abs(u - 30) < 20) & (np.abs(v - 34) < 14)
     rgba = np.zeros((64, 64, 4), np.uint8)
@@ -195,7 +204,8 @@ def test_the_drawing_of_a_known_view_is_known() -> None:
     normal = np.zeros((64, 64, 3), np.uint8)
     normal[inside] = (128, 128, 0)
     mask = inside.astype(np.uint8) * 255
-    drawn = {spec.source: edges(rgba, mask, depth, normal, np.eye(3), spec) for spec in (CANNY, GEOMETRY)}
+    view = View(rgba=rgba, mask=mask, depth=depth, normal=normal, K=np.eye(3))
+    drawn = {spec.kind: CONTROLS.load(spec).draw(view) for spec in (CANNY, GEOMETRY)}
     assert {name: hashlib.sha256(picture.tobytes()).hexdigest()[:12] for name, picture in drawn.items()} == GOLDEN
 
 
@@ -205,21 +215,23 @@ GOLDEN = {"canny": "dc7f3c20b6d6", "geometry": "9bd5b6b3d6cf"}
 @pytest.mark.parametrize(
     ("wrong", "line"),
     [
-        ({"source": "sobel"}, "no such edge source 'sobel'"),
+        ({"kind": "sobel"}, "no control of kind 'sobel'; there are: canny, geometry"),
         ({"low": 300.0}, "0 < low <= high"),
         ({"aperture": 4}, "3, 5 or 7"),
-        ({"background": "pink"}, "no such edge background"),
-        ({"jump": 0.0}, "jump"),
-        ({"crease_deg": 120.0}, "crease_deg"),
+        ({"background": "pink"}, "no such canny background"),
+        ({"kind": "geometry", "jump": 0.0}, "jump"),
+        ({"kind": "geometry", "crease_deg": 120.0}, "crease_deg"),
         ({"blur": -1.0}, "blur"),
-        ({"shortest": 0.9}, "shortest"),
+        ({"kind": "geometry", "shortest": 0.9}, "shortest"),
+        ({"kind": "geometry", "low": 50.0}, 'has no field "low"'),
     ],
 )
-def test_a_wrong_edge_spec_says_what_is_wrong(wrong: dict[str, object], line: str) -> None:
-    with pytest.raises(ValueError, match=line):
-        EdgeSpec(**wrong)  # type: ignore[arg-type]
+def test_a_wrong_control_spec_says_what_is_wrong(wrong: dict[str, object], line: str) -> None:
+    with pytest.raises(BadSpec, match=line):
+        CONTROLS.read({"kind": "canny", **wrong}, "controls")
 
 
-def test_the_spec_loads_without_anything_heavy() -> None:
-    script = "import sys, models.edge; sys.exit(any(m in sys.modules for m in ('cv2', 'torch', 'scipy')))"
+def test_the_kinds_load_without_anything_heavy() -> None:
+    heavy = ("cv2", "torch", "scipy", "pydantic", "diffusers")
+    script = f"import sys, models.control.kinds; sys.exit(any(m in sys.modules for m in {heavy}))"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
