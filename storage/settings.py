@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from storage.artifacts import ArtifactStore
+from storage.blobs.door import open_blobs
 
 
 class Settings(BaseSettings):
@@ -21,6 +22,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="DST_", env_file=".env", extra="ignore", frozen=True)
 
     home: Path = Field(default=Path("dst-data"), description="Folder for everything that is made.")
+    store_url: str = Field(
+        default="", description="Where artifacts lie, such as file:///srv/artifacts; empty: `artifacts` in the home folder."
+    )
     catalog_url: str = Field(default="", description="SQLAlchemy URL of the catalog; empty: SQLite in the home folder.")
     device: str = Field(default="auto", description="torch device of the generator: auto, cpu, cuda, cuda:1, mps.")
     workers: int = Field(default=0, ge=0, description="Renderer processes; 0: one for each core.")
@@ -63,7 +67,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def store(self) -> ArtifactStore:
-        return ArtifactStore(self.root / "artifacts")
+        return ArtifactStore(open_blobs(self.store_url) if self.store_url else self.root / "artifacts")
 
     @property
     def catalog(self) -> str:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from storage.artifacts import sync_folder
+from storage.blobs.folder import sync_folder
 
 
 class FolderTaken(ValueError):
