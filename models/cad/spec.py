@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from models.kinds import Spec
+
 STAGE = "cad"
 VERSION = 1
 
@@ -25,7 +27,7 @@ _FRONT_OF_UP = {"+y": "+z", "+z": "-y", "+x": "+z", "-y": "+z", "-z": "-y", "-x"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CadSpec:
+class CadSpec(Spec):
     """How a source file's axes become the canonical ones (front -y, up +z, longest side 1, centred)."""
 
     up: str = "auto"

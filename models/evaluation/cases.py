@@ -124,9 +124,9 @@ def parametric_case(class_name: str, seed: int, source: str = "canny") -> Case |
 
 def file_cases(glb: bytes, class_name: str, cad_id: str, name: str, symmetry: int, count: int) -> list[Case]:
     """Return `count` views of a canonical GLB in the world's materials and scenes (its own textures do not count)."""
-    from models.world import finished
+    from models.world.glb import load
 
-    solid = finished.load(glb)
+    solid = load(glb)
     views = (ViewId(class_name=class_name, cad_id=cad_id, view_index=index) for index in range(count))
     made = (_file_case(solid, view, name, symmetry) for view in views)
     return [case for case in made if case is not None]

@@ -16,12 +16,12 @@ from models.evaluation.cases import KINDS, Case
 from models.evaluation.painting import Painted
 from models.evaluation.readouts import Readouts
 from models.evaluation.spec import EvaluationSpec
-from models.image.spec import ImageSpec
+from models.image.controlnet import ControlNetSpec
 
 HELD_OUT, FILES, UNTRAINED = "held-out", "files", "untrained"
 """Groups of cases, beside the uncommon KINDS: of trained classes, from CAD files, of classes never trained."""
 
-Paint = Callable[[ImageSpec, Sequence[Case], int, str], Painted]
+Paint = Callable[[ControlNetSpec, Sequence[Case], int, str], Painted]
 """Called with a setting, cases, a draw index and a title; paints only what it has not painted before."""
 Groups = Mapping[str, Sequence[Case]]
 
@@ -37,7 +37,7 @@ class Job:
     """main, sweep or samplers."""
     title: str
     """For people."""
-    setting: ImageSpec
+    setting: ControlNetSpec
     """How."""
     cases: Sequence[Case]
     """What."""
@@ -45,12 +45,12 @@ class Job:
     """Which of each case's pictures."""
 
 
-def switched_off(setting: ImageSpec) -> ImageSpec:
+def switched_off(setting: ControlNetSpec) -> ControlNetSpec:
     """Return the setting with the control off."""
     return dataclasses.replace(setting, control_scale=0.0)
 
 
-def jobs(spec: EvaluationSpec, default: ImageSpec, groups: Groups) -> list[Job]:
+def jobs(spec: EvaluationSpec, default: ControlNetSpec, groups: Groups) -> list[Job]:
     """Return everything that has to be painted."""
     held = groups[HELD_OUT]
     made = [
@@ -70,11 +70,11 @@ def jobs(spec: EvaluationSpec, default: ImageSpec, groups: Groups) -> list[Job]:
     return made
 
 
-def _title(setting: ImageSpec) -> str:
+def _title(setting: ControlNetSpec) -> str:
     return f"{setting.scheduler} {setting.steps} steps, control {setting.control_scale:g}, guidance {setting.guidance:g}"
 
 
-def measure(spec: EvaluationSpec, default: ImageSpec, groups: Groups, paint: Paint, readouts: Readouts) -> dict[str, Any]:
+def measure(spec: EvaluationSpec, default: ControlNetSpec, groups: Groups, paint: Paint, readouts: Readouts) -> dict[str, Any]:
     """Return all figures of a generator under its default setting, and those of the sweep and the samplers."""
     held = list(groups[HELD_OUT])
     on = paint(default, held, 0, "")
@@ -113,7 +113,7 @@ def measure(spec: EvaluationSpec, default: ImageSpec, groups: Groups, paint: Pai
     return figures
 
 
-def _final(row: Mapping[str, Any], default: ImageSpec, held: list[Case], paint: Paint, readouts: Readouts) -> dict[str, Any]:
+def _final(row: Mapping[str, Any], default: ControlNetSpec, held: list[Case], paint: Paint, readouts: Readouts) -> dict[str, Any]:
     """Return the figures of one of the sweep's settings on all held-out views."""
     setting = dataclasses.replace(default, control_scale=row["control_scale"], guidance=row["guidance"])
     found = measures.figures(paint(setting, held, 0, f"all held-out views, {_title(setting)}").pictures, held, readouts)
@@ -121,7 +121,7 @@ def _final(row: Mapping[str, Any], default: ImageSpec, held: list[Case], paint: 
 
 
 def _held_out(
-    spec: EvaluationSpec, default: ImageSpec, held: list[Case], on: Painted, paint: Paint, readouts: Readouts
+    spec: EvaluationSpec, default: ControlNetSpec, held: list[Case], on: Painted, paint: Paint, readouts: Readouts
 ) -> dict[str, Any]:
     made: dict[str, Any] = {
         "render": measures.figures([case.rgb for case in held], held, readouts),
@@ -152,7 +152,7 @@ def _row(
     }
 
 
-def _viewpoints(default: ImageSpec, groups: Groups, on: Painted, paint: Paint, readouts: Readouts) -> dict[str, Any]:
+def _viewpoints(default: ControlNetSpec, groups: Groups, on: Painted, paint: Paint, readouts: Readouts) -> dict[str, Any]:
     cases, pictures = list(groups[HELD_OUT]), list(on.pictures)
     for kind in KINDS[1:]:
         extra = groups.get(kind, ())
@@ -161,7 +161,7 @@ def _viewpoints(default: ImageSpec, groups: Groups, on: Painted, paint: Paint, r
     return {kind: _row(pictures, cases, readouts, _of_kind(kind)) for kind in KINDS}
 
 
-def _files(default: ImageSpec, groups: Groups, paint: Paint, readouts: Readouts) -> dict[str, Any]:
+def _files(default: ControlNetSpec, groups: Groups, paint: Paint, readouts: Readouts) -> dict[str, Any]:
     cases = groups.get(FILES, ())
     if not cases:
         return {}
@@ -187,7 +187,7 @@ def _of_file(class_name: str, name: str) -> Callable[[Case], bool]:
     return lambda case: (case.class_name, case.name) == (class_name, name)
 
 
-def _untrained(default: ImageSpec, groups: Groups, paint: Paint, readouts: Readouts) -> dict[str, Any]:
+def _untrained(default: ControlNetSpec, groups: Groups, paint: Paint, readouts: Readouts) -> dict[str, Any]:
     cases = groups.get(UNTRAINED, ())
     if not cases:
         return {}
@@ -196,7 +196,7 @@ def _untrained(default: ImageSpec, groups: Groups, paint: Paint, readouts: Reado
 
 
 def _words(
-    spec: EvaluationSpec, default: ImageSpec, held: list[Case], on: Painted, paint: Paint, readouts: Readouts
+    spec: EvaluationSpec, default: ControlNetSpec, held: list[Case], on: Painted, paint: Paint, readouts: Readouts
 ) -> dict[str, Any]:
     """Return for each scene and light word how many prompts say it and where it is read: renders, control on, control off."""
     masks, told = [case.mask for case in held], [case.class_name for case in held]
@@ -211,13 +211,13 @@ def _words(
     return made
 
 
-def _failed(spec: EvaluationSpec, default: ImageSpec, groups: Groups, paint: Paint) -> dict[str, int]:
+def _failed(spec: EvaluationSpec, default: ControlNetSpec, groups: Groups, paint: Paint) -> dict[str, int]:
     """Return how many pictures of the default setting were asked for and how many the generator could not make."""
     done = [paint(job.setting, job.cases, job.draw, "") for job in jobs(spec, default, groups) if job.part == "main"]
     return {"painted": sum(len(one.pictures) for one in done), "failed": sum(one.failed for one in done)}
 
 
-def _setting(setting: ImageSpec, views: Sequence[Case], paint: Paint, readouts: Readouts) -> dict[str, Any]:
+def _setting(setting: ControlNetSpec, views: Sequence[Case], paint: Paint, readouts: Readouts) -> dict[str, Any]:
     """Return the figures of one setting over two draws of each view."""
     first, second = (paint(setting, views, draw, "") for draw in (0, 1))
     both = measures.figures([*first.pictures, *second.pictures], [*views, *views], readouts)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from models.kinds import Spec
+
 STAGE = "render"
 VERSION = 2
 """Raised when the same spec gives other pixels or another annotation."""
@@ -25,7 +27,7 @@ def _range(name: str, low_high: tuple[float, float], low: float, high: float) ->
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViewpointSpec:
+class ViewpointSpec(Spec):
     """Where cameras stand. Defaults are the official strategy 3 (cars): all around, mostly from a little above."""
 
     azimuth_range_deg: tuple[float, float] = (0.0, 360.0)
@@ -113,7 +115,7 @@ class ViewpointSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LightSpec:
+class LightSpec(Spec):
     """How the object is lit. Under either kind each side gets ambient light, so nothing is ever black for want of light."""
 
     kind: Literal["sampled", "official"] = "sampled"
@@ -144,7 +146,7 @@ class LightSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenderSpec:
+class RenderSpec(Spec):
     """One render. The view transform is Standard (sRGB without tone curve), so that colours are the CAD model's own."""
 
     resolution: int = 512

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.image.spec import folder_of, revision
+from models.image.weights import source
 from models.training import diffusion, networks
 from models.training.tasks import ControlTask
 
@@ -26,14 +26,14 @@ class ForeignControlTask(ControlTask):
         from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTokenizer
 
-        source = _source(self.job.base, self.job.base_revision)
+        base = source(self.job.base, self.job.base_revision)
         weights = {"use_safetensors": True, "torch_dtype": torch.float32}
-        self.tokenizer = CLIPTokenizer.from_pretrained(**source, subfolder="tokenizer")
-        self.text = CLIPTextModel.from_pretrained(**source, subfolder="text_encoder", **weights)
-        self.unet = UNet2DConditionModel.from_pretrained(**source, subfolder="unet", **weights)
-        kind = AutoencoderTiny if _class_of(source) == "AutoencoderTiny" else AutoencoderKL
-        self.vae = kind.from_pretrained(**source, subfolder="vae", **weights).eval().requires_grad_(False).to(self.device)
-        self.noise = diffusion.Diffusion(DDIMScheduler.from_pretrained(**source, subfolder="scheduler"))
+        self.tokenizer = CLIPTokenizer.from_pretrained(**base, subfolder="tokenizer")
+        self.text = CLIPTextModel.from_pretrained(**base, subfolder="text_encoder", **weights)
+        self.unet = UNet2DConditionModel.from_pretrained(**base, subfolder="unet", **weights)
+        kind = AutoencoderTiny if _class_of(base) == "AutoencoderTiny" else AutoencoderKL
+        self.vae = kind.from_pretrained(**base, subfolder="vae", **weights).eval().requires_grad_(False).to(self.device)
+        self.noise = diffusion.Diffusion(DDIMScheduler.from_pretrained(**base, subfolder="scheduler"))
 
     @property
     def control_channels(self) -> tuple[int, ...]:
@@ -58,20 +58,13 @@ def unet_of(base: str) -> Any:
     from diffusers import UNet2DConditionModel
 
     name, _, commit = (base, "", "") if Path(base).is_dir() else base.partition("@")
-    return UNet2DConditionModel.from_pretrained(**_source(name, commit), subfolder="unet", use_safetensors=True)
+    return UNet2DConditionModel.from_pretrained(**source(name, commit), subfolder="unet", use_safetensors=True)
 
 
-def _source(base: str, commit: str) -> dict[str, Any]:
-    folder = folder_of(base)
-    if folder is not None:
-        return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
-    return {"pretrained_model_name_or_path": base, "revision": revision(base, commit)}
-
-
-def _class_of(source: dict[str, Any]) -> str:
+def _class_of(base: dict[str, Any]) -> str:
     """Return the class that a base's autoencoder is saved as."""
     from diffusers import AutoencoderKL
 
-    where = dict(source)
+    where = dict(base)
     config = AutoencoderKL.load_config(where.pop("pretrained_model_name_or_path"), subfolder="vae", **where)
     return str(config.get("_class_name", "AutoencoderKL"))

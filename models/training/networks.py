@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from models.kinds import Spec
+
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkSpec:
+class NetworkSpec(Spec):
     """Sizes of the networks."""
 
     resolution: int = 128

@@ -10,13 +10,15 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from models.kinds import Spec
+
 Stage = Literal["autoencoder", "base", "control"]
 STAGES: tuple[Stage, ...] = ("autoencoder", "base", "control")
 """In this order: the base learns the autoencoder's latents, the control learns on the locked base."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSpec:
+class TrainingSpec(Spec):
     """One stage of training."""
 
     stage: Stage

@@ -28,6 +28,7 @@ from models.render.viewpoint import View, sample_view
 from models.sample import ViewId
 from models.world import geometry, shading
 from models.world.geometry import Floats
+from models.world.glb import load
 from models.world.scene import Look, sample_look
 from models.world.spec import WorldCad, WorldSpec
 
@@ -142,8 +143,6 @@ def _model(class_name: str, cad_seed: int) -> tuple[geometry.Solid, tuple[str, .
 
 @functools.lru_cache(maxsize=8)
 def _registered(glb: Path) -> geometry.Solid:
-    from models.world.finished import load
-
     return load(glb.read_bytes())
 
 
