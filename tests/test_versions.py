@@ -18,14 +18,18 @@ import numpy as np
 import pytest
 
 from models.cad import spec as cad
-from models.caption import spec as caption
+from models.caption.grammar import GrammarSpec
+from models.caption.kinds import CAPTIONERS
+from models.caption.protocol import CaptionRequest
 from models.control.kinds import CONTROLS
 from models.control.protocol import View
-from models.image import spec as image
+from models.image.controlnet import ControlNetSpec
+from models.image.finished import FinishedRenderSpec
+from models.image.kinds import GENERATORS
+from models.image.protocol import ImageRequest
 from models.render import spec as render
 from models.sample import SampleId, ViewId
 from models.verdict import spec as verdict
-from models.world import spec as world
 from storage.keys import digest
 
 GOLDEN = Path(__file__).parent / "golden" / "stages.json"
@@ -57,10 +61,7 @@ def controls(kind: str) -> list[str]:
 
 
 def prompts() -> list[str]:
-    from models.caption.grammar import GrammarCaptioner
-    from models.caption.protocol import CaptionRequest
-
-    captioner = GrammarCaptioner(caption.CaptionSpec())
+    captioner = CAPTIONERS.load(GrammarSpec())
     said = []
     for view in range(6):
         sample = SampleId(class_name="coffee mug", cad_id="ab" * 32, view_index=view, draw_index=0)
@@ -70,6 +71,7 @@ def prompts() -> list[str]:
             keywords=("enamel", "large"),
             azimuth_deg=61.0 * view,
             elevation_deg=9.0 * view,
+            most_tokens=ControlNetSpec.most_tokens,
         )
         said.append(captioner.caption(request).prompt)
     return said
@@ -104,7 +106,7 @@ def viewpoints() -> list[str]:
 STAGES: dict[str, tuple[int, Callable[[], list[str]]]] = {
     "cad": (cad.VERSION, canonical_glbs),
     **{f"control {kind}": (CONTROLS.of(kind).version, partial(controls, kind)) for kind in CONTROLS.names},
-    "caption": (caption.VERSION, prompts),
+    "caption": (GrammarSpec.version, prompts),
     "verdict": (verdict.VERSION, scores),
     "render viewpoints": (render.VERSION, viewpoints),
 }
@@ -126,38 +128,39 @@ def rendered() -> np.ndarray[Any, Any]:
 
 def painted() -> np.ndarray[Any, Any]:
     """(2, 16, 16, 3) means of two images of a small random pipeline."""
-    from models.image.pipeline import ControlNetGenerator, ImageRequest
     from models.training.export import random_pipeline
 
     control = np.zeros((64, 64), np.uint8)
     cv2.circle(control, (32, 32), 20, 255, 1)
     samples = [SampleId(class_name="car", cad_id="01" * 32, view_index=i, draw_index=0) for i in range(2)]
     with tempfile.TemporaryDirectory() as folder:
-        spec = image.ImageSpec(model=str(random_pipeline(Path(folder) / "pipeline")), resolution=64, steps=4)
-        generator = ControlNetGenerator(spec, device="cpu", threads=1, batch=2)
-        made = generator.generate([ImageRequest(sample=sample, prompt="a red car", control=control) for sample in samples])
+        spec = ControlNetSpec(model=str(random_pipeline(Path(folder) / "pipeline")), resolution=64, steps=4)
+        generator = GENERATORS.load(spec, device="cpu", threads=1, batch=2)
+        asked = [ImageRequest(sample=sample, prompt="a red car", controls={"canny": control}) for sample in samples]
+        made = generator.generate(asked)
     return np.stack([picture.rgb.reshape(16, 4, 16, 4, 3).mean(axis=(1, 3)) for picture in made if picture.rgb is not None])
 
 
 def finished_renders() -> np.ndarray[Any, Any]:
     """(3, 16, 16, 3) means of three finished renders, one of them with words of its own."""
     from models.cad import parametric
-    from models.world import finished
+    from models.world.finished import finish
+    from models.world.glb import load
 
-    solid = finished.load(parametric.glb("teapot", 10_001))
+    solid = load(parametric.glb("teapot", 10_001))
     annotation = {"azimuth_deg": 40.0, "elevation_deg": 20.0, "inplane_deg": 0.0, "distance": 1.6}
     annotation |= {"K": [[140.0, 0, 63.5], [0, 140.0, 63.5], [0, 0, 1]], "width": 128}
     samples = [SampleId(class_name="teapot", cad_id="23" * 32, view_index=i, draw_index=0) for i in range(3)]
     words = [{}, {"colour": "red", "scene": "grass"}, {"material": "checkered", "light": "studio"}]
-    spec = world.FinishedSpec(resolution=128)
-    made = [finished.finish(solid, sample, annotation, said, spec).rgb for sample, said in zip(samples, words, strict=True)]
+    world = FinishedRenderSpec(resolution=128).world()
+    made = [finish(solid, sample, annotation, said, world).rgb for sample, said in zip(samples, words, strict=True)]
     return np.stack([rgb.reshape(16, 8, 16, 8, 3).mean(axis=(1, 3)) for rgb in made])
 
 
 PICTURES: dict[str, tuple[int, Callable[[], np.ndarray[Any, Any]]]] = {
     "render": (render.VERSION, rendered),
-    "image": (image.VERSION, painted),
-    "image render-world": (int(world.FINISHED_REVISION), finished_renders),
+    "image": (ControlNetSpec.version, painted),
+    "image render-world": (FinishedRenderSpec.version, finished_renders),
 }
 
 

@@ -17,9 +17,10 @@ from models.render.spec import RenderSpec
 from models.render.viewpoint import View
 from models.sample import SampleId
 from models.world import geometry
-from models.world.finished import complete, finish, load
+from models.world.finished import complete, finish
+from models.world.glb import load
 from models.world.picture import cast, centre_passes
-from models.world.spec import FinishedSpec, WorldSpec
+from models.world.spec import WorldSpec
 
 SAMPLE = SampleId(class_name="teapot", cad_id="a" * 64, view_index=0)
 ANNOTATION = {
@@ -44,7 +45,7 @@ def test_a_glb_gives_the_same_solid_as_the_scene_it_was_written_from() -> None:
 def test_a_finished_render_is_a_pure_function_of_sample_annotation_and_words() -> None:
     solid = load(parametric.glb("teapot", 10_001))
     words = {"colour": "blue", "material": "painted", "scene": "studio", "light": "studio"}
-    spec = FinishedSpec(resolution=96)
+    spec = WorldSpec(resolution=96)
     first = finish(solid, SAMPLE, ANNOTATION, words, spec)
     assert first.rgb.shape == (96, 96, 3)
     assert np.array_equal(first.rgb, finish(solid, SAMPLE, ANNOTATION, words, spec).rgb)
@@ -109,8 +110,8 @@ def test_a_textured_cad_model_keeps_its_colours_unless_the_words_dye_it() -> Non
     assert solid.paint is not None
     annotation = {**ANNOTATION, "azimuth_deg": 0.0}
     place = {"scene": "studio", "light": "studio"}
-    own = finish(solid, SAMPLE, annotation, place, FinishedSpec(resolution=96))
-    dyed = finish(solid, SAMPLE, annotation, {**place, "colour": "red", "material": "painted"}, FinishedSpec(resolution=96))
+    own = finish(solid, SAMPLE, annotation, place, WorldSpec(resolution=96))
+    dyed = finish(solid, SAMPLE, annotation, {**place, "colour": "red", "material": "painted"}, WorldSpec(resolution=96))
     inside = cv2.erode(own.mask, np.ones((5, 5), np.uint8)) > 0
     columns = np.nonzero(inside)[1]
     middle = int(np.median(columns))
@@ -121,16 +122,3 @@ def test_a_textured_cad_model_keeps_its_colours_unless_the_words_dye_it() -> Non
     red, shade = sorted((dyed.rgb[half].mean(axis=0) for half in halves), key=lambda colour: -colour.sum())
     assert red[0] > 1.5 * max(red[1], red[2]), "the dye does not show"
     assert shade.sum() < 0.75 * red.sum(), "the texture's dark half is gone"
-
-
-def test_a_picture_whose_object_is_not_where_its_render_says_is_a_failure_with_that_name() -> None:
-    from models.world.finished import image
-
-    solid = load(parametric.glb("teapot", 10_001))
-    spec = FinishedSpec(resolution=96)
-    mask = finish(solid, SAMPLE, ANNOTATION, {}, spec).mask
-    good = image(solid, SAMPLE, ANNOTATION, {}, mask, spec)
-    assert good.reason is None
-    assert good.rgb is not None
-    moved = image(solid, SAMPLE, ANNOTATION, {}, np.roll(mask, 9, axis=1), spec)
-    assert (moved.reason, moved.rgb) == ("outline_differs", None)
