@@ -40,8 +40,8 @@ def ensure(settings: Settings) -> bool:
             client.delete_automation(automation.id)
     if not address:
         return False
-    block = Webhook(method="POST", url=address, headers={"Content-Type": "application/json"})
-    block_id = block.save(BLOCK, overwrite=True)
+    block = Webhook(method="POST", url=SecretStr(address), headers=SecretDict({"Content-Type": "application/json"}))
+    block_id = cast(UUID, block.save(BLOCK, overwrite=True))
     Automation(
         name=NAME,
         description="Posts to the webhook in DST_NOTIFY_URL",

@@ -15,6 +15,7 @@ from cyclopts.validators import Number
 from flows.commands import cad, catalog, evaluate, foreign
 from flows.commands import export as export_commands
 from storage.settings import Settings
+from storage.stages import OfASample
 
 app = cyclopts.App(
     suppress_keyboard_interrupt=False,
@@ -62,7 +63,7 @@ def run(
         bool, Parameter(help="Print the recipe, what is cached, what is missing and what that costs, and stop.", negative="")
     ] = False,
 ) -> None:
-    """Make a class's images: render, edges, captions, images, verdicts, catalog, report. Only what is missing is made.
+    """Make a class's images: renders, controls, captions, images, verdicts, catalog, report. Only what is missing is made.
 
     Example: dst run car --samples 24
     """
@@ -108,9 +109,7 @@ def retry(
     class_name: Annotated[str | None, Parameter(name="CLASS", help="Only this class.")] = None,
     /,
     *,
-    stage: Annotated[
-        Literal["cad", "render", "edge", "caption", "image"] | None, Parameter(help="Only what failed at this stage.")
-    ] = None,
+    stage: Annotated[OfASample | None, Parameter(help="Only what failed at this stage.")] = None,
     reason: Annotated[str | None, Parameter(help="Only what failed for this reason, as `dst status` names it.")] = None,
     sample: Annotated[list[str] | None, Parameter(help="Only this sample; may be said several times.")] = None,
 ) -> None:
@@ -151,22 +150,16 @@ def reproduce(
     /,
     *,
     recipe: Annotated[str | None, Parameter(help="Which image of it, where it was made under several recipes.")] = None,
-    stage: Annotated[Literal["cad", "render", "edge", "caption", "image"] | None, Parameter(help="Stop behind this one.")] = None,
+    stage: Annotated[OfASample | None, Parameter(help="Stop behind this one.")] = None,
     into: Annotated[Path | None, Parameter(help="Keep what is made in this empty folder.")] = None,
 ) -> None:
     """Make samples again from their records alone, in an empty store, and compare. Exit code 1 if one differs beyond 40 dB.
 
     Example: dst reproduce car-3fa9c1d27b10-0003-00
     """
-    from flows import reproduce as again
-    from flows.commands.terminal import watched
-    from flows.prefect_env import prepare
+    from flows.commands.reproduce import reproduce as make_again
 
-    settings = _settings()
-    prepare(settings)
-    with watched():
-        made = again.reproduce(settings, samples, recipe, into, stage)
-    sys.exit(0 if again.report(made, into) else 1)
+    sys.exit(0 if make_again(_settings(), samples, recipe, into, stage) else 1)
 
 
 @app.command
@@ -247,11 +240,12 @@ def train(
     prepare(_settings())
     from flows.commands.terminal import watched
     from flows.train import train as run_train
-    from tasks.train import place, registered, weights_of
+    from tasks.plan.place import Place
+    from tasks.train import registered, training, weights_of
 
-    settings = _settings()
-    registered(settings, class_names or [])
-    where = place(settings.root, class_names or [], base, begin_from)
+    place = Place.of(_settings())
+    registered(place, class_names or [])
+    where = training(place.home, class_names or [], base, begin_from)
     if begin_from:
         weights_of(begin_from)
     with watched():

@@ -27,7 +27,7 @@ from flows.scan import scan
 from flows.schedule import of_scan, of_verify
 from flows.train import train
 from models.evaluation.spec import EvaluationSpec
-from models.image.spec import EMBEDDED
+from models.image.weights import EMBEDDED
 from storage.settings import Settings
 from tasks.run import RunReport
 
@@ -43,7 +43,7 @@ def offered() -> tuple[list[str], list[str]]:
 RecipeName = Annotated[str, OneOf(recipes.names), Said("What decides how pictures look: size, generator, viewpoints, filter")]
 Samples = Annotated[int, Field(ge=1, le=100_000), Said("Samples of a class, divided evenly over its CAD models")]
 Steps = Annotated[int, Field(ge=0, le=200), Said("Denoising steps of the generator; 0: as the recipe says")]
-ControlScale = Annotated[float, Field(ge=0, le=10), Said("How firmly the edge map is obeyed; 0: as the recipe says")]
+ControlScale = Annotated[float, Field(ge=0, le=10), Said("How firmly the controls are obeyed; 0: as the recipe says")]
 
 
 @flow(

@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from tasks import stopping
+from tasks import stopping, worker
 
 log = logging.getLogger("dst")
 
 Listener = Callable[["Bar"], None]
-_listeners: list[Listener] = []
 _UI_EVERY_S = 5.0
 
 
@@ -56,7 +55,7 @@ class Bar:
         self.tell()
 
     def tell(self) -> None:
-        for listener in tuple(_listeners):
+        for listener in tuple(worker.listeners):
             listener(self)
         if time.monotonic() - self._told > _UI_EVERY_S or self.finished:
             self._told = time.monotonic()
@@ -89,11 +88,11 @@ class Bar:
 @contextmanager
 def listened(listener: Listener) -> Iterator[None]:
     """Call `listener` with the Bar whenever a stage has moved, in this process, while the body runs."""
-    _listeners.append(listener)
+    worker.listeners.append(listener)
     try:
         yield
     finally:
-        _listeners.remove(listener)
+        worker.listeners.remove(listener)
 
 
 @contextmanager

@@ -57,13 +57,14 @@ def _of_copy(settings: Settings, query: str) -> Any:
 
 def report(settings: Settings, run_id: str | None) -> None:
     """Write the page of a run (the latest, or the one whose id starts so) and print its path."""
-    from tasks.page import write_report
+    from tasks.plan.pages import write_report
+    from tasks.plan.place import Place
 
     runs = Catalog(settings.catalog, settings.store).query(_REPORTED)["run_id"]
     matching = [run for run in runs if run.startswith(run_id or "")]
     if not matching:
         raise ValueError(f'no run "{run_id}"; see: dst status' if run_id else "nothing was run yet; try: dst demo")
-    print(write_report(settings, matching[0]))
+    print(write_report(Place.of(settings), matching[0]))
 
 
 def _records(frame: Any) -> list[dict[str, Any]]:

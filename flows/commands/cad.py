@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from storage.cad.folder import FoundModel
     from storage.catalog.catalog import Catalog
     from storage.settings import Settings
-    from tasks.intake import Registration
+    from tasks.intake.model import Registration
 
 app = cyclopts.App(name="cad", help="Add CAD models, look at them, correct which way they face.")
 
@@ -61,9 +61,11 @@ def add(
     from storage.cad.folder import scan
     from storage.cad.sidecar import read_orientations
     from tasks.events import cad_models_registered
-    from tasks.intake import register
+    from tasks.intake.model import register
+    from tasks.plan.place import Place
 
     settings = _settings(max_faces)
+    place = Place.of(settings)
     found = scan(path)
     said = read_orientations(orientations) if orientations is not None else {}
     counts: dict[str, int] = {}
@@ -74,7 +76,7 @@ def add(
         axes = (up, front) if (up, front) != ("auto", "auto") else (model.up, model.front)
         try:
             made = register(
-                settings,
+                place,
                 model.path,
                 name,
                 keywords=words or None,
@@ -193,7 +195,7 @@ def _list_refused(catalog: Catalog, class_name: str | None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from tasks.watch import refused
+    from tasks.intake.watch import refused
 
     rows = refused(catalog, class_name)
     if not rows:
@@ -271,7 +273,8 @@ def align(
 
     Example: dst cad align 3fa9c1d2 --up +z --front -y
     """
-    from tasks.intake import align as realign
+    from tasks.intake.model import align as realign
+    from tasks.plan.place import Place
 
     settings = _settings()
     catalog = _catalog(settings)
@@ -282,7 +285,7 @@ def align(
     # What is not given stays as it is, where the two can go together.
     up = up if up != "auto" else _kept(facts.get("up"), front)
     front = front if front != "auto" else _kept(facts.get("front"), up)
-    _report(realign(settings, row["class_name"], row["cad_id"], up, front))
+    _report(realign(Place.of(settings), row["class_name"], row["cad_id"], up, front))
     row = _find(catalog, row["cad_id"], row["class_name"])
     if row["status"] == "ok":
         print(f"          {_sheet(settings, row, None)}")
@@ -317,16 +320,15 @@ def _report(made: Registration) -> None:
 
 def _sheet(settings: Settings, row: dict[str, Any], out: Path | None) -> Path:
     from models.cad.sheet import sheet
-    from tasks.intake import MODEL
+    from tasks.intake.model import MODEL
 
-    artifact = settings.store.get("cad", row["cad_key"])
-    settings.store.read(artifact, MODEL)
     facts = row["facts"]
     title = f"{row['class_name']}: {row['name']}   {row['cad_id'][:12]}   up {facts['up']} front {facts['front']} of the file"
     title += ", then turned" if row["alignment"] else ""
     target = out or settings.root / "sheets" / f"{row['class_name'].replace(' ', '_')}-{row['cad_id'][:12]}.png"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(sheet(artifact.path(MODEL), title))
+    with settings.store.local(settings.store.get("cad", row["cad_key"]), MODEL) as glb:
+        target.write_bytes(sheet(glb, title))
     return target
 
 

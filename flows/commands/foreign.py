@@ -29,12 +29,12 @@ def captions(
     class_name: Annotated[str | None, Parameter(name="--class", help="The class of all rows; else only its rows count.")] = None,
     origin: Origin = "3d-dst",
 ) -> None:
-    """Import captions. A recipe takes its prompts from them with [caption] captioner = "imported", origin = "3d-dst".
+    """Import captions. A recipe takes its prompts from them with [caption] kind = "imported", origin = "3d-dst".
 
     Example: dst import captions captions.csv --origin 3d-dst
     """
     from storage.foreign.captions import read_captions
-    from tasks import foreign
+    from tasks.intake import foreign
 
     _check_origin(origin)
     rows = read_captions(path, class_name)
@@ -47,7 +47,7 @@ def captions(
         found = foreign.captions(catalog, name, origin)
         revision = found.revision[:12] if found else ""
         print(f"{name:<24} {there[name]} captions, {count} of them new  revision {revision}")
-    print(f'use: dst run CLASS --overrides FILE.toml with [caption] captioner = "imported", origin = "{origin}"')
+    print(f'use: dst run CLASS --overrides FILE.toml with [caption] kind = "imported", origin = "{origin}"')
 
 
 @app.command
@@ -67,14 +67,14 @@ def images(
     """
     from flows.commands import terminal
     from storage.foreign import official
-    from tasks import foreign
-    from tasks.intake import absolute
+    from tasks.intake import foreign
+    from tasks.intake.model import absolute
+    from tasks.plan.place import Place
 
     _check_origin(origin)
-    settings = _settings()
     found = list(official.images(absolute(path), class_name, folder))
     with terminal.watched():
-        taken = foreign.add_images(settings, origin, found)
+        taken = foreign.add_images(Place.of(_settings()), origin, found)
     for name, count in sorted(taken.classes.items()):
         print(f"{name:<24} {count} images")
     order = ("added", "remembered", "duplicate", "quarantined")
@@ -97,15 +97,20 @@ def filter_(
     Example: dst import filter 3d-dst --class airliner
     """
     from flows.commands import terminal
-    from models.verdict.spec import VerdictSpec
-    from tasks import foreign, progress
+    from models.verdict.spec import verdict_spec
+    from tasks import progress
+    from tasks.intake import foreign
+    from tasks.plan.place import Place
+    from tasks.run import in_words
 
-    spec = VerdictSpec(threshold=threshold, min_edge_score=None)
+    # Nobody says which controls the images were to obey, so only their poses are judged.
+    rule = {"kind": "at_most", "score": "kcf", "threshold": threshold, "reason": "pose_inconsistent"}
+    spec = verdict_spec({"judges": {"kcf": {}}, "rules": {"pose": rule}})
     with terminal.watched(), progress.stage("verdict", class_name, 100) as bar:
-        verdicts = foreign.judge(
-            _settings(), origin, class_name, spec, lambda done, total: bar.advance(100 * done // total - bar.done)
-        )
-    print(f"{class_name}: {int(verdicts.kept.sum())} kept, {int((~verdicts.kept).sum())} dropped; {verdicts.rule}")
+        place = Place.of(_settings())
+        said = foreign.judge(place, origin, class_name, spec, lambda done, total: bar.advance(100 * done // total - bar.done))
+    counts = {name: said.kept.count(value) for name, value in (("kept", True), ("dropped", False), ("not_judged", None))}
+    print(f"{class_name}: {in_words(counts)}; {said.words}")
     print(f"see: dst sql \"select path, kept from foreign_images where origin = '{origin}' and class_name = '{class_name}'\"")
 
 

@@ -13,7 +13,7 @@ from flows.wanted import CLAIM, Wanted, at_it, wanted
 from storage.catalog.catalog import Catalog
 from storage.catalog.claims import claimed
 from storage.settings import Settings
-from tasks.watch import Look, look
+from tasks.intake.watch import WatchReport, look
 
 
 def scan(settings: Settings, dry_run: bool) -> bool:
@@ -57,7 +57,7 @@ def scan(settings: Settings, dry_run: bool) -> bool:
     return bool(state.is_completed())
 
 
-def _say_seen(console: Console, settings: Settings, seen: Look) -> None:
+def _say_seen(console: Console, settings: Settings, seen: WatchReport) -> None:
     watched = ", ".join(str(folder) for folder in settings.watched)
     counts = {
         "unchanged": seen.unchanged,

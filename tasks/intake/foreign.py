@@ -1,7 +1,7 @@
 """What others made: captions and images from elsewhere, kept apart from our own.
 
 Enters: rows that storage.foreign has read and checked. Leaves: rows of foreign_captions and foreign_images, the captions a cohort
-may take from them, and the K-fold filter's word on images that came with poses. Knows no Prefect.
+may take from them, and a verdict on images that came with poses.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from models.caption.imported import ImportedCaptionSpec
+from models.caption.imported import ImportedSpec
+from models.control.protocol import ControlSpec
+from models.sample import SampleId
+from models.verdict.decide import Decision, decide
+from models.verdict.kinds import JUDGES
 from models.verdict.spec import VerdictSpec
 from storage.cad.collections.ledger import Ledger, stamp
 from storage.catalog.catalog import Catalog
 from storage.foreign.official import BadAnnotation, ForeignImage, pose_of, read_annotation
 from storage.keys import canonical_json, digest
-from storage.settings import Settings
 from tasks import progress
-from tasks.recipe import Recipe
-
-if TYPE_CHECKING:
-    from models.verdict.kcf import Verdicts
+from tasks.plan.place import Place
+from tasks.plan.recipe import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ def pinned(catalog: Catalog, class_name: str, recipe: Recipe) -> tuple[Recipe, C
     Raises ValueError where there are no such captions, or others than the recipe was pinned to.
     """
     spec = recipe.caption
-    if not isinstance(spec, ImportedCaptionSpec):
+    if not isinstance(spec, ImportedSpec):
         return recipe, None
     found = captions(catalog, class_name, spec.origin)
     if found is None:
@@ -88,7 +89,7 @@ def pinned(catalog: Catalog, class_name: str, recipe: Recipe) -> tuple[Recipe, C
 def recorded(catalog: Catalog, class_name: str, recipe: Recipe) -> Captions | None:
     """Return the captions that a recorded recipe takes its prompts from, as they are now; None where the grammar writes."""
     spec = recipe.caption
-    return captions(catalog, class_name, spec.origin) if isinstance(spec, ImportedCaptionSpec) else None
+    return captions(catalog, class_name, spec.origin) if isinstance(spec, ImportedSpec) else None
 
 
 def number_of(uid: str | None, prompt: str, taken: set[int]) -> int:
@@ -144,11 +145,11 @@ class Taken:
     """Why images have no pose."""
 
 
-def add_images(settings: Settings, origin: str, found: Sequence[ForeignImage]) -> Taken:
+def add_images(place: Place, origin: str, found: Sequence[ForeignImage]) -> Taken:
     """Take in images of a foreign origin, with pose and caption where they are known. What was read is not read again."""
-    catalog = Catalog(settings.catalog, settings.store)
+    catalog = place.catalog
     catalog.migrate()
-    ledger = Ledger(settings.root / "imports" / f"images-{digest(origin.encode())[:12]}.jsonl")
+    ledger = Ledger(place.home / "imports" / f"images-{digest(origin.encode())[:12]}.jsonl")
     there = {row["image_id"]: row["path"] for row in catalog.rows("select image_id, path from foreign_images")}
     refused = {row["path"] for row in catalog.quarantined()}
     taken = Taken()
@@ -161,7 +162,7 @@ def add_images(settings: Settings, origin: str, found: Sequence[ForeignImage]) -
         else:
             todo.append(image)
     with progress.stage("import", origin, len(found), done=len(found) - len(todo)) as bar:
-        with ThreadPoolExecutor(max_workers=settings.renderer_workers) as pool:
+        with ThreadPoolExecutor(max_workers=place.renderers) as pool:
             for start in range(0, len(todo), _IMAGES_AT_ONCE):
                 part = todo[start : start + _IMAGES_AT_ONCE]
                 rows: dict[str, dict[str, Any]] = {}
@@ -248,18 +249,7 @@ def _looked_at(image: ForeignImage) -> dict[str, Any]:
         facts["no_pose"] = "no annotation" if not image.annotation.exists() else str(error).partition(":")[0][:80]
         return row
     view = canonical_view(*pose)
-    kept = (
-        "source",
-        "shape_id",
-        "strength",
-        "pose_sampling",
-        "focal_length",
-        "sensor_width",
-        "principal",
-        "azimuth",
-        "elevation",
-    )
-    facts["annotation"] = {name: said[name] for name in (*kept, "theta", "phi", "dist", "camera_rotation") if name in said}
+    facts["annotation"] = {name: said[name] for name in _REMEMBERED if name in said}
     return row | {
         "azimuth_deg": round(view.azimuth_deg, 6),
         "elevation_deg": round(view.elevation_deg, 6),
@@ -268,23 +258,47 @@ def _looked_at(image: ForeignImage) -> dict[str, Any]:
     }
 
 
-# -- the filter over them ----------------------------------------------------------------------------------------------
+# -- a verdict on them -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Posed:
+    """An image that others made, with its pose, as judges see it (models.verdict.protocol.Evidence)."""
+
+    row: Mapping[str, Any]
+    symmetry: int
+    controls: Mapping[str, ControlSpec] = field(default_factory=dict)
+    """None: nobody says what it was to obey."""
+
+    @property
+    def sample(self) -> SampleId:
+        return SampleId(class_name=self.row["class_name"], cad_id=self.row["cad_uid"] or "", view_index=0)
+
+    @property
+    def annotation(self) -> Mapping[str, Any]:
+        return {name: self.row[name] for name in ("azimuth_deg", "elevation_deg", "inplane_deg")} | {"box": None}
+
+    def image(self) -> Any:
+        from storage.images import from_png
+
+        pixels = from_png(Path(self.row["path"]).read_bytes())
+        return pixels[..., None].repeat(3, axis=2) if pixels.ndim == 2 else pixels[..., :3]
+
+    def control(self, kind: str) -> Any:
+        raise KeyError(kind)
 
 
 def judge(
-    settings: Settings, origin: str, class_name: str, spec: VerdictSpec, tell: Callable[[int, int], None] | None = None
-) -> Verdicts:
-    """Let the K-fold filter judge the images of a class from an origin by the poses they came with; write what it says.
+    place: Place, origin: str, class_name: str, spec: VerdictSpec, tell: Callable[[int, int], None] | None = None
+) -> Decision:
+    """Let the judges and rules of `spec` decide over the images of a class from an origin, by the poses they came with.
 
-    `kept` of each image becomes 1 or 0, and its facts say score, reason, fold, rule and threshold. Images without a pose, or that
-    have gone, are not judged. Raises ValueError when there is nothing to judge.
+    `kept` of each image becomes 1, 0 or NULL for one that nothing could judge, and its facts say scores, reason and rules. Images
+    without a pose, or that have gone, are left as they are. Raises ValueError when there is nothing to judge.
     """
     import numpy as np
 
-    from models.verdict.crop import crop
-    from models.verdict.kcf import score
-
-    catalog = Catalog(settings.catalog, settings.store)
+    catalog = place.catalog
     rows = catalog.foreign_images(origin, class_name)
     posed = [row for row in rows if row["azimuth_deg"] is not None and Path(row["path"]).is_file()]
     if not posed:
@@ -295,31 +309,20 @@ def judge(
         for row in catalog.cad_models(class_name)
         if row["uid"] is not None and row["symmetry"] is not None
     }
-    verdicts = score(
-        images=np.stack([crop(_rgb(Path(row["path"])), None, spec.side) for row in posed]),
-        poses=np.array([[row["azimuth_deg"], row["elevation_deg"], row["inplane_deg"]] for row in posed]),
-        cad_ids=[row["cad_uid"] or "" for row in posed],
-        spec=spec,
-        progress=tell,
-        symmetry=np.array([said.get(row["cad_uid"], 1) for row in posed]),
-    )
-    summary = {name: verdicts.summary()[name] for name in ("rule", "threshold", "backbone", "fold_by")}
-    judged = [
-        {**row, "kept": int(found["kept"]), "facts": {**(row["facts"] or {}), "verdict": {**found, **summary}}}
-        for row, found in zip(posed, verdicts.rows())
-    ]
+    evidence = [_Posed(row=row, symmetry=said.get(row["cad_uid"], 1)) for row in posed]
+    scores: dict[str, Any] = {}
+    for one in spec.judges.values():
+        scores |= JUDGES.load(one, device=place.device, threads=place.threads).judge(evidence, tell).scores
+    decision = decide(scores, spec.rules, len(posed))
+    judged = []
+    for i, row in enumerate(posed):
+        found = {name: None if np.isnan(values[i]) else round(float(values[i]), 4) for name, values in scores.items()}
+        verdict = {"scores": found, "reason": decision.reasons[i], "rule": decision.words, "rules": list(decision.rules)}
+        kept = decision.kept[i]
+        judged.append({**row, "kept": None if kept is None else int(kept), "facts": {**(row["facts"] or {}), "verdict": verdict}})
     for start in range(0, len(judged), _IMAGES_AT_ONCE):
         catalog.add_foreign_images(judged[start : start + _IMAGES_AT_ONCE])
-    return verdicts
+    return decision
 
 
 _ORIGINS = "select distinct origin, class_name from foreign_images where azimuth_deg is not null order by 1, 2"
-
-
-def _rgb(path: Path) -> Any:
-    from storage.images import from_png
-
-    pixels = from_png(path.read_bytes())
-    if pixels.ndim == 2:
-        pixels = pixels[..., None].repeat(3, axis=2)
-    return pixels[..., :3]

@@ -30,9 +30,9 @@ from storage.cad.collections.published import Listed
 from storage.cad.names import check_class_name
 from storage.catalog.catalog import Catalog
 from storage.keys import canonical_json, digest
-from storage.settings import Settings
 from tasks import progress
-from tasks.intake import Prepared, Said, absolute, identify, prepare
+from tasks.intake.model import Description, Prepared, absolute, identify, prepare
+from tasks.plan.place import Place
 
 log = logging.getLogger("dst")
 
@@ -51,7 +51,7 @@ class Candidate:
     """Its mesh file, absolute."""
     class_name: str
     """The class it is to join."""
-    said: Said
+    said: Description
     """Names, words, axes, turn, camera, symmetry."""
 
 
@@ -167,8 +167,8 @@ def _once(wanted: Sequence[Candidate]) -> list[Candidate]:
     return list(first.values())
 
 
-def _said(entry: Entry) -> Said:
-    return Said(
+def _said(entry: Entry) -> Description:
+    return Description(
         keywords=entry.keywords or None,
         up=entry.up,
         front=entry.front,
@@ -181,9 +181,8 @@ def _said(entry: Entry) -> Said:
     )
 
 
-def still_missing(settings: Settings, missing: Sequence[Missing]) -> list[Missing]:
+def still_missing(catalog: Catalog, missing: Sequence[Missing]) -> list[Missing]:
     """Return those whose models no other collection has brought in either."""
-    catalog = Catalog(settings.catalog, settings.store)
     if not missing or not catalog.exists:
         return list(missing)
     rows = catalog.rows("select class_name, uid from cad_models where status = 'ok' and uid is not null")
@@ -217,20 +216,20 @@ class _Read:
     detail: str | None = None
 
 
-def bring_in(settings: Settings, name: str, root: Path, wanted: Sequence[Candidate], again: bool = False) -> Report:
+def bring_in(place: Place, name: str, root: Path, wanted: Sequence[Candidate], again: bool = False) -> Report:
     """Import CAD models; return what became of them. What an earlier import has read, and is unchanged, is not opened.
 
     name: the collection's; root: its folder, outside of which no file is opened. again: read once more what was refused before.
     """
-    return _Import(settings, name, root, again).run(wanted)
+    return _Import(place, name, root, again).run(wanted)
 
 
 class _Import:
-    def __init__(self, settings: Settings, name: str, root: Path, again: bool) -> None:
-        self.settings, self.name, self.root, self.again = settings, name, root, again
-        self.catalog = Catalog(settings.catalog, settings.store)
+    def __init__(self, place: Place, name: str, root: Path, again: bool) -> None:
+        self.place, self.name, self.root, self.again = place, name, root, again
+        self.catalog = place.catalog
         self.catalog.migrate()
-        self.ledger = Ledger(settings.root / "imports" / f"{name}.jsonl")
+        self.ledger = Ledger(place.home / "imports" / f"{name}.jsonl")
         self.known = {
             (row["class_name"], row["cad_id"]): row for row in self.catalog.cad_models(status=None) if row["status"] != "removed"
         }
@@ -275,7 +274,7 @@ class _Import:
 
     def _reading(self, todo: Sequence[Candidate]) -> Iterator[_Read]:
         """Read models in parallel and yield them as they are finished; few wait, so that an interrupt ends soon."""
-        workers = self.settings.renderer_workers
+        workers = self.place.renderers
         rest = iter(todo)
         pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="import")
         going: set[Future[_Read]] = set()
@@ -305,7 +304,7 @@ class _Import:
             first = self._taken.setdefault(key, model.path)
         if first != model.path:
             return _Read(wanted=model, stamp=seen, status="duplicate", cad_id=cad_id, detail=str(first))
-        prepared = prepare(self.settings, model.path, cad_id, model.class_name, model.said, self.known.get(key))
+        prepared = prepare(self.place, model.path, cad_id, model.class_name, model.said, self.known.get(key))
         return _Read(
             wanted=model,
             stamp=seen,

@@ -11,16 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models import edge
-from models.caption import spec as caption
-from models.image import spec as image
-from models.render import spec as render
 from models.render.spec import RenderSpec, ViewpointSpec
 from models.sample import SampleId
-from models.verdict import spec as verdict
-from storage.artifacts import Artifact, ArtifactStore
-from storage.keys import artifact_key, plain
-from tasks.recipe import Recipe
+from storage.artifacts import Artifact, ArtifactStore, DamagedArtifact, MissingArtifact
+from storage.stages import OF_A_SAMPLE, before
+from tasks import stages
+from tasks.plan.recipe import Recipe
 
 SHARDS_AT_MOST = 16
 """Task runs a stage: Prefect's server is the slowest part of a large run, so shards grow with the cohort, not in number."""
@@ -51,17 +47,16 @@ class Planned:
     """A sample and the keys of everything that is made for it."""
 
     sample: SampleId
+    """Which sample."""
     keywords: tuple[str, ...]
-    cad_key: str
-    render_key: str
-    edge_key: str
-    caption_key: str
-    image_key: str
+    """Words about its CAD model."""
+    keys: Mapping[str, Mapping[str, str]]
+    """Stage -> the keys of the sample's artifacts of it: {"": key} of a single one, {kind: key} of its controls."""
     viewpoint: ViewpointSpec | None = None
     """Where this CAD model's cameras stand, if it asks for something of its own."""
     symmetry: int = 1
     """Rotational symmetry of the CAD model about +z."""
-    prompt: str | None = None
+    written: str | None = None
     """The caption somebody else wrote for this sample, if captions are imported."""
 
     def render_spec(self, recipe: Recipe) -> RenderSpec:
@@ -69,26 +64,8 @@ class Planned:
         return recipe.render if self.viewpoint is None else replace(recipe.render, viewpoint=self.viewpoint)
 
     def key(self, stage: str) -> str:
-        """Return the key of this sample's artifact of a stage: cad, render, edge, caption or image."""
-        return str(getattr(self, f"{stage}_key"))
-
-    def render_inputs(self) -> dict[str, Any]:
-        view = self.sample.view
-        return {"cad": self.cad_key, "class_name": view.class_name, "cad_id": view.cad_id, "view_index": view.view_index}
-
-    def edge_inputs(self) -> dict[str, Any]:
-        return {"render": self.render_key}
-
-    def caption_inputs(self, recipe: Recipe) -> dict[str, Any]:
-        inputs = {**plain(self.sample), "keywords": list(self.keywords), "viewpoint": plain(self.render_spec(recipe).viewpoint)}
-        return inputs if self.prompt is None else {**inputs, "prompt": self.prompt}
-
-    def image_inputs(self) -> dict[str, Any]:
-        return {**plain(self.sample), "edge": self.edge_key, "caption": self.caption_key}
-
-
-STAGES = ("cad", "render", "edge", "caption", "image")
-"""Stages with an artifact for each sample, in the order in which a sample can fail."""
+        """Return the key of this sample's artifact of a stage; of its controls, that of the first in order of kind."""
+        return next(iter(self.keys[stage].values()))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +73,13 @@ class Shard:
     """The samples that one task run covers. How samples are dealt into shards changes no key."""
 
     index: int
+    """0, 1, ... within the cohort."""
     samples: tuple[Planned, ...]
+    """In order of their identity."""
 
     @property
     def class_name(self) -> str:
+        """The class of all of them."""
         return self.samples[0].sample.class_name
 
     def __str__(self) -> str:
@@ -111,8 +91,16 @@ class Cohort:
     """The samples a class consists of under a recipe."""
 
     class_name: str
+    """The class."""
     recipe: Recipe
+    """All specs."""
     samples: tuple[Planned, ...]
+    """View 0 of every CAD model, then view 1, ..."""
+
+    @property
+    def cad_models(self) -> int:
+        """Of how many CAD models its samples are."""
+        return len({planned.sample.cad_id for planned in self.samples})
 
     def shards(self) -> list[Shard]:
         """Deal the samples into at most SHARDS_AT_MOST shards, whole CAD models together where they fit."""
@@ -120,25 +108,35 @@ class Cohort:
         ordered = sorted(self.samples, key=lambda planned: planned.sample)
         return [Shard(index=i // size, samples=tuple(ordered[i : i + size])) for i in range(0, len(ordered), size)]
 
+    def keys(self, stage: str) -> set[str]:
+        """Return the keys of all artifacts of a stage of single samples."""
+        return {key for planned in self.samples for key in planned.keys[stage].values()}
+
     def made(self, store: ArtifactStore) -> list[Planned]:
         """Return the samples whose image is there."""
-        found = ((planned, store.find("image", planned.image_key)) for planned in self.samples)
+        found = ((planned, store.find("image", planned.key("image"))) for planned in self.samples)
         return [planned for planned, artifact in found if artifact is not None and artifact.record.outcome == "made"]
 
-    def pending(self, store: ArtifactStore, stage: str) -> list[Planned]:
-        """Return the samples for which a stage has still something to do: nothing there and no earlier stage failed."""
-        missing = [planned for planned in self.samples if not store.has(stage, planned.key(stage))]
-        before = STAGES[: STAGES.index(stage)]
-        return [planned for planned in missing if failure(store, planned, before) is None]
+    def pending(self, store: ArtifactStore, stage: str) -> set[str]:
+        """Return the keys of a stage that are still to be made: nothing there, and no earlier stage failed."""
+        return {
+            key
+            for planned in self.samples
+            for key in planned.keys[stage].values()
+            if not store.has(stage, key) and failure(store, planned, before(stage)) is None
+        }
+
+    def judged(self, made: Sequence[Planned]) -> dict[tuple[str, str], str]:
+        """Return (stage, part) -> key of what looks at all images together: each judge's scores, then the verdict."""
+        return {
+            (stage.name, part): blueprint.key
+            for stage in stages.OF_A_COHORT
+            for part, blueprint in stage.blueprints(self, made).items()
+        }
 
     def verdict_key(self, made: Sequence[Planned]) -> str:
-        """Return the key of the verdicts over these samples."""
-        return artifact_key(verdict.STAGE, verdict.VERSION, self.recipe.verdict, self.verdict_inputs(made))
-
-    def verdict_inputs(self, made: Sequence[Planned]) -> dict[str, Any]:
-        inputs = {"class_name": self.class_name, "images": sorted(planned.image_key for planned in made)}
-        turns = {planned.sample.cad_id: planned.symmetry for planned in made if planned.symmetry != 1}
-        return {**inputs, "symmetry": turns} if turns else inputs
+        """Return the key of the verdict over these samples."""
+        return self.judged(made)["verdict", ""]
 
 
 def plan(class_name: str, recipe: Recipe, models: Sequence[CadModel], samples: int) -> Cohort:
@@ -170,26 +168,21 @@ def deal(models: Sequence[CadModel], samples: int) -> Iterator[tuple[CadModel, i
 
 
 def _planned(class_name: str, recipe: Recipe, model: CadModel, view_index: int) -> Planned:
+    """Return a sample with the keys of its artifacts, found by walking the graph of stages."""
     sample = SampleId(class_name=class_name, cad_id=model.cad_id, view_index=view_index, draw_index=0)
-    bare = Planned(
+    planned = Planned(
         sample=sample,
         keywords=model.keywords,
-        cad_key=model.cad_key,
-        render_key="",
-        edge_key="",
-        caption_key="",
-        image_key="",
+        keys={"cad": {"": model.cad_key}},
         viewpoint=None if model.camera is None else recipe.render.viewpoint.asked(model.camera),
         symmetry=model.symmetry,
-        prompt=_written(model.captions, sample),
+        written=_written(model.captions, sample),
     )
-    spec = bare.render_spec(recipe)
-    rendered = _with(bare, render_key=artifact_key(render.STAGE, render.VERSION, spec, bare.render_inputs()))
-    edged = _with(rendered, edge_key=artifact_key(edge.STAGE, edge.VERSION, recipe.edge, rendered.edge_inputs()))
-    captioned = _with(
-        edged, caption_key=artifact_key(caption.STAGE, caption.VERSION, recipe.caption, edged.caption_inputs(recipe))
-    )
-    return _with(captioned, image_key=artifact_key(image.STAGE, image.VERSION, recipe.image, captioned.image_inputs()))
+    for stage in stages.OF_A_SAMPLE:
+        if stage.name not in planned.keys:
+            keys = {part: blueprint.key for part, blueprint in stage.blueprints(recipe, planned).items()}
+            planned = replace(planned, keys={**planned.keys, stage.name: keys})
+    return planned
 
 
 def _written(captions: Sequence[str], sample: SampleId) -> str | None:
@@ -201,25 +194,26 @@ def _written(captions: Sequence[str], sample: SampleId) -> str | None:
     return captions[order[(sample.view_index + sample.draw_index) % len(captions)]]
 
 
-def _with(planned: Planned, **keys: str) -> Planned:
-    return Planned(**{**{name: getattr(planned, name) for name in Planned.__dataclass_fields__}, **keys})
-
-
-def failure(store: ArtifactStore, planned: Planned, stages: Sequence[str] = STAGES) -> tuple[str, Artifact] | None:
-    """Return the first of `stages` at which a sample has failed, with its record, or None."""
-    for stage in stages:
-        artifact = store.find(stage, planned.key(stage))
-        if artifact is not None and artifact.record.outcome == "failed":
-            return stage, artifact
+def failure(store: ArtifactStore, planned: Planned, among: Sequence[str] = OF_A_SAMPLE) -> tuple[str, Artifact] | None:
+    """Return the first of the stages `among` at which a sample has failed, with its artifact, or None."""
+    for stage in among:
+        for key in planned.keys[stage].values():
+            artifact = store.find(stage, key)
+            if artifact is not None and artifact.record.outcome == "failed":
+                return stage, artifact
     return None
 
 
 def check(store: ArtifactStore, cohort: Cohort) -> Mapping[str, int]:
     """Read every artifact of the cohort, set damaged ones aside, and return stage -> how many were damaged or lost since made."""
     damaged: dict[str, int] = {}
-    for stage in STAGES:
-        for key in sorted({planned.key(stage) for planned in cohort.samples}):
-            folder_there = store.folder(stage, key).exists()
-            if folder_there and store.sound(stage, key) is None:
+    for stage in OF_A_SAMPLE:
+        for key in sorted(cohort.keys(stage)):
+            try:
+                store.verify(store.get(stage, key))
+            except MissingArtifact:
+                continue
+            except DamagedArtifact:
+                store.set_aside(stage, key)
                 damaged[stage] = damaged.get(stage, 0) + 1
     return damaged

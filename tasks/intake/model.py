@@ -1,7 +1,7 @@
 """Taking CAD models in: what `dst cad add`, `dst cad align`, the demo and the cad task share.
 
 Enters: a file somebody named, with what is said about it. Leaves: a cad artifact (a canonical GLB, or the reason why there is
-none) and a row of the catalog. Knows no Prefect. (3D-DST, section 3.1.)
+none) and a row of the catalog. (3D-DST, section 3.1.)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from storage.cad.names import check_class_name
 from storage.cad.sidecar import Sidecar, keywords_of
 from storage.catalog.catalog import Catalog
 from storage.keys import artifact_key, plain
-from storage.settings import Settings
+from tasks.plan.place import Place
 
 MODEL = "model.glb"
 
@@ -57,7 +57,7 @@ class Registration:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class Description:
     """What is said about a CAD model that is handed in; None and auto where nobody says anything."""
 
     keywords: tuple[str, ...] | None = None
@@ -97,7 +97,7 @@ class Prepared:
 
 
 def register(
-    settings: Settings,
+    place: Place,
     path: Path | str,
     class_name: str,
     keywords: Sequence[str] | None = None,
@@ -122,14 +122,14 @@ def register(
     CadSpec(up=up, front=front)
     path = absolute(path)
     cad_id = identify(path)
-    catalog = Catalog(settings.catalog, settings.store)
+    catalog = place.catalog
     catalog.migrate()
     listed = (said or {}).get(cad_id, Sidecar())
     if (up, front) == ("auto", "auto"):
         up, front = listed.up or "auto", listed.front or "auto"
     if symmetry is None:
         symmetry, symmetry_origin = listed.symmetry, "given"
-    words_said = Said(
+    words_said = Description(
         keywords=listed.keywords if words is None else words,
         up=up,
         front=front,
@@ -138,7 +138,7 @@ def register(
         symmetry=symmetry,
         symmetry_origin=None if symmetry is None else symmetry_origin or "given",
     )
-    prepared = prepare(settings, path, cad_id, class_name, words_said, _row(catalog, class_name, cad_id))
+    prepared = prepare(place, path, cad_id, class_name, words_said, _row(catalog, class_name, cad_id))
     if prepared.artifact is not None and prepared.row is not None:
         catalog.index([prepared.artifact])
         catalog.add_cad_model(**prepared.row)
@@ -146,7 +146,7 @@ def register(
 
 
 def prepare(
-    settings: Settings, path: Path, cad_id: str, class_name: str, said: Said, before: Mapping[str, Any] | None
+    place: Place, path: Path, cad_id: str, class_name: str, said: Description, before: Mapping[str, Any] | None
 ) -> Prepared:
     """Read a CAD model and say what the catalog has to be told; write its artifact, but no row.
 
@@ -157,7 +157,7 @@ def prepare(
     spec = CadSpec(up=said.up, front=said.front, turn=said.turn)
     if before is not None and spec == CadSpec():
         spec = spec_of(before)
-    artifact = canonical(settings, path, cad_id, spec, again=True)
+    artifact = canonical(place, path, cad_id, spec, again=True)
     record = artifact.record
     made = record.outcome == "made"
     row = catalog_row(class_name, cad_id, spec, record) | {
@@ -169,7 +169,7 @@ def prepare(
         "uid": said.uid,
         "camera": None if said.camera is None else dict(said.camera),
     }
-    row |= symmetry_of(settings, artifact, said, before)
+    row |= symmetry_of(place, artifact, said, before)
     if before is not None:
         same = before["status"] == row["status"] and before["cad_key"] == row["cad_key"]
         row |= {"source": before["source"] if Path(before["source"]).exists() else source, "name": before["name"]}
@@ -203,7 +203,7 @@ def prepare(
     return Prepared(registration=registration, artifact=artifact, row=row)
 
 
-def symmetry_of(settings: Settings, artifact: Artifact, said: Said, before: Mapping[str, Any] | None) -> dict[str, Any]:
+def symmetry_of(place: Place, artifact: Artifact, said: Description, before: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the columns symmetry and symmetry_origin: as said now, as given before, else found from the canonical mesh."""
     from models.symmetry import check
 
@@ -217,27 +217,27 @@ def symmetry_of(settings: Settings, artifact: Artifact, said: Said, before: Mapp
         return {"symmetry": None, "symmetry_origin": None}
     from models.cad import symmetry
 
-    settings.store.verify(artifact)
-    found = symmetry.symmetry_of(artifact.path(MODEL))
+    with place.store.local(artifact, MODEL) as glb:
+        found = symmetry.symmetry_of(glb)
     return {"symmetry": found, "symmetry_origin": None if found is None else "mesh"}
 
 
-def align(settings: Settings, class_name: str, cad_id: str, up: str, front: str) -> Registration:
+def align(place: Place, class_name: str, cad_id: str, up: str, front: str) -> Registration:
     """Give a registered CAD model other axes: a new canonical artifact; the old one, and what was made from it, stay.
 
     The axes say all: a further turn that a list gave before is gone. Raises ValueError if it is not registered or its source has
     gone or changed.
     """
     spec = CadSpec(up=up, front=front)
-    catalog = Catalog(settings.catalog, settings.store)
+    catalog = place.catalog
     row = _row(catalog, class_name, cad_id)
     if row is None:
         raise ValueError(f'no CAD model {cad_id[:12]} in class "{class_name}"; see: dst cad list')
     path = source_of(row)
-    artifact = canonical(settings, path, cad_id, spec, again=True)
+    artifact = canonical(place, path, cad_id, spec, again=True)
     catalog.index([artifact])
     kept = {name: row[name] for name in ("source", "name", "keywords", "licence")}
-    kept |= symmetry_of(settings, artifact, Said(), row)
+    kept |= symmetry_of(place, artifact, Description(), row)
     if row["alignment"] is not None:
         kept["alignment"] = UNTURNED
     catalog.add_cad_model(**(catalog_row(class_name, cad_id, spec, artifact.record) | kept))
@@ -263,28 +263,28 @@ def spec_of(row: Mapping[str, Any]) -> CadSpec:
     return CadSpec(up=row["up"], front=row["front"], turn=None if turn is None or plain(turn) == plain(UNTURNED) else turn)
 
 
-def canonical(settings: Settings, path: Path, cad_id: str, spec: CadSpec, again: bool = False) -> Artifact:
+def canonical(place: Place, path: Path, cad_id: str, spec: CadSpec, again: bool = False) -> Artifact:
     """Return the cad artifact of a source file, made if it is not in the store (or damaged there).
 
     again: try once more what failed for a reason that another time or machine may not have.
     """
-    store: ArtifactStore = settings.store
+    store: ArtifactStore = place.store
     key = cad_key(cad_id, spec)
     there = store.sound(STAGE, key)
     if there is not None and again and there.record.reason in (*PASSING, *_OF_THE_TASK):
         store.set_aside(STAGE, key)
         there = None
-    return there if there is not None else store.put(*make(settings, path, cad_id, spec))
+    return there if there is not None else store.put(*make(place, path, cad_id, spec))
 
 
-def make(settings: Settings, path: Path, cad_id: str, spec: CadSpec) -> tuple[Record, dict[str, bytes]]:
+def make(place: Place, path: Path, cad_id: str, spec: CadSpec) -> tuple[Record, dict[str, bytes]]:
     """Return the record and the files of the cad artifact of a source file: made, or failed with a reason."""
     record = Record(
         key=cad_key(cad_id, spec), stage=STAGE, version=VERSION, spec=plain(spec.spelled()), inputs={"cad_id": cad_id}
     )
     started = time.monotonic()
     try:
-        model = canonicalise_isolated(path, spec, settings.max_faces, settings.mesh_timeout_s)
+        model = canonicalise_isolated(path, spec, place.max_faces, place.mesh_timeout_s)
     except BadModel as error:
         return replace(record, outcome="failed", reason=error.reason, detail=error.detail), {}
     runtime = {"seconds": round(time.monotonic() - started, 3), "source": os.fsencode(path).decode("utf-8", errors="replace")}

@@ -27,7 +27,8 @@ from storage.catalog.catalog import Catalog
 from storage.keys import canonical_json, digest, plain
 from storage.settings import Settings
 from tasks import progress
-from tasks.intake import Registration, identify, register
+from tasks.intake.model import Registration, identify, register
+from tasks.plan.place import Place
 
 log = logging.getLogger("dst")
 
@@ -42,7 +43,7 @@ LOOKS_AT_MOST = 3
 
 
 @dataclass(kw_only=True)
-class Look:
+class WatchReport:
     """What one look found."""
 
     registered: list[Registration] = field(default_factory=list)
@@ -70,8 +71,8 @@ class Look:
         return bool(self.registered or self.refused or self.replaced or self.gone or self.back)
 
 
-def look(settings: Settings, dry: bool = False) -> Look:
-    """Look at everything that is watched; register what is new. dry: only say what would be read."""
+def look(settings: Settings, dry: bool = False) -> WatchReport:
+    """WatchReport at everything that is watched; register what is new. dry: only say what would be read."""
     catalog = Catalog(settings.catalog, settings.store)
     if not dry:
         catalog.migrate()
@@ -79,7 +80,7 @@ def look(settings: Settings, dry: bool = False) -> Look:
             # So that a person sees where files belong.
             settings.watched[0].mkdir(parents=True, exist_ok=True)
     elif not catalog.exists:
-        return Look(new=[model.path for model in _watched(settings, Look(), lambda path, error: None)])
+        return WatchReport(new=[model.path for model in _watched(settings, WatchReport(), lambda path, error: None)])
     watcher = _Watcher(settings, catalog, dry)
     watcher.look()
     for _ in range(LOOKS_AT_MOST if not dry else 0):
@@ -108,8 +109,8 @@ class _Watcher:
     """One look, with what it remembers of the last."""
 
     def __init__(self, settings: Settings, catalog: Catalog, dry: bool) -> None:
-        self.settings, self.catalog, self.dry = settings, catalog, dry
-        self.seen = Look()
+        self.settings, self.place, self.catalog, self.dry = settings, Place.of(settings), catalog, dry
+        self.seen = WatchReport()
         self.worth_waiting = False
         self._memory_path = settings.root / "scan" / "seen.json"
         self._before = _read(self._memory_path)
@@ -120,7 +121,7 @@ class _Watcher:
         self._bad_sidecars: set[str] = set()
 
     def look(self) -> None:
-        """Look once at every file that was not dealt with yet."""
+        """WatchReport once at every file that was not dealt with yet."""
         self.seen.waiting.clear()
         self.worth_waiting = False
         models = {_key(model): (model, True) for model in _watched(self.settings, self.seen, self._refuse)}
@@ -227,7 +228,7 @@ class _Watcher:
             if self._is(model, bytes_digest, ("removed",) if watched else ("ok", "rejected", "removed")):
                 return bytes_digest
             made = register(
-                self.settings,
+                self.place,
                 model.path,
                 class_name,
                 keywords=model.keywords or None,
@@ -339,7 +340,7 @@ class _Watcher:
         log.warning("%s  quarantined: %s", path, detail)
 
 
-def _watched(settings: Settings, seen: Look, refuse: Refuse) -> list[FoundModel]:
+def _watched(settings: Settings, seen: WatchReport, refuse: Refuse) -> list[FoundModel]:
     found: list[FoundModel] = []
     for folder in settings.watched:
         if folder.is_dir():

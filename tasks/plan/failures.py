@@ -1,7 +1,7 @@
 """Failed samples: which there are, and setting what failed aside so that it is tried again.
 
 Enters: a class and, where wanted, a stage, a reason or samples. Leaves: rows, or a store in which the next run finds the failed
-artifacts missing. Nothing is deleted, and nothing that was made is touched. Knows no Prefect.
+artifacts missing. Nothing is deleted, and nothing that was made is touched.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage.catalog.catalog import Catalog
-from storage.settings import Settings
+from tasks.plan.place import Place
 
 GENERATE = "generate"
 """Kind of the runs that leave a cohort behind."""
 PREVIEW = "preview"
 """Kind of the runs that make a handful of samples to look at, and leave no cohort."""
-
 
 PASSING = (
     "renderer_killed",
@@ -58,14 +57,14 @@ def last_run(catalog: Catalog, class_name: str) -> dict[str, Any] | None:
 
 
 def failures(
-    settings: Settings,
+    place: Place,
     class_name: str,
     stage: str | None = None,
     reason: str | None = None,
     samples: Collection[str] | None = None,
 ) -> list[Failure]:
     """Return the failed samples of a class under the recipe of its last run that match; None matches all."""
-    catalog = Catalog(settings.catalog, settings.store)
+    catalog = place.catalog
     run = last_run(catalog, class_name)
     if run is None:
         return []
@@ -97,16 +96,16 @@ def failures(
 
 
 def forget_failures(
-    settings: Settings,
+    place: Place,
     class_name: str,
     stage: str | None = None,
     reason: str | None = None,
     samples: Collection[str] | None = None,
 ) -> int:
     """Set the failed artifacts of matching samples aside, so that the next run tries them again; return how many samples."""
-    found = failures(settings, class_name, stage, reason, samples)
+    found = failures(place, class_name, stage, reason, samples)
     for at, key in sorted({(failure.stage, failure.key) for failure in found}):
-        artifact = settings.store.find(at, key)
+        artifact = place.store.find(at, key)
         if artifact is not None and artifact.record.outcome == "failed":
-            settings.store.set_aside(at, key)
+            place.store.set_aside(at, key)
     return len(found)

@@ -1,0 +1,109 @@
+"""The score task: what one judge measures of every image of a cohort.
+
+Enters: the images of a cohort with their controls and poses. Leaves: named scores for each image, stored once under a key of
+their own, so that another judge or another rule recomputes none of them (3D-DST section 3.4: the K-fold consistency filter is
+one judge). Over the whole cohort, since what is usual can only be learned from all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models.control.protocol import ControlSpec
+from models.sample import SampleId
+from models.verdict.kinds import JUDGES
+from storage.artifacts import ArtifactStore
+from storage.images import from_png
+from tasks import progress, stages
+from tasks.caching import cohort_task
+from tasks.plan.cohort import Cohort, Planned
+from tasks.plan.place import Place
+from tasks.shard import StageReport
+
+log = logging.getLogger("dst")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """One image as judges see it (models.verdict.protocol.Evidence), read from the store when they ask."""
+
+    store: ArtifactStore
+    """Where it lies."""
+    planned: Planned
+    """The sample and its keys."""
+    controls: Mapping[str, ControlSpec]
+    """kind -> spec of what it was to obey."""
+
+    @property
+    def sample(self) -> SampleId:
+        return self.planned.sample
+
+    @property
+    def symmetry(self) -> int:
+        return self.planned.symmetry
+
+    @property
+    def annotation(self) -> Mapping[str, Any]:
+        return self.store.get("render", self.planned.key("render")).record.values
+
+    def image(self) -> Any:
+        return from_png(self.store.read(self.store.get("image", self.planned.key("image")), "image.png"))
+
+    def control(self, kind: str) -> Any:
+        return from_png(self.store.read(self.store.get("control", self.planned.keys["control"][kind]), "control.png"))
+
+
+@cohort_task("score", "score {part} {cohort.class_name}")
+def score(place: Place, cohort: Cohort, part: str, *after: Any) -> StageReport:
+    """Let the recipe's judge `part` measure every image of the cohort. What was measured before under the same key is kept."""
+    store, started = place.store, time.monotonic()
+    made = cohort.made(store)
+    if not made:
+        return report("score", cohort, started, failed={"no_images": 1})
+    blueprint = stages.OVER_A_COHORT["score"].blueprints(cohort, made)[part]
+    if store.has("score", blueprint.key):
+        return report("score", cohort, started, kept=1)
+    judge = JUDGES.load(cohort.recipe.verdict.judges[part], device=place.device, threads=place.threads)
+    evidence = [Stored(store=store, planned=planned, controls=cohort.recipe.controls) for planned in made]
+    with progress.stage("score", cohort.class_name, 100) as bar:
+        judgement = judge.judge(evidence, lambda done, total: bar.advance(100 * done // total - bar.done))
+    judged = np.any([~np.isnan(values) for values in judgement.scores.values()], axis=0) if judgement.scores else np.zeros(0)
+    rows = [
+        {
+            "sample_id": str(planned.sample),
+            "image_key": planned.key("image"),
+            "scores": {name: _number(values[i]) for name, values in judgement.scores.items()},
+        }
+        for i, planned in enumerate(made)
+    ]
+    record = blueprint.record(
+        values={"judge": part, "judged": int(judged.sum()), "not_judged": judgement.not_judged, **judgement.facts},
+        runtime={"threads": place.threads, "seconds": round(time.monotonic() - started, 2)},
+    )
+    store.put(record, {"scores.json": json.dumps(rows, indent=1, sort_keys=True, allow_nan=False).encode()})
+    log.info(
+        "score   %s  %s: %d of %d judged  %.1f s", cohort.class_name, part, judged.sum(), len(made), time.monotonic() - started
+    )
+    return report("score", cohort, started, made=1)
+
+
+def report(
+    stage: str, cohort: Cohort, started: float, made: int = 0, kept: int = 0, failed: dict[str, int] | None = None
+) -> StageReport:
+    """Return what became of one artifact over a whole cohort."""
+    seconds = round(time.monotonic() - started, 3)
+    return StageReport(
+        stage=stage, shard=cohort.class_name, made=made, kept=kept, failed=failed or {}, blocked=0, seconds=seconds
+    )
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(float(value), 4)
