@@ -10,8 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 HEADS = ("azimuth", "elevation", "inplane")
+"""What is predicted of an image: a distribution over each of these angles."""
 ROUND = (True, False, True)
 """Whether a head's angle comes round after 360 degrees."""
+AZIMUTH = HEADS.index("azimuth")
+"""The head that a symmetry about the upright axis concerns."""
+LEAST_PROBABILITY = 0.003
+"""No bin is predicted to be less likely than about this, so that one surprise weighs at most -log(0.003) nats."""
 
 
 def centres(head: int, bins: int) -> NDArray[np.float64]:
@@ -19,10 +24,6 @@ def centres(head: int, bins: int) -> NDArray[np.float64]:
     if ROUND[head]:
         return np.arange(bins) * 360.0 / bins
     return -90.0 + (np.arange(bins) + 0.5) * 180.0 / bins
-
-
-AZIMUTH = HEADS.index("azimuth")
-"""The head that a symmetry about the upright axis concerns."""
 
 
 def targets(
