@@ -1,12 +1,12 @@
 """What every format is: pieces that write files, and an end that writes the index over them.
 
-Enters: a job (what is released, where to). Leaves: nothing of its own; the modules beside this one fill it in.
+Enters: a job (what is released, where to). Leaves: files in the release's folder. Each format is a module beside this one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Protocol
@@ -47,6 +47,15 @@ class Job:
     def object_ids(self) -> dict[tuple[str, str], int]:
         """(class_name, cad_id) -> 1, 2, ... in order."""
         return {model: i for i, model in enumerate(sorted(self.selection.figures.models), start=1)}
+
+    def named(self, taken: Collection[str]) -> dict[str, tuple[str, str]]:
+        """Return, for formats that are tables, column -> (scores, name) or (controls, kind) of what the release's samples have.
+
+        A score's column is called as it is, `score_NAME` where a column of `taken` is; a control's is `control_KIND`.
+        """
+        figures = self.selection.figures
+        scores = {f"score_{name}" if name in taken else name: ("scores", name) for name in sorted(figures.scores)}
+        return scores | {f"control_{kind}": ("controls", kind) for kind in sorted(figures.controls)}
 
     def mesh(self, model: tuple[str, str]) -> Mesh:
         """Return a CAD model in the canonical frame. Raises LostFiles."""

@@ -24,13 +24,12 @@ _NUMBERS = (
     "depth_scale",
     "visible_fraction",
     "truncated_fraction",
-    "score",
-    "edge_score",
 )
 _WHOLE = ("width", "height", "view_index", "draw_index", "seed", "attempt", "kept")
 _TEXTS = tuple(name for name in ("class_name", *PROVENANCE) if name not in (*_NUMBERS, *_WHOLE))
 _LISTS = {"box": 1, "K": 2, "R": 2, "t": 1, "box3d": 2, "box3d_extents": 1}
 """Name -> how deep its lists are nested."""
+_PICTURES = ("image", "mask", "depth")
 
 
 class HuggingFace:
@@ -40,7 +39,7 @@ class HuggingFace:
     contents = """
 - `data/train-*.parquet`: a row a sample: `image`, `mask` (0 or 255), `depth` (16 bit, steps of `depth_scale` longest sides),
   `label`, pose, K, R, t, `box` (first and last column and row of the mask), `box3d` (eight projected corners), prompt, seed,
-  digests and the rest of where it comes from.
+  each score under its name (null where it was not judged), digests and the rest of where it comes from.
 - `croissant.json`: the same table described in Croissant (JSON-LD).
 """
     loading = """
@@ -74,7 +73,19 @@ def _row(job: Job, shown: Pictures) -> dict[str, Any]:
         "depth": {"bytes": shown.depth_png, "path": f"{name}.depth.png"},
         "label": job.class_ids[shown.sample.class_name] - 1,
         **{column: facts[column] for column in (*_NUMBERS, *_WHOLE, *_TEXTS, *_LISTS)},
+        **{column: facts[group].get(name) for column, (group, name) in _named(job).items()},
     }
+
+
+def _named(job: Job) -> dict[str, tuple[str, str]]:
+    return job.named((*_PICTURES, "label", *_NUMBERS, *_WHOLE, *_TEXTS, *_LISTS))
+
+
+def _columns(job: Job) -> dict[str, str]:
+    """Return every column that is a single value -> its kind: int64, float64 or string."""
+    named = {column: "float64" if group == "scores" else "string" for column, (group, _) in _named(job).items()}
+    kinds = (("float64", _NUMBERS), ("int64", _WHOLE), ("string", _TEXTS))
+    return {name: kind for kind, names in kinds for name in names} | named
 
 
 def header(job: Job) -> str:
@@ -118,14 +129,9 @@ def croissant(job: Job) -> dict[str, Any]:
         source = {"fileSet": {"@id": "parquet"}, "extract": {"column": name}}
         return {"@type": "cr:Field", "@id": f"{record}/{name}", "name": name, "dataType": kind, "source": {**source, **more}}
 
-    pictures = [field(name, "sc:ImageObject", transform={"jsonPath": "bytes"}) for name in ("image", "mask", "depth")]
-    fields = [
-        *pictures,
-        field("label", "sc:Integer"),
-        *(field(name, "sc:Float") for name in _NUMBERS),
-        *(field(name, "sc:Integer") for name in _WHOLE),
-        *(field(name, "sc:Text") for name in _TEXTS),
-    ]
+    pictures = [field(name, "sc:ImageObject", transform={"jsonPath": "bytes"}) for name in _PICTURES]
+    types = {"float64": "sc:Float", "int64": "sc:Integer", "string": "sc:Text"}
+    fields = [*pictures, field("label", "sc:Integer"), *(field(name, types[kind]) for name, kind in _columns(job).items())]
     classes = ", ".join(job.class_ids)
     return {
         "@context": _CONTEXT,
@@ -133,7 +139,7 @@ def croissant(job: Job) -> dict[str, Any]:
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": job.name,
         "description": f"{job.facts['samples']} generated images with exact 3D annotations of: {classes}. Chosen by: "
-        "{job.facts['query']}.",
+        f"{job.facts['query']}.",
         "license": sorted(job.facts["licences"]),
         "version": "1.0.0",
         "datePublished": job.facts["created_at"][:10],
@@ -205,11 +211,9 @@ def _schema(job: Job) -> Any:
         return kind
 
     columns = [
-        *((name, picture) for name in ("image", "mask", "depth")),
+        *((name, picture) for name in _PICTURES),
         ("label", pa.int64()),
-        *((name, pa.float64()) for name in _NUMBERS),
-        *((name, pa.int64()) for name in _WHOLE),
-        *((name, pa.string()) for name in _TEXTS),
+        *((name, getattr(pa, kind)()) for name, kind in _columns(job).items()),
         *((name, nested(name, depth)) for name, depth in _LISTS.items()),
     ]
     return pa.schema(columns, metadata={"huggingface": json.dumps({"info": {"features": _features(job)}})})
@@ -226,11 +230,9 @@ def _features(job: Job) -> dict[str, Any]:
         return kind
 
     return {
-        **{name: {"_type": "Image"} for name in ("image", "mask", "depth")},
+        **{name: {"_type": "Image"} for name in _PICTURES},
         "label": {"names": list(job.class_ids), "_type": "ClassLabel"},
-        **{name: value("float64") for name in _NUMBERS},
-        **{name: value("int64") for name in _WHOLE},
-        **{name: value("string") for name in _TEXTS},
+        **{name: value(kind) for name, kind in _columns(job).items()},
         **{name: nested(name, depth) for name, depth in _LISTS.items()},
     }
 

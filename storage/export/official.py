@@ -82,7 +82,7 @@ azimuth, elevation = annotation["theta"], numpy.pi / 2 - annotation["phi"]
                     "cad": sample.cad_id[:12],
                     "stem": f"{stem}_00",
                     "prompt": sample.row["prompt"],
-                    "score": sample.row["score"],
+                    "kcf": sample.row["scores"].get("kcf"),
                     "sample": sample.provenance(),
                 }
             )
@@ -102,8 +102,8 @@ azimuth, elevation = annotation["theta"], numpy.pi / 2 - annotation["phi"]
                 )
         for class_name, entries in _by_class(job):
             with job.part.open(f"train/{class_name}/kcf_losses.json") as file:
-                scored = (entry for entry in entries if entry["score"] is not None)
-                write_mapping(file, ((f"{entry['cad']}/image_dst/{entry['stem']}.png", entry["score"]) for entry in scored))
+                judged = (entry for entry in entries if entry["kcf"] is not None)
+                write_mapping(file, ((f"{entry['cad']}/image_dst/{entry['stem']}.png", entry["kcf"]) for entry in judged))
         with job.part.open("samples.json") as file:
             paths = ((f"train/{e['class']}/{e['cad']}/image_dst/{e['stem']}.png", e["sample"]) for e in job.part.entries())
             write_mapping(file, paths)

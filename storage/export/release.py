@@ -25,7 +25,7 @@ from storage.export.imagefolder import ImageFolder
 from storage.export.official import Official
 from storage.export.pascal3d import Pascal3d
 from storage.export.rows import load_each
-from storage.export.selection import DEFAULT_WHERE, PIECE, Selection, freeze
+from storage.export.selection import DEFAULT_WHERE, PIECE, Selection, freeze, unjudged
 from storage.export.webdataset import WebDataset
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Released:
     """Of its samples and pictures."""
     left_out: int
     """Samples that the condition holds for and that have no image."""
+    unjudged: int
+    """Images that were left out because no rule could decide about them; counted where nobody said a condition."""
 
 
 def export(
@@ -90,7 +92,7 @@ def export(
     if catalog.exists:
         catalog.migrate()
     out = out.expanduser().absolute()
-    if out.resolve().is_relative_to(store.root.resolve()):
+    if store.holds(out):
         raise FolderTaken(f"{out} lies in the artifact store, which holds artifacts and nothing else; give a folder elsewhere")
     _check_free(out, name, format)
     known = next((row for row in catalog.releases() if row["name"] == name), None)
@@ -127,6 +129,7 @@ def export(
         written=written,
         digest=selection.digest,
         left_out=selection.left_out,
+        unjudged=unjudged(catalog) if asked == DEFAULT_WHERE else 0,
     )
 
 

@@ -1,19 +1,23 @@
 """What a run's page says, as plain data.
 
 Enters: nothing; `storage.report.collect` fills it from the catalog and the store. Leaves: the numbers, rows and thumbnails that
-`storage.report.page` draws, so that the page knows no SQL and can be tested on made-up runs.
+the page, the picture strip and the index draw, so that these know no SQL and can be tested on made-up runs.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import median
 from typing import Any, Literal
+
+from storage.report.verdict import Rule, Verdict
 
 Status = Literal["kept", "dropped", "unjudged", "failed"]
 STATUSES: tuple[Status, ...] = ("kept", "dropped", "unjudged", "failed")
 SIDES = ("front", "left", "rear", "right", "above", "below")
-STAGES = ("cad", "render", "edge", "caption", "image", "verdict", "catalog")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,22 +95,14 @@ class Sample:
     """Seed of the image."""
     attempt: int | None = None
     """Which attempt made it."""
-    score: float | None = None
-    """The verdict's score; high is suspect."""
-    head_scores: tuple[float, ...] = ()
-    """Score of each head: azimuth, elevation, in-plane rotation."""
-    edge_score: float | None = None
-    """Share of the control's lines that are found in the image, corrected for chance."""
-    disagreement: float | None = None
-    """How much the filter's networks disagree."""
-    fold: int | None = None
-    """The fold that it was judged in."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """name -> what a judge measured; a name that others have and this one lacks was not judged here."""
     annotation: Annotation | None = None
     """What the overlay draws."""
     render: Thumbnail | None = None
     """The render."""
-    edge: Thumbnail | None = None
-    """The edge map that guided the generator."""
+    controls: tuple[tuple[str, Thumbnail | None], ...] = ()
+    """(kind, picture) of each control that the generator had to obey, in order of kind."""
     image: Thumbnail | None = None
     """The generated image."""
 
@@ -114,6 +110,11 @@ class Sample:
     def side(self) -> str:
         """The side of the object that the camera sees, one of SIDES, or an empty string without a pose."""
         return side_of(self.azimuth_deg, self.elevation_deg)
+
+    @property
+    def complete(self) -> bool:
+        """Whether it has all its pictures."""
+        return bool(self.render and self.image and self.controls and all(picture for _, picture in self.controls))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +139,8 @@ class CadModel:
     """Images made from it."""
     kept: int = 0
     """Images kept of those."""
+    dropped: int = 0
+    """Images dropped of those; the rest was not judged."""
     failed: int = 0
     """Samples that failed."""
 
@@ -156,6 +159,8 @@ class StageRow:
     """(reason, count) of what failed, most frequent first."""
     dropped: tuple[tuple[str, int], ...] = ()
     """(reason, count) of what a filter dropped, most frequent first."""
+    unjudged: int = 0
+    """Images about which the filter could not decide."""
     seconds: float | None = None
     """Time spent, summed over workers, where recorded."""
 
@@ -182,18 +187,12 @@ class RunReport:
     """(azimuth, elevation, status, sample id) of every sample, shown or not."""
     distances: tuple[tuple[float, Status], ...] = ()
     """(distance, status) of every sample."""
-    scores: tuple[tuple[float, Status], ...] = ()
-    """(score, status) of every judged sample."""
-    edge_scores: tuple[tuple[float, Status], ...] = ()
-    """(edge score, status) of every sample that has one."""
-    edge_threshold: float | None = None
-    """Edge scores below it are dropped."""
+    scores: Mapping[str, tuple[tuple[float, Status], ...]] = field(default_factory=dict)
+    """name -> (value, status) of every sample that has this score, shown or not; those that rules look at come first."""
+    verdict: Verdict | None = None
+    """What was measured and decided; None before anything was."""
     counts: dict[str, int] = field(default_factory=dict)
     """status -> number of samples, of all samples."""
-    threshold: float | None = None
-    """Scores above it are dropped."""
-    rule: str = ""
-    """How the threshold was found."""
     stages: tuple[StageRow, ...] = ()
     """One row for each stage."""
     wall_s: float | None = None
@@ -202,8 +201,6 @@ class RunReport:
     """The class's CAD models."""
     specs: dict[str, Any] = field(default_factory=dict)
     """The recipe in full: stage -> spec."""
-    docs: str = ""
-    """Relative link to the Data Docs."""
     provenance: tuple[tuple[str, str], ...] = ()
     """(what, value) for the footer: code version, model and revision, machine, time."""
 
@@ -217,6 +214,11 @@ class RunReport:
         """Number of samples with an image."""
         return self.total - self.counts.get("failed", 0)
 
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules that decided, in their order."""
+        return self.verdict.rules if self.verdict else ()
+
     def count(self, status: str) -> int:
         return self.counts.get(status, 0)
 
@@ -224,26 +226,62 @@ class RunReport:
         """Return the shown samples with one of these statuses."""
         return [sample for sample in self.samples if sample.status in statuses]
 
+    @cached_property
+    def _usual(self) -> dict[str, float]:
+        """The median distance of a score's values from the threshold of each rule that has one."""
+        away = {
+            rule.name: [abs(value - rule.threshold) for value, _ in self.scores.get(rule.score, ())]
+            for rule in self.rules
+            if rule.threshold is not None
+        }
+        return {name: median(distances) or 1.0 for name, distances in away.items() if distances}
+
+    def clear(self, sample: Sample) -> float:
+        """Return how clearly a sample was decided about: the distance of its scores from the thresholds, 1 is usual.
+
+        For a dropped one the rule that dropped it counts, for others the rule that came nearest to dropping it.
+        """
+        asked = [rule for rule in self.rules if sample.status != "dropped" or rule.reason == sample.reason]
+        away = [
+            abs(sample.scores[rule.score] - (rule.threshold or 0.0)) / self._usual[rule.name]
+            for rule in asked
+            if rule.name in self._usual and rule.score in sample.scores
+        ]
+        return min(away, default=0.0)
+
     def showcase(self) -> Sample | None:
-        """Return the sample that explains the method best: low score, seen from three quarters and a little above.
+        """Return the sample that explains the method best: clearly kept, seen from three quarters and a little above.
 
         A kept one, where there is one; None where no sample has all its pictures.
         """
-        complete = [s for s in self.samples if s.render and s.edge and s.image]
-        complete = [s for s in complete if s.status in ("kept", "unjudged")] or complete
+        complete = [sample for sample in self.samples if sample.complete]
+        complete = [sample for sample in complete if sample.status in ("kept", "unjudged")] or complete
         if not complete:
             return None
-        scores = sorted(s.score for s in complete if s.score is not None)
-        limit = scores[len(scores) // 2] if scores else None
+        usual = median(self.clear(sample) for sample in complete)
 
         def unsuited(sample: Sample) -> float:
             azimuth = abs(((sample.azimuth_deg or 0.0) + 180) % 360 - 180)
             penalty = abs(azimuth - 45) / 45 + abs((sample.elevation_deg or 0.0) - 18) / 25
-            if limit is not None and sample.score is not None and sample.score > limit:
-                penalty += 1
+            penalty += self.clear(sample) < usual
             return penalty + (0 if sample.annotation is None or sample.annotation.whole else 2)
 
         return min(complete, key=unsuited)
+
+    def entry(self) -> Entry:
+        """Return what the index says of this run."""
+        return Entry(
+            class_name=self.class_name,
+            status=self.status,
+            counts=self.counts,
+            made=self.made,
+            cad_models=len(self.cad_models),
+            wall_s=self.wall_s,
+            strip=tuple(
+                Glance(image=one.image, annotation=one.annotation, render=one.render, controls=one.controls)
+                for one in self.varied(6)
+            ),
+        )
 
     def varied(self, count: int) -> list[Sample]:
         """Return up to `count` kept samples with an image, from different sides and CAD models, the showcase first."""
@@ -263,6 +301,40 @@ class RunReport:
             rest.remove(best)
             chosen.append(best)
         return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glance:
+    """One sample in the index: its pictures, small."""
+
+    image: Thumbnail | None
+    """The generated image."""
+    annotation: Annotation | None
+    """What is drawn over it."""
+    render: Thumbnail | None
+    """The render."""
+    controls: tuple[tuple[str, Thumbnail | None], ...]
+    """(kind, picture) of each control."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What the index says of one run: plain data, so that it is written once, beside the run's page."""
+
+    class_name: str
+    """The class."""
+    status: str
+    """complete, invalid, running, ... as the catalog says."""
+    counts: dict[str, int]
+    """status -> number of samples."""
+    made: int
+    """Samples with an image."""
+    cad_models: int
+    """How many CAD models they were made from."""
+    wall_s: float | None
+    """Wall time of the run in seconds."""
+    strip: tuple[Glance, ...]
+    """A few kept samples."""
 
 
 def side_of(azimuth_deg: float | None, elevation_deg: float | None) -> str:

@@ -80,11 +80,14 @@ def test_filters_show_what_they_say(page: Any, made_up_run: RunReport, tmp_path:
     assert shown() == [sample.sample_id for sample in made_up_run.samples if sample.seed == seed]
 
 
-def test_sorting_by_score_puts_the_most_suspect_first(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
+def test_sorting_by_a_score_goes_by_its_name(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
     opened(page, render(made_up_run), tmp_path)
-    page.select_option("select[name=order]", "-score")
-    scores = page.eval_on_selector_all("#samples .card", "all => all.map(card => Number(card.dataset.score))")
-    assert scores == sorted(scores, reverse=True)
+    for name, falling in (("kcf", True), ("fidelity", False)):
+        page.select_option("select[name=order]", f"{'-' if falling else ''}scores.{name}")
+        found = page.eval_on_selector_all("#samples .card", "all => all.map(card => JSON.parse(card.dataset.scores))")
+        scores = [scores[name] for scores in found]
+        assert scores == sorted(scores, reverse=falling)
+        assert len(set(scores)) > 10
 
 
 def test_the_boxes_are_drawn_only_when_asked_for(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
@@ -131,14 +134,14 @@ def test_a_dot_of_the_plot_opens_its_sample(page: Any, made_up_run: RunReport, t
 
 def test_a_narrow_screen_needs_no_sideways_scrolling(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
     page.set_viewport_size({"width": 360, "height": 780})
-    for html in (render(made_up_run), render_index([("a.html", made_up_run)])):
+    for html in (render(made_up_run), render_index([("a.html", made_up_run.entry())])):
         opened(page, html, tmp_path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_the_index_opens_and_its_links_lead_to_the_pages(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
     save(tmp_path / "car.html", render(made_up_run, home="page.html"))
-    opened(page, render_index([("car.html", made_up_run)]), tmp_path)
+    opened(page, render_index([("car.html", made_up_run.entry())]), tmp_path)
     assert page.trouble == []
     page.click(".entry-head")
     assert page.inner_text("h1") == "car"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.report.content import RunReport, Sample
-from storage.report.page import duration, relative_link, render, render_index, save
+from storage.report.content import Entry, RunReport, Sample
+from storage.report.page import duration, relative_link, render, render_index, save, write
+from storage.report.verdict import Judge, Rule, Verdict
 from tests.report.made_up import HOSTILE, run_report
 
 
@@ -34,13 +35,14 @@ def html(made_up_run: RunReport) -> str:
     return render(made_up_run)
 
 
-def test_every_sample_has_a_card_with_its_pictures_pose_seed_and_score(made_up_run: RunReport, html: str) -> None:
+def test_every_sample_has_a_card_with_its_pictures_pose_seed_and_scores(made_up_run: RunReport, html: str) -> None:
     cards = Elements(html).of("article", "card")
     assert {card["data-sample"] for card in cards} == {sample.sample_id for sample in made_up_run.samples}
     for sample in made_up_run.samples:
         assert sample.image is None or sample.image.uri in html
         assert sample.render is not None
         assert sample.render.uri in html
+        assert all(drawn and drawn.uri in html for _, drawn in sample.controls)
         assert sample.caption in html
         assert sample.seed is None or str(sample.seed) in html
 
@@ -73,15 +75,30 @@ def test_a_page_of_96_samples_is_under_6_megabytes() -> None:
     assert len(render(run_report(96)).encode()) < 6e6
 
 
+def hostile_verdict() -> Verdict:
+    rule = Rule(name=HOSTILE, score=HOSTILE, reason=HOSTILE, threshold=3.0, words=HOSTILE)
+    judge = Judge(name=HOSTILE, judged=3, not_judged=HOSTILE, facts={HOSTILE: HOSTILE})
+    return Verdict(class_name=HOSTILE, words=HOSTILE, rules=(rule,), judges=(judge,), kept=1, dropped=1, unjudged=1)
+
+
 def test_hostile_names_and_captions_stay_text() -> None:
     hostile = dataclasses.replace(
-        run_report(12, hostile=True), class_name=HOSTILE, recipe=HOSTILE, status=HOSTILE, status_detail=HOSTILE, rule=HOSTILE,
-        specs={HOSTILE: {HOSTILE: HOSTILE}}, provenance=((HOSTILE, HOSTILE),), docs='javascript:alert(1)"',
+        run_report(12, hostile=True), class_name=HOSTILE, recipe=HOSTILE, status=HOSTILE, status_detail=HOSTILE,
+        specs={HOSTILE: {HOSTILE: HOSTILE}}, provenance=((HOSTILE, HOSTILE),), verdict=hostile_verdict(),
+        scores={HOSTILE: tuple((float(i), "kept") for i in range(20))},
     )  # fmt: skip
     hostile = dataclasses.replace(
         hostile,
         samples=tuple(
-            dataclasses.replace(s, sample_id=HOSTILE + s.sample_id, reason=HOSTILE, detail=HOSTILE, stage=HOSTILE)
+            dataclasses.replace(
+                s,
+                sample_id=HOSTILE + s.sample_id,
+                reason=HOSTILE,
+                detail=HOSTILE,
+                stage=HOSTILE,
+                scores={HOSTILE: 1.0},
+                controls=((HOSTILE, s.render),),
+            )
             for s in hostile.samples
         ),
         poses=tuple((a, e, status, HOSTILE) for a, e, status, _ in hostile.poses),
@@ -90,7 +107,7 @@ def test_hostile_names_and_captions_stay_text() -> None:
         ),
         stages=tuple(dataclasses.replace(s, stage=HOSTILE, reasons=((HOSTILE, 1),)) for s in hostile.stages),
     )
-    for page in (render(hostile), render_index([(HOSTILE, hostile)])):
+    for page in (render(hostile, docs='javascript:alert(1)"'), render_index([(HOSTILE, hostile.entry())])):
         elements = Elements(page)
         assert all((image.get("src") or "").startswith("data:image/") for image in elements.of("img"))
         assert not [attrs for _, attrs in elements.found if any(name.startswith("on") for name in attrs)]
@@ -136,7 +153,7 @@ def test_the_showcase_is_a_kept_sample_seen_from_three_quarters(made_up_run: Run
 
 def test_the_index_links_every_page_and_adds_up_their_numbers(made_up_run: RunReport) -> None:
     other = run_report(12, "coffee mug", 3, seed=1)
-    page = render_index([("car.html", made_up_run), ("coffee%20mug.html", other)])
+    page = render_index([("car.html", made_up_run.entry()), ("coffee%20mug.html", other.entry())])
     assert {attrs["href"] for attrs in Elements(page).of("a")} == {"car.html", "coffee%20mug.html"}
     assert f"{made_up_run.made + other.made} images" in page
 
@@ -175,20 +192,70 @@ def test_a_score_far_out_does_not_squeeze_the_others_together(made_up_run: RunRe
     from storage.report.plots import score_histogram
 
     near = tuple((i / 20, "kept") for i in range(60))
-    drawn = str(score_histogram((*near, (900.0, "dropped"), (float("inf"), "dropped")), 3.0, "score"))
+    drawn = str(score_histogram((*near, (900.0, "dropped"), (float("inf"), "dropped")), [3.0], "score"))
     assert drawn.count('class="bar kept"') > 10
     assert "threshold 3" in drawn
 
 
-def test_the_threshold_stands_between_kept_and_dropped(made_up_run: RunReport, html: str) -> None:
-    assert made_up_run.threshold is not None
-    assert f"threshold {made_up_run.threshold:.3g}" in html
+def test_every_score_has_a_plot_under_its_name_and_every_rule_its_threshold_in_it(made_up_run: RunReport, html: str) -> None:
+    verdict = html.split('<section id="verdict">')[1].split("</section>")[0]
+    plots = {plot.split('aria-label="')[1].split('"')[0]: plot for plot in verdict.split("<svg ")[1:]}
+    assert list(plots) == ["kcf", "fidelity", "kcf_azimuth"]
+    assert "threshold 6.2" in plots["kcf"]
+    assert "threshold 0.25" in plots["fidelity"]
+    assert "threshold" not in plots["kcf_azimuth"]
+    assert f"{made_up_run.made} images judged; 4 folds by CAD model" in verdict
+    assert "Kept: kcf at most 6.2; fidelity at least 0.25." in verdict
+
+
+def test_what_nobody_judged_says_so(made_up_run: RunReport) -> None:
+    assert made_up_run.verdict is not None
+    silent = dataclasses.replace(
+        made_up_run.verdict,
+        judges=(Judge(name="kcf", judged=0, not_judged="4 images, at least 8 are needed"),),
+        kept=0, dropped=0, unjudged=4,
+    )  # fmt: skip
+    samples = tuple(dataclasses.replace(s, status="unjudged", scores={}, reason="") for s in made_up_run.of("kept")[:4])
+    report = dataclasses.replace(made_up_run, samples=samples, scores={}, verdict=silent, counts={"unjudged": 4})
+    page = render(report)
+    assert "none of them was judged" in page
+    assert "<b>4 not judged</b>: kcf: 4 images, at least 8 are needed." in page
+    assert '--where "in_cohort = 1"' in page
+    assert re.search(r"<h2>Not judged <span class=.count.>4<", page)
+    assert page.count(">not judged</span>") >= 4
+    assert "4 not judged" in render_index([("car.html", report.entry())])
+    assert "unjudged<" not in page
+
+
+def test_a_class_with_one_cad_model_is_told_what_that_costs(made_up_run: RunReport, html: str) -> None:
+    one = dataclasses.replace(made_up_run, cad_models=made_up_run.cad_models[:1])
+    assert "This class has one CAD model." in render(one)
+    assert "This class has one CAD model." not in html
+
+
+def test_every_control_of_a_sample_is_shown_under_its_kind() -> None:
+    page = render(run_report(4, kinds=2))
+    assert page.count("<figcaption>control: canny</figcaption>") == page.count("<figcaption>control: depth</figcaption>") >= 4
+    assert render(run_report(4)).count("control: depth") == 0
+
+
+def test_what_the_index_says_of_a_run_is_kept_beside_its_page(made_up_run: RunReport, tmp_path: Path) -> None:
+    from pydantic import TypeAdapter
+
+    out = write(made_up_run, tmp_path / "car.html", docs=tmp_path / "docs" / "index.html")
+    assert TypeAdapter(Entry).validate_json((tmp_path / "car.json").read_bytes()) == made_up_run.entry()
+    assert "Data Docs" not in out.read_text(), "the docs are not there"
+    save(tmp_path / "docs" / "index.html", "docs")
+    assert (
+        'href="docs/index.html">Checks of this run (Data Docs)'
+        in write(made_up_run, out, docs=tmp_path / "docs" / "index.html").read_text()
+    )
 
 
 def test_scores_that_do_not_differ_draw_no_plot() -> None:
     from storage.report.plots import score_histogram
 
-    assert score_histogram(((0.0, "kept"),) * 8, 3.0, "score") == ""
+    assert score_histogram(((0.0, "kept"),) * 8, [3.0], "score") == ""
 
 
 def test_a_run_that_keeps_nothing_still_shows_what_it_made(made_up_run: RunReport) -> None:
