@@ -7,12 +7,16 @@ as Slack, Mattermost and others take it). The address is a secret: it is kept in
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
+from uuid import UUID
 
 from prefect.automations import Automation
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
 from prefect.events.actions import CallWebhook
 from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.types import SecretDict
+from pydantic import SecretStr
 
 from storage.settings import Settings
 from tasks.events import RUN_INVALID

@@ -5,7 +5,11 @@ Rows, exports and reports need the names; what a stage reads, obeys and runs is 
 
 from __future__ import annotations
 
-OF_A_SAMPLE = ("cad", "render", "control", "caption", "image")
+from typing import Literal, get_args
+
+OfASample = Literal["cad", "render", "control", "caption", "image"]
+"""A choice for a command line."""
+OF_A_SAMPLE: tuple[str, ...] = get_args(OfASample)
 """Stages with artifacts of single samples, in the order in which a sample can fail."""
 OF_A_COHORT = ("score", "verdict")
 """Stages that look at all images of a class together: a judge's scores, and what the rules make of them."""
@@ -25,9 +29,9 @@ FILE = {
 
 def before(stage: str) -> tuple[str, ...]:
     """Return the stages of a sample that come before `stage`."""
-    return OF_A_SAMPLE[: OF_A_SAMPLE.index(stage)]
+    return OF_A_SAMPLE[: STAGES.index(stage)]
 
 
 def behind(stage: str) -> tuple[str, ...]:
     """Return the stages of a sample that come behind `stage`."""
-    return OF_A_SAMPLE[OF_A_SAMPLE.index(stage) + 1 :]
+    return OF_A_SAMPLE[STAGES.index(stage) + 1 :]

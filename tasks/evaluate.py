@@ -19,7 +19,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from models.evaluation.spec import STAGE, VERSION, EvaluationSpec, ReadoutSpec, readout_world
-from models.image.protocol import ImageSpec
+from models.image.controlnet import ControlNetSpec
 from storage.keys import artifact_key
 from tasks import stopping, worker
 from tasks.plan.place import Place
@@ -157,7 +157,7 @@ def _cases_file(place: Place, what: dict[str, Any]) -> Path:
 
 
 @task(name="paint", task_run_name="pictures: {part}", cache_policy=NO_CACHE)
-def paint(place: Place, part: str, spec: EvaluationSpec, setting: ImageSpec, files: dict[str, str], *after: Any) -> int:
+def paint(place: Place, part: str, spec: EvaluationSpec, setting: ControlNetSpec, files: dict[str, str], *after: Any) -> int:
     """Paint what is missing of one part (main, sweep, samplers); return how many pictures the part has."""
     from models.evaluation import figures
 
@@ -174,7 +174,7 @@ def paint(place: Place, part: str, spec: EvaluationSpec, setting: ImageSpec, fil
 def measure(
     place: Place,
     spec: EvaluationSpec,
-    setting: ImageSpec,
+    setting: ControlNetSpec,
     files: dict[str, str],
     readouts_file: str,
     out: str,
@@ -217,7 +217,7 @@ def stages_of(run: Path) -> dict[str, dict[str, Any]]:
     from models.training import checkpoint
     from models.training.spec import STAGES
 
-    found = {
+    found: dict[str, dict[str, Any]] = {
         name: vars(checkpoint.peek(run / f"{name}.safetensors")) for name in STAGES if (run / f"{name}.safetensors").is_file()
     }
     if not found:
@@ -242,7 +242,7 @@ def _groups(files: dict[str, str]) -> dict[str, Sequence[Case]]:
     return {name: cases.load(Path(path)) for name, path in files.items()}
 
 
-def _painter(place: Place, setting: ImageSpec) -> Painter:
+def _painter(place: Place, setting: ControlNetSpec) -> Painter:
     return _made_painter(folder_of(place) / "pictures", setting.weights, place.device, place.threads, place.batch)
 
 

@@ -7,7 +7,7 @@ section 3.3).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from models.image.protocol import ImageRequest
@@ -35,7 +35,7 @@ def image(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageRepor
             for start in range(0, len(todo), generator.batch):
                 began = time.monotonic()
                 batch = todo[start : start + generator.batch]
-                pictures = generator.generate([_request(store, recipe, missing.planned) for missing in batch])
+                pictures = generator.generate([_request(store, missing.planned) for missing in batch])
                 runtime = generator.runtime | {"seconds": round((time.monotonic() - began) / len(batch), 3)}
                 for missing, picture in zip(batch, pictures, strict=True):
                     yield _finished(missing, store, picture, runtime)
@@ -43,22 +43,21 @@ def image(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageRepor
     return fill("image", shard, recipe, store, make)
 
 
-def _request(store: ArtifactStore, recipe: Recipe, planned: Planned) -> ImageRequest:
-    """Return what the recipe's generator reads of a sample."""
+def _request(store: ArtifactStore, planned: Planned) -> ImageRequest:
     rendered = store.get("render", planned.key("render"))
     said = _caption(store, planned)
-    ask: dict[str, Callable[[], Any]] = {
-        "prompt": lambda: said["prompt"],
-        "negative_prompt": lambda: said["negative_prompt"],
-        "words": lambda: said.get("words") or {},
-        "controls": lambda: {
+    return ImageRequest(
+        sample=planned.sample,
+        prompt=said["prompt"],
+        negative_prompt=said["negative_prompt"],
+        words=said.get("words") or {},
+        controls={
             kind: from_png(store.read(store.get("control", key), "control.png")) for kind, key in planned.keys["control"].items()
         },
-        "annotation": lambda: rendered.record.values,
-        "mask": lambda: from_png(store.read(rendered, "mask.png")),
-        "cad": lambda: lambda: store.read(store.get("cad", planned.key("cad")), "model.glb"),
-    }
-    return ImageRequest(sample=planned.sample, **{name: ask[name]() for name in recipe.image.reads})
+        annotation=rendered.record.values,
+        mask=lambda: from_png(store.read(rendered, "mask.png")),
+        cad=lambda: store.read(store.get("cad", planned.key("cad")), "model.glb"),
+    )
 
 
 def _caption(store: ArtifactStore, planned: Planned) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from storage.artifacts import ArtifactStore
 from storage.images import to_png
 from storage.report.collect import picture
-from storage.report.content import Sample
+from storage.report.content import Sample, Thumbnail
 from storage.report.sheet import SheetStyle, data_uri, sheet
 from storage.stages import FILE
 from tasks.catalog import records
@@ -61,8 +61,10 @@ def _sample(store: ArtifactStore, planned: Planned, size: int) -> Sample:
     caption = store.find("caption", planned.key("caption"))
     pose = render.record.values if render is not None else {}
 
-    def seen(stage: str, key: str) -> Any:
-        return picture(store, stage, key, FILE[stage], size)
+    def seen(stage: str, key: str) -> Thumbnail | None:
+        artifact = store.find(stage, key)
+        made = artifact is not None and artifact.record.outcome == "made"
+        return picture(store, store.address(artifact, FILE[stage]), size) if artifact is not None and made else None
 
     return Sample(
         sample_id=str(planned.sample),
@@ -76,6 +78,6 @@ def _sample(store: ArtifactStore, planned: Planned, size: int) -> Sample:
         elevation_deg=pose.get("elevation_deg"),
         caption=str(caption.record.values.get("prompt", "")) if caption is not None else "",
         render=seen("render", planned.key("render")),
-        controls={kind: seen("control", key) for kind, key in planned.keys["control"].items()},
+        controls=tuple((kind, seen("control", key)) for kind, key in planned.keys["control"].items()),
         image=seen("image", planned.key("image")),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ def ask(settings: Settings, query: str, format: str, out: Path | None, copy: boo
     if format == "table" and out is None:
         _print_table(frame)
         return
-    texts = {
+    texts: dict[str, Callable[[], str]] = {
         "csv": lambda: frame.to_csv(index=False),
         "json": lambda: json.dumps(_records(frame), indent=1, ensure_ascii=False) + "\n",
     }

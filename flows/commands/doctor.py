@@ -75,9 +75,9 @@ def _renderer(settings: Settings) -> str:
 
 
 def _generator(settings: Settings) -> str:
-    from models.image.spec import ImageSpec, pinned
+    from models.image.controlnet import ControlNetSpec
 
-    return f"embedded weights {pinned(ImageSpec()).revision[:19]}"
+    return f"embedded weights {ControlNetSpec().pinned().revision[:19]}"
 
 
 def _prefect(settings: Settings) -> str:

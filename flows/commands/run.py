@@ -84,7 +84,8 @@ def explain(place: Place, cohorts: list[Cohort]) -> None:
     """Print the resolved recipe, what is cached, what is missing, what that takes in time and disk, and how many task runs."""
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print_json(canonical_json(cohorts[0].recipe))
-    rows, total = [], Counter[str]()
+    rows: list[dict[str, Any]] = []
+    total = Counter[str]()
     for cohort in cohorts:
         missing = runs.missing(place.store, cohort)
         total.update(_priced(cohort, missing))

@@ -191,7 +191,7 @@ def _written(captions: Sequence[str], sample: SampleId) -> str | None:
         return None
     first = replace(sample, view_index=0, draw_index=0)
     order = first.rng("imported caption").permutation(len(captions))
-    return captions[order[(sample.view_index + sample.draw_index) % len(captions)]]
+    return captions[int(order[(sample.view_index + sample.draw_index) % len(captions)])]
 
 
 def failure(store: ArtifactStore, planned: Planned, among: Sequence[str] = OF_A_SAMPLE) -> tuple[str, Artifact] | None:

@@ -44,14 +44,14 @@ def address(place: Place, path: Path) -> str:
 
 def write_report(place: Place, run_id: str) -> Path:
     """Write a run's page and its picture strip, and renew the index. Returns the page's path."""
+    from storage.report.collect import collect
     from storage.report.page import write
     from storage.report.sheet import write_sheet
 
-    catalog, home = place.catalog, place.home
-    page = write(catalog, place.store, run_id, report_path(home, run_id), home=index_path(home))
-    rendered = "select count(*) as pictures from samples where run_id = :run and render_file is not null"
-    if catalog.rows(rendered, run=run_id)[0]["pictures"]:
-        write_sheet(catalog, place.store, run_id, sheet_path(home, run_id), samples=6)
+    home, found = place.home, collect(place.catalog, place.store, run_id)
+    page = write(found, report_path(home, run_id), home=index_path(home), docs=docs_path(home, run_id))
+    if any(sample.render is not None for sample in found.samples):
+        write_sheet(found, sheet_path(home, run_id), samples=6)
     write_index(place)
     return page
 
