@@ -29,7 +29,7 @@ from pydantic import SecretStr
 
 from flows.prefect_env import note_path, prepare, served
 from storage.catalog.database import CatalogError
-from storage.files import LOCAL, FileServer
+from storage.fileserver import LOCAL, FileServer
 from storage.settings import Settings
 
 log = logging.getLogger("dst")
@@ -132,7 +132,7 @@ def _files(settings: Settings, host: str, port: int, auth: str) -> Iterator[str]
     """Serve reports and pictures; yield the address a browser reaches them under."""
     try:
         # This host's own files need no password from this host; others need the server's.
-        server = FileServer(settings.root, host, port, auth="" if host in LOCAL else auth)
+        server = FileServer(settings.root, settings.store, host, port, auth="" if host in LOCAL else auth)
     except OSError as error:
         raise ValueError(f"port {port} for reports and pictures cannot be had ({error.strerror}); say --files-port 0") from None
     server.start()
