@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from models.colour import to_linear
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -98,8 +100,7 @@ def clean(name: str, length: int = 80) -> str:
 
 def linear(srgb: Floats) -> Floats:
     """Return linear values of sRGB ones in 0..1: colours of old formats are meant as they look on a screen."""
-    value = np.clip(srgb, 0.0, 1.0)
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return to_linear(np.clip(srgb, 0.0, 1.0))
 
 
 def linear_rgb(color: Floats | list[float] | tuple[float, ...]) -> tuple[float, float, float]:

@@ -25,6 +25,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.colour import to_srgb
 from models.render.annotation import annotate, normal_picture
 from models.render.camera import Camera, Matrix, place, region
 from models.render.light import sample_light
@@ -146,8 +147,7 @@ def straight_rgba(combined: NDArray[np.float32]) -> NDArray[np.uint8]:
     seen = combined[..., 3] > 0
     alpha = np.clip(combined[seen, 3:], 0, 1)
     linear = np.clip(combined[seen, :3] / np.maximum(alpha, 1e-6), 0, 1)
-    encoded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.power(linear, 1 / 2.4) - 0.055)
-    levels[seen] = np.rint(np.concatenate([encoded, alpha], axis=-1) * 255).astype(np.uint8)
+    levels[seen] = np.rint(np.concatenate([to_srgb(linear), alpha], axis=-1) * 255).astype(np.uint8)
     return levels
 
 

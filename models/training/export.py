@@ -166,7 +166,7 @@ def refuse_other_sizes(folder: Path, sizes: networks.NetworkSpec) -> None:
 def export_control(run: Path, folder: Path, base: str) -> Path:
     """Write a ControlNet that was trained on a foreign base to `folder`; the base is not copied."""
     from models.training import checkpoint, optimise
-    from models.training.foreign import unet_of
+    from models.training.foreign_base import unet_of
 
     controlnet = networks.controlnet(unet_of(base), networks.FOREIGN_CONTROL_CHANNELS)
     optimise.restore(list(controlnet.parameters()), checkpoint.vector(run / "control.safetensors"))

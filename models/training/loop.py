@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from models.training import checkpoint, dataset, optimise
+from models.training.foreign_base import ForeignControlTask
 from models.training.spec import Runtime
-from models.training.tasks import Job, Task, task_of
+from models.training.tasks import AutoencoderTask, BaseTask, ControlTask, Job, Task
 
 Log = Callable[[str], None]
 Look = Callable[[checkpoint.Standing], None]
@@ -41,7 +42,7 @@ def train(
     if runtime.device == "cpu":
         # Threads of one process wait for each other at every operation; on a busy machine that costs tenfold. Workers do not.
         torch.set_num_threads(1)
-    task = task_of(job)
+    task = _task(job)
     if not dataset.complete(job.pictures):
         raise dataset.NoPictures(f"no complete shard in {job.pictures}; make pictures first")
     layout = task.layout
@@ -76,6 +77,16 @@ def train(
             if process.is_alive():
                 process.kill()
     return standing
+
+
+def _task(job: Job) -> Task:
+    """Return the task of a job's stage."""
+    if job.base:
+        if job.spec.stage != "control":
+            raise ValueError(f"on a foreign base only the control is trained, not the {job.spec.stage}")
+        return ForeignControlTask(job)
+    kinds: dict[str, type[Task]] = {"autoencoder": AutoencoderTask, "base": BaseTask, "control": ControlTask}
+    return kinds[job.spec.stage](job)
 
 
 def _lead(
@@ -180,7 +191,7 @@ def _other(job: Job, runtime: Runtime, shared: dict[str, Any], barrier: Any, tak
 
     threading.Thread(target=watch, daemon=True).start()
     torch.set_num_threads(1)
-    task = task_of(job)
+    task = _task(job)
     optimiser = optimise.FlatOptimiser(task.parameters, shared, rank, lambda: _wait(barrier), job.spec)
     task.prepare()
     try:

@@ -290,18 +290,6 @@ def layout_of(modules: list[Any]) -> str:
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
-def task_of(job: Job) -> Task:
-    """Return the task of a job's stage."""
-    if job.base:
-        from models.training.foreign import ForeignControlTask
-
-        if job.spec.stage != "control":
-            raise ValueError(f"on a foreign base only the control is trained, not the {job.spec.stage}")
-        return ForeignControlTask(job)
-    kinds: dict[str, type[Task]] = {"autoencoder": AutoencoderTask, "base": BaseTask, "control": ControlTask}
-    return kinds[job.spec.stage](job)
-
-
 def tokenizer_of(job: Job) -> Any:
     """Return the run's tokenizer: of the known words and of those in the first pictures' captions, then the same for ever."""
     from transformers import CLIPTokenizer

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.colour import to_linear
+
 Floats = NDArray[np.float32]
 
 SMOOTH_DEG = 40.0
@@ -196,7 +198,7 @@ def surface(mesh: Any) -> tuple[tuple[float, float, float], float, float]:
         values = values / 255.0
     if texture is not None:
         srgb = np.asarray(texture.convert("RGB").resize((16, 16)), np.float64) / 255.0
-        values[:3] *= np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).mean(axis=(0, 1))
+        values[:3] *= to_linear(srgb).mean(axis=(0, 1))
     metal, rough = getattr(material, "metallicFactor", None), getattr(material, "roughnessFactor", None)
     colour = (float(values[0]), float(values[1]), float(values[2]))
     return colour, 0.0 if metal is None else float(metal), 0.5 if rough is None else float(rough)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.colour import to_linear
 from models.world import geometry
 
 TEXELS = 1024
@@ -78,8 +79,7 @@ def _linear(picture: Any) -> NDArray[np.float32]:
     if max(picture.size) > TEXELS:
         scale = TEXELS / max(picture.size)
         picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
-    srgb = np.asarray(picture, np.float32) / 255.0
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    return to_linear(np.asarray(picture, np.float32) / 255.0)
 
 
 def _factor(material: Any) -> NDArray[np.float32]:

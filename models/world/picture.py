@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.caption.grammar import compose
+from models.colour import to_srgb
 from models.control.canny import Canny, CannySpec
 from models.control.geometry import Geometry, GeometrySpec
 from models.control.protocol import EmptyControl
@@ -320,8 +321,7 @@ def neutral(passes: shading.Passes, light: Light, side: int) -> NDArray[np.uint8
     step = passes.size // side
     mean = linear.reshape(side, step, side, step, 4).mean(axis=(1, 3))
     colour = np.clip(mean[..., :3] / np.maximum(mean[..., 3:], 1e-6), 0.0, 1.0)
-    srgb = np.where(colour <= 0.0031308, 12.92 * colour, 1.055 * np.power(colour, 1 / 2.4) - 0.055)
-    return np.asarray(np.round(np.concatenate([srgb, mean[..., 3:]], axis=-1) * 255.0), np.uint8)
+    return np.asarray(np.round(np.concatenate([to_srgb(colour), mean[..., 3:]], axis=-1) * 255.0), np.uint8)
 
 
 def _distractors(spec: WorldSpec, identity: ViewId, pose: View, ground_z: float) -> geometry.Solid | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.colour import to_srgb
 from models.world import background, geometry, materials, noise
 from models.world.scene import Look
 
@@ -76,8 +77,7 @@ def develop(radiance: Floats, look: Look, side: int) -> NDArray[np.uint8]:
     step = radiance.shape[0] // side
     x = x.reshape(side, step, side, step, 3).mean(axis=(1, 3))
     x = np.clip(x, 0.0, 1.0)
-    srgb = np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.power(x, 1 / 2.4) - 0.055)
-    return np.asarray(np.round(srgb * 255.0), np.uint8)
+    return np.asarray(np.round(to_srgb(x) * 255.0), np.uint8)
 
 
 def ground_openness(solid: geometry.Solid, centre: Floats, directions: Floats, ground_z: float) -> Floats:
