@@ -21,6 +21,7 @@ from models.cad import spec as cad
 from models.caption.grammar import GrammarSpec
 from models.caption.kinds import CAPTIONERS
 from models.caption.protocol import CaptionRequest
+from models.control.canny import Canny, CannySpec
 from models.control.kinds import CONTROLS
 from models.control.protocol import View
 from models.image.controlnet import ControlNetSpec
@@ -30,6 +31,8 @@ from models.image.protocol import ImageRequest
 from models.render import spec as render
 from models.sample import SampleId, ViewId
 from models.verdict import spec as verdict
+from models.verdict.decide import decide
+from models.verdict.kcf import Kcf, KcfSpec, Labelled
 from storage.keys import digest
 
 GOLDEN = Path(__file__).parent / "golden" / "stages.json"
@@ -77,9 +80,7 @@ def prompts() -> list[str]:
     return said
 
 
-def scores() -> list[str]:
-    from models.verdict.kcf import score
-
+def pose_scores() -> list[str]:
     rng = np.random.default_rng(3)
     azimuths = rng.uniform(0, 360, 48)
     pictures = np.zeros((48, 96, 96, 3), np.uint8)
@@ -87,8 +88,22 @@ def scores() -> list[str]:
         tip = (int(48 + 35 * np.sin(np.radians(azimuth))), int(48 + 35 * np.cos(np.radians(azimuth))))
         cv2.line(picture, (48, 48), tip, (200, 160, 90), 9)
     poses = np.stack([azimuths, 0 * azimuths, 0 * azimuths], axis=1)
-    found = score(pictures, poses, [f"{i % 4}" * 64 for i in range(48)], verdict.VerdictSpec(backbone="hog"))
-    return [f"{value:.1f}" for value in found.scores]
+    cad_ids = [f"{i % 4}" * 64 for i in range(48)]
+    labelled = Labelled(images=pictures, poses=poses, cad_ids=cad_ids, symmetry=np.ones(48, np.int64))
+    return [f"{value:.1f}" for value in Kcf(KcfSpec(backbone="hog")).measure(labelled).scores["kcf"]]
+
+
+def fidelities() -> list[str]:
+    image, drawn = np.full((96, 96, 3), 40, np.uint8), np.zeros((96, 96), np.uint8)
+    cv2.circle(image, (50, 48), 30, (200, 160, 90), -1)
+    cv2.circle(drawn, (50, 48), 30, 255, 1)
+    return [f"{Canny(CannySpec()).fidelity(image, np.roll(drawn, far, axis=1)):.2f}" for far in (0, 3, 6, 30)]
+
+
+def decisions() -> list[str]:
+    scores = {"kcf": np.array([0.0, 3.5, np.nan, np.nan]), "fidelity": np.array([0.9, np.nan, 0.1, np.nan])}
+    made = decide(scores, verdict.VerdictSpec().rules, 4)
+    return [f"{kept} {reason}" for kept, reason in zip(made.kept, made.reasons, strict=True)]
 
 
 def viewpoints() -> list[str]:
@@ -107,7 +122,9 @@ STAGES: dict[str, tuple[int, Callable[[], list[str]]]] = {
     "cad": (cad.VERSION, canonical_glbs),
     **{f"control {kind}": (CONTROLS.of(kind).version, partial(controls, kind)) for kind in CONTROLS.names},
     "caption": (GrammarSpec.version, prompts),
-    "verdict": (verdict.VERSION, scores),
+    "score kcf": (KcfSpec.version, pose_scores),
+    "fidelity of lines": (CannySpec.fidelity_version, fidelities),
+    "verdict": (verdict.VERSION, decisions),
     "render viewpoints": (render.VERSION, viewpoints),
 }
 
