@@ -1,4 +1,4 @@
-"""Who is judged by whom: folds that never let a model judge images of CAD models it has learned from.
+"""Which images are held out together: folds, so that no model judges images of a CAD model that it has learned from.
 
 Enters: the CAD model and the pose of each image. Leaves: a fold number for each, by what the folds were made, which of them are
 large enough to be judged, and all that in words.

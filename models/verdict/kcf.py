@@ -1,10 +1,9 @@
-"""The judge `kcf`, the K-fold consistency filter: does an image look like its own annotation to models that never saw its CAD
-model?
+"""The judge `kcf`, the K-fold consistency filter: do models that never saw an image's CAD model see the annotated pose in it?
 
 Enters: the images of one class, their canonical poses, their CAD models. Leaves: scores for each; high is suspect. Section 3.3 of
-the paper; unlike the official code: folds by CAD model, not by image; predictions without gradients and with fixed statistics, so
-that no image's score depends on its batch; heads that do not vary or from which nothing can be learned are left out; scores are
-standardised within each fold; what is too little to judge is not judged.
+the paper. Unlike in the official code, folds are made by CAD model, not by image; predictions are made without gradients and with
+fixed statistics, so that no image's score depends on its batch; angles that do not vary, or of which nothing can be learned, are
+left out; scores are standardised within each fold; and what is too little to judge is not judged.
 """
 
 from __future__ import annotations
@@ -85,8 +84,8 @@ class KcfSpec(JudgeSpec):
             raise ValueError("kcf needs 0 < blur_deg <= 90, 1 <= margin <= 4 and 0 < learning_rate < 10")
 
     def identity(self, symmetry: Mapping[str, int], controls: Mapping[str, ControlSpec]) -> dict[str, Any]:
-        """Return the CAD models with a symmetry: that is no part of an image's own key."""
-        symmetric = {cad_id: turns for cad_id, turns in symmetry.items() if turns != 1}
+        """Return which CAD models have which symmetry: an image's key does not say so."""
+        symmetric = {cad_id: times for cad_id, times in symmetry.items() if times != 1}
         return {"symmetry": symmetric} if symmetric else {}
 
     def backbone_for(self, count: int) -> str:
@@ -118,8 +117,8 @@ class Labelled:
             raise ValueError(f"{count} images need {count} poses of 3 angles, CAD models and symmetries each")
         if not np.isfinite(self.poses).all():
             raise ValueError("poses must be finite numbers")
-        for turns in np.unique(self.symmetry).tolist():
-            check(turns)
+        for times in np.unique(self.symmetry).tolist():
+            check(times)
 
     def canonical_order(self) -> NDArray[np.int64]:
         """Return an order that depends on what the images are, not on how they came."""
@@ -136,7 +135,7 @@ class Labelled:
 
 
 class Kcf:
-    """Trains models on all folds but one, asks them for the poses of the one, and scores how surprising the annotations are."""
+    """Trains models on all folds but one, lets them predict the poses of that one, and measures how far they are off."""
 
     def __init__(self, spec: KcfSpec, device: str = "cpu", threads: int | None = None) -> None:
         """device: where networks are trained (`cpu`, `cuda`, ...); threads: cores that torch uses, None for its own choice."""
@@ -191,8 +190,8 @@ class Kcf:
         answers = targets(labelled.poses, self.spec.bins, self.spec.blur_deg, labelled.symmetry)
         members, prior = self._held_out(labelled, answers, folds, progress)
         rows = folds.judged
-        turns = labelled.symmetry[rows] != ROUND
-        return standardise(answers[rows], members[:, rows], prior[rows], folds.of_image[rows], varies, turns)
+        turn_shows = labelled.symmetry[rows] != ROUND
+        return standardise(answers[rows], members[:, rows], prior[rows], folds.of_image[rows], varies, turn_shows)
 
     def _held_out(
         self, labelled: Labelled, answers: NDArray[np.float64], folds: Folds, progress: Progress | None
@@ -271,6 +270,6 @@ def _why_not(folds: Folds, varies: NDArray[np.bool_], found: Standardised | None
         return folds.too_small if not folds.judged.any() else "all images have the same pose"
     if not found.weights.any():
         return f"nothing could be learned from {len(folds.of_image)} images"
-    silent = int(np.isnan(found.score).sum())
-    round_ones = f"{silent} images of objects that look the same from all sides are judged by nothing else" if silent else None
-    return "; ".join(words for words in (folds.too_small, round_ones) if words) or None
+    by_azimuth_only = int(np.isnan(found.score).sum())
+    same = f"{by_azimuth_only} images show objects that look the same from all sides, and only azimuth could be learned"
+    return "; ".join(words for words in (folds.too_small, same if by_azimuth_only else None) if words) or None

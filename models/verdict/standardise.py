@@ -1,4 +1,4 @@
-"""From what held-out models said of each image to scores: how surprising is an image's own pose, compared with others?
+"""From predictions to scores: how much does an image's annotated pose surprise held-out models, compared with others?
 
 Enters: for each image and head (azimuth, elevation, in-plane angle), the distribution over bins that its annotation asks for and
 those that held-out models predicted. Leaves: robust standard deviations above what is usual in the image's fold, for each head
@@ -46,25 +46,31 @@ class Standardised:
 
 
 def standardise(
-    wanted: Floats, members: Floats, prior: Floats, fold: NDArray[np.int64], varies: NDArray[np.bool_], turns: NDArray[np.bool_]
+    wanted: Floats,
+    members: Floats,
+    prior: Floats,
+    fold: NDArray[np.int64],
+    varies: NDArray[np.bool_],
+    turn_shows: NDArray[np.bool_],
 ) -> Standardised:
-    """Return scores of N images from what held-out models said of them.
+    """Return scores of N images from what held-out models predict of them.
 
     `wanted` (N, 3, bins): the distribution that an image's annotation asks for. `members` (M, N, 3, bins): what each of M models
     predicted. `prior` (N, 3, bins): what the poses of the training images alone let expect. `fold` (N,). `varies` (3,): whether a
-    head's angle varies at all. `turns` (N,): whether a turn about the upright axis shows; where none does, azimuth means nothing.
+    head's angle varies at all. `turn_shows` (N,): whether a turn of the object about its upright axis shows; where it does not,
+    azimuth means nothing.
     """
     surprise = _divergence(wanted, members.mean(axis=0))
-    skill = 1.0 - _median(surprise, turns) / np.maximum(_median(_divergence(wanted, prior), turns), 1e-9)
+    skill = 1.0 - _median(surprise, turn_shows) / np.maximum(_median(_divergence(wanted, prior), turn_shows), 1e-9)
     weights = np.where(varies & (skill >= LEAST_SKILL), np.clip(skill, 0.0, 1.0), 0.0)
-    usual, scale = _usual(surprise, fold, turns)
+    usual, scale = _usual(surprise, fold, turn_shows)
     by_member = _divergence(wanted, members)
-    # Where azimuth means nothing, an image is as usual.
-    usual[~turns, AZIMUTH] = by_member[:, ~turns, AZIMUTH] = surprise[~turns, AZIMUTH]
+    # Where azimuth means nothing, an image counts as usual for its fold.
+    usual[~turn_shows, AZIMUTH] = by_member[:, ~turn_shows, AZIMUTH] = surprise[~turn_shows, AZIMUTH]
     heads = np.where(weights > 0, (surprise - usual) / scale, 0.0)
     combination = weights / (float(np.linalg.norm(weights)) or 1.0) * min(1.0, float(weights.max()) / SURE_SKILL)
     judged = np.tile(weights > 0, (len(wanted), 1))
-    judged[~turns, AZIMUTH] = False
+    judged[~turn_shows, AZIMUTH] = False
     by_any = judged.any(axis=1)
     return Standardised(
         score=np.where(by_any, heads @ combination, np.nan),
@@ -89,23 +95,23 @@ def _divergence(wanted: Floats, predicted: Floats) -> Floats:
     return divergence
 
 
-def _median(values: Floats, turns: NDArray[np.bool_]) -> Floats:
-    """Return the median of each head; of azimuth over the images whose turns show, 0 where there are none."""
+def _median(values: Floats, turn_shows: NDArray[np.bool_]) -> Floats:
+    """Return the median of each head; of azimuth over the images whose turn_shows show, 0 where there are none."""
     middle: Floats = np.median(values, axis=0)
-    middle[AZIMUTH] = np.median(values[turns, AZIMUTH]) if turns.any() else 0.0
+    middle[AZIMUTH] = np.median(values[turn_shows, AZIMUTH]) if turn_shows.any() else 0.0
     return middle
 
 
-def _usual(surprise: Floats, fold: NDArray[np.int64], turns: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _usual(surprise: Floats, fold: NDArray[np.int64], turn_shows: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """Return, for each image and head, its fold's median and robust scale; small folds lean on the scale of all."""
     middle, squared = np.empty_like(surprise), np.empty_like(surprise)
     for held in np.unique(fold):
         inside = fold == held
-        middle[inside] = _median(surprise[inside], turns[inside])
+        middle[inside] = _median(surprise[inside], turn_shows[inside])
     away = np.abs(surprise - middle)
-    pooled = MAD_TO_SIGMA * _median(away, turns)
+    pooled = MAD_TO_SIGMA * _median(away, turn_shows)
     for held in np.unique(fold):
         inside = fold == held
-        own, images = MAD_TO_SIGMA * _median(away[inside], turns[inside]), int(inside.sum())
+        own, images = MAD_TO_SIGMA * _median(away[inside], turn_shows[inside]), int(inside.sum())
         squared[inside] = (images * own**2 + POOLED * pooled**2) / (images + POOLED)
     return middle, np.maximum(np.sqrt(squared), SCALE_FLOOR)

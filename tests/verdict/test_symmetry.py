@@ -120,4 +120,4 @@ def test_a_round_model_among_others_is_not_judged_by_its_azimuth() -> None:
     # Nothing could be learned of the elevation of this set, so that nothing is left to judge what is round by.
     assert judgement.facts["head_weights"]["elevation"] == 0
     assert np.isnan(judgement.scores["kcf"][80:]).all()
-    assert "20 images of objects that look the same from all sides" in (judgement.not_judged or "")
+    assert "20 images show objects that look the same from all sides" in (judgement.not_judged or "")
