@@ -17,14 +17,8 @@ from storage.export.rows import PROVENANCE, Pictures
 ROWS = 32
 """Samples in a row group: what a reader of one row has to read."""
 _NUMBERS = (
-    "azimuth_deg",
-    "elevation_deg",
-    "inplane_deg",
-    "distance",
-    "depth_scale",
-    "visible_fraction",
-    "truncated_fraction",
-)
+    "azimuth_deg", "elevation_deg", "inplane_deg", "distance", "depth_scale", "visible_fraction", "truncated_fraction",
+)  # fmt: skip
 _WHOLE = ("width", "height", "view_index", "draw_index", "seed", "attempt", "kept")
 _TEXTS = tuple(name for name in ("class_name", *PROVENANCE) if name not in (*_NUMBERS, *_WHOLE))
 _LISTS = {"box": 1, "K": 2, "R": 2, "t": 1, "box3d": 2, "box3d_extents": 1}
@@ -93,32 +87,32 @@ def header(job: Job) -> str:
     samples = int(job.facts["samples"])
     limits = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
     size = next((word for limit, word in limits if samples < limit), "10M<n<100M")
-    lines = [
-        "---",
-        f"pretty_name: {json.dumps(job.name)}",
-        "license: other",
-        "license_name: of-the-cad-models",
-        "task_categories:",
-        "- image-classification",
-        "- object-detection",
-        "- image-segmentation",
-        "- depth-estimation",
-        "tags:",
-        "- synthetic",
-        "- 3d",
-        "- pose-estimation",
-        "- 3d-dst",
-        "size_categories:",
-        f"- {size}",
-        "configs:",
-        "- config_name: default",
-        "  data_files:",
-        "  - split: train",
-        "    path: data/train-*.parquet",
-        "---",
-        "",
-    ]
-    return "\n".join(lines)
+    return _HEADER.format(name=json.dumps(job.name), size=size)
+
+
+_HEADER = """---
+pretty_name: {name}
+license: other
+license_name: of-the-cad-models
+task_categories:
+- image-classification
+- object-detection
+- image-segmentation
+- depth-estimation
+tags:
+- synthetic
+- 3d
+- pose-estimation
+- 3d-dst
+size_categories:
+- {size}
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: data/train-*.parquet
+---
+"""
 
 
 def croissant(job: Job) -> dict[str, Any]:
@@ -161,42 +155,27 @@ def croissant(job: Job) -> dict[str, Any]:
     }
 
 
-_CONTEXT = {
+_CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
     "cr": "http://mlcommons.org/croissant/",
+    "dct": "http://purl.org/dc/terms/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+    "conformsTo": "dct:conformsTo",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
-}
+    **{
+        name: f"cr:{name}"
+        for name in (
+            "citeAs", "column", "extract", "field", "fileObject", "fileProperty", "fileSet", "format", "includes",
+            "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated",
+            "replace", "separator", "source", "subField", "transform",
+        )
+    },
+}  # fmt: skip
+"""What Croissant 1.0 prescribes."""
 
 
 def _schema(job: Job) -> Any:
