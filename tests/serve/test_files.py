@@ -225,17 +225,19 @@ def test_an_address_is_given_only_for_what_is_served(home: Path) -> None:
 def test_links_are_addresses_where_there_is_a_server_and_files_where_there_is_none(home: Path) -> None:
     from storage.settings import Settings
     from tasks.plan.pages import address, docs_path, gallery_path, report_path
-    from tasks.train import place
+    from tasks.plan.place import Place
+    from tasks.train import training
 
-    served = Settings(home=home, files_url="http://127.0.0.1:4201")
-    training = place(served.root, ["duck"], "maker/model@0123abc").page
-    for path in (report_path(served, "run"), docs_path(served, "run"), gallery_path(served), training):
+    served = Place.of(Settings(home=home, files_url="http://127.0.0.1:4201"))
+    alone = Place.of(Settings(home=home, files_url=""))
+    trained = training(home, ["duck"], "maker/model@0123abc").page
+    for path in (report_path(home, "run"), docs_path(home, "run"), gallery_path(home), trained):
         assert address(served, path) == f"http://127.0.0.1:4201/{path.relative_to(home).as_posix()}"
-        assert address(Settings(home=home, files_url=""), path) == path.as_uri()
+        assert address(alone, path) == path.as_uri()
 
 
 def test_an_artifact_of_any_class_has_a_name_that_prefect_takes() -> None:
-    from tasks.plan.pages import artifact_name
+    from tasks.faults import artifact_name
 
     assert artifact_name("delivery truck", "counts") == "delivery-truck-counts"
     assert artifact_name("t-shirt", "report") == "t-shirt-report"
