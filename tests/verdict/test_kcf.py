@@ -258,7 +258,7 @@ def test_auto_takes_the_light_backbone_until_the_set_is_large() -> None:
     assert KcfSpec(backbone="resnet-50").backbone_for(5) == "resnet-50"
 
 
-TINY = KcfSpec(backbone="resnet-small", epochs=1, batch=4, members=1)
+TINY = KcfSpec(backbone="resnet-small", epochs=1, batch=16, members=1)
 
 
 def test_device_and_threads_reach_the_network(few: Set, monkeypatch: pytest.MonkeyPatch) -> None:
