@@ -52,15 +52,10 @@ class History:
 
 def members_of(catalog: Catalog, sample_id: str, recipe: str | None = None) -> list[dict[str, Any]]:
     """Return the rows of a sample, those of present cohorts and late runs first. Raises ValueError with names that are close."""
-    rows = catalog.rows(
-        "select m.* from members m join runs r on r.run_id = m.run_id where m.sample_id = :sample_id "
-        "order by m.in_cohort desc, r.started_at desc",
-        sample_id=sample_id,
-    )
+    rows = catalog.members(sample_id)
     if not rows:
-        start = f"{sample_id[:12]}%"
-        close = catalog.rows("select distinct sample_id from members where sample_id like :start order by 1 limit 3", start=start)
-        hint = f"; did you mean {', '.join(row['sample_id'] for row in close)}?" if close else ""
+        close = catalog.sample_ids(sample_id[:12], limit=3)
+        hint = f"; did you mean {', '.join(close)}?" if close else ""
         raise ValueError(f'no sample "{sample_id}" in the catalog{hint or "."} See: dst sql "select sample_id from samples"')
     found = [row for row in rows if recipe in (None, row["recipe"])]
     if not found:

@@ -105,7 +105,7 @@ def class_status(place: Place, class_name: str | None = None, every_recipe: bool
     for row in catalog.cad_models(class_name, status=None):
         models.setdefault(row["class_name"], []).append(row)
     today = _Today(catalog)
-    members = _members(catalog, class_name)
+    members = catalog.counted(class_name)
     found = []
     for name in sorted(models):
         own: list[Row | None] = [*last.get(name, [])]
@@ -190,7 +190,6 @@ def _status(
         "run_id": run["run_id"],
         "run_status": run["status"],
     }
-    which = {"class_name": name, "recipe": run["recipe"]}
     members = cohorts.get((name, run["recipe"]), ())
     belonging = {row["cad_id"]: row["cad_key"] for row in usable[: run["samples"]]}
     have = {row["cad_id"]: row["cad_key"] for row in members}
@@ -204,31 +203,17 @@ def _status(
             failures=_reasons(members),
             **{name: counts.get(name, 0) for name in ("kept", "dropped", "not_judged")},
         )
+    decided: dict[str, Any] = vars(catalog.decided(name, run["recipe"]))
     try:
         cohort = recorded_cohort(catalog, run, usable=usable)
     except ValueError:
         # No usable CAD model is left, or other code wrote the recipe: what rows say is all there is to say.
-        return ClassStatus(**known, stages=_from_rows(members), failures=_reasons(members), **_decided(catalog, which))
-    return ClassStatus(**known, **_looked_up(store, cohort, since=run["started_at"]), **_decided(catalog, which))
-
-
-_FIRST = ", ".join(
-    f"min(case when view_index = 0 and draw_index = 0 then {stage}_key end) as {stage}_key" for stage in OF_A_SAMPLE[1:]
-)
-_GROUP = "class_name, recipe, cad_id, cad_key, status, stage, reason"
-
-
-def _members(catalog: Catalog, class_name: str | None) -> dict[tuple[str, str], list[Row]]:
-    """Return (class, recipe) -> its cohort, counted, with the keys of the first view of each CAD model: one query for all."""
-    which = {} if class_name is None else {"class_name": class_name}
-    found: dict[tuple[str, str], list[Row]] = {}
-    for row in catalog.rows(
-        f"select {_GROUP}, count(*) as samples, min(view_index) as first, {_FIRST} from members "
-        f"where in_cohort = 1 {'and class_name = :class_name ' if which else ''}group by {_GROUP}",
-        **which,
-    ):
-        found.setdefault((row["class_name"], row["recipe"]), []).append(row)
-    return found
+        return ClassStatus(
+            **known, stages=_from_rows(members), failures=_reasons(members), **vars(catalog.decided(name, run["recipe"]))
+        )
+    return ClassStatus(
+        **known, **_looked_up(store, cohort, since=run["started_at"]), **vars(catalog.decided(name, run["recipe"]))
+    )
 
 
 def _keys_stand(catalog: Catalog, usable: Sequence[Row], run: Row, members: Sequence[Row]) -> bool:
@@ -290,14 +275,3 @@ def _looked_up(store: ArtifactStore, cohort: Cohort, since: str) -> dict[str, An
         ready = bool(judged) and all(store.has(stage, key) for (at, _), key in judged.items() if at == stage)
         stages.append(StageStatus(stage=stage, done=waiting if ready else 0, pending=0 if ready else waiting, failed=0))
     return {"stages": tuple(stages), "failures": dict(reasons.most_common()), "fresh": dict(fresh)}
-
-
-def _decided(catalog: Catalog, which: Mapping[str, Any]) -> dict[str, Any]:
-    rows = catalog.rows(
-        "select d.kept as kept, count(*) as samples from members m join verdicts d on d.verdict_key = m.verdict_key "
-        "and d.image_key = m.image_key where m.class_name = :class_name and m.recipe = :recipe and m.in_cohort = 1 "
-        "group by d.kept",
-        **which,
-    )
-    counts = {row["kept"]: row["samples"] for row in rows}
-    return {"kept": counts.get(1, 0), "dropped": counts.get(0, 0), "not_judged": counts.get(None, 0)}

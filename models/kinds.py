@@ -122,7 +122,7 @@ _SAID = {
 
 def _in_words(spec: Any, error: Any, where: str) -> str:
     """Return pydantic's first error as a person reads it."""
-    union = {kind_of(one): one for one in getattr(spec, "__args__", ()) if dataclasses.is_dataclass(one)}
+    union: dict[str, Any] = {kind_of(one): one for one in getattr(spec, "__args__", ()) if issubclass(one, KindSpec)}
     path = [str(step) for step in error["loc"]]
     if path and path[0] in union:
         spec, path = union[path[0]], path[1:]

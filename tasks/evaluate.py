@@ -161,7 +161,7 @@ def paint(place: Place, part: str, spec: EvaluationSpec, setting: ControlNetSpec
     """Paint what is missing of one part (main, sweep, samplers); return how many pictures the part has."""
     from models.evaluation import figures
 
-    work = [job for job in figures.jobs(spec, setting, _groups(files)) if job.part == part]
+    work = [job for job in figures.paintings(spec, setting, _groups(files)) if job.part == part]
     # One generator on one device, whose time is measured: parts take turns, and image shards of other runs with them.
     with worker.turn(setting, place):
         painter = _painter(place, setting)
@@ -231,7 +231,7 @@ def count_of(folder: str) -> int:
 
     if not folder:
         return 0
-    pictures = dataset.Pictures(Path(folder))
+    pictures = dataset.TrainingPictures(Path(folder))
     pictures.extend(pictures.names())
     return pictures.count
 

@@ -185,8 +185,7 @@ def still_missing(catalog: Catalog, missing: Sequence[Missing]) -> list[Missing]
     """Return those whose models no other collection has brought in either."""
     if not missing or not catalog.exists:
         return list(missing)
-    rows = catalog.rows("select class_name, uid from cad_models where status = 'ok' and uid is not null")
-    there = {(row["class_name"], row["uid"]) for row in rows}
+    there = catalog.published()
     return [row for row in missing if (row.class_name, row.model) not in there]
 
 

@@ -45,11 +45,7 @@ class Captions:
 
 def captions(catalog: Catalog, class_name: str, origin: str) -> Captions | None:
     """Return the imported captions of a class, None where that origin has none."""
-    rows = catalog.rows(
-        "select cad_uid, prompt from foreign_captions where origin = :origin and class_name = :class_name",
-        origin=origin,
-        class_name=class_name,
-    )
+    rows = catalog.foreign_captions(origin, class_name)
     if not rows:
         return None
     pairs = sorted({(row["cad_uid"], row["prompt"]) for row in rows}, key=lambda pair: (pair[0] or "", pair[1]))
@@ -72,8 +68,7 @@ def pinned(catalog: Catalog, class_name: str, recipe: Recipe) -> tuple[Recipe, C
         return recipe, None
     found = captions(catalog, class_name, spec.origin)
     if found is None:
-        rows = catalog.rows("select distinct origin from foreign_captions where class_name = :class_name", class_name=class_name)
-        there = ", ".join(sorted(row["origin"] for row in rows)) or "none"
+        there = ", ".join(catalog.caption_origins(class_name)) or "none"
         raise ValueError(
             f'no captions of origin "{spec.origin}" for class "{class_name}" (there are: {there}); '
             f"import some: dst import captions FILE.csv --origin {spec.origin}"
@@ -105,11 +100,7 @@ def add_captions(catalog: Catalog, origin: str, found: Sequence[Mapping[str, Any
     """Add captions (class_name, cad_uid, prompt) to an origin; return class -> how many of them were new."""
     new: dict[str, int] = {}
     for class_name in sorted({row["class_name"] for row in found}):
-        rows = catalog.rows(
-            "select number, cad_uid, prompt from foreign_captions where origin = :origin and class_name = :class_name",
-            origin=origin,
-            class_name=class_name,
-        )
+        rows = catalog.foreign_captions(origin, class_name)
         there = {(row["cad_uid"], row["prompt"]) for row in rows}
         taken = {int(row["number"]) for row in rows}
         wanted = dict.fromkeys((row["cad_uid"], row["prompt"]) for row in found if row["class_name"] == class_name)
@@ -150,7 +141,7 @@ def add_images(place: Place, origin: str, found: Sequence[ForeignImage]) -> Take
     catalog = place.catalog
     catalog.migrate()
     ledger = Ledger(place.home / "imports" / f"images-{digest(origin.encode())[:12]}.jsonl")
-    there = {row["image_id"]: row["path"] for row in catalog.rows("select image_id, path from foreign_images")}
+    there = catalog.foreign_image_paths()
     refused = {row["path"] for row in catalog.quarantined()}
     taken = Taken()
     todo: list[ForeignImage] = []
@@ -302,7 +293,7 @@ def judge(
     rows = catalog.foreign_images(origin, class_name)
     posed = [row for row in rows if row["azimuth_deg"] is not None and Path(row["path"]).is_file()]
     if not posed:
-        known = ", ".join(f'"{row["origin"]}" {row["class_name"]}' for row in catalog.rows(_ORIGINS)) or "none"
+        known = ", ".join(f'"{one}" {name}' for one, name in catalog.posed_foreign_images()) or "none"
         raise ValueError(f'no images with poses of origin "{origin}" in class "{class_name}"; imported are: {known}')
     said = {
         row["uid"]: row["symmetry"]
@@ -323,6 +314,3 @@ def judge(
     for start in range(0, len(judged), _IMAGES_AT_ONCE):
         catalog.add_foreign_images(judged[start : start + _IMAGES_AT_ONCE])
     return decision
-
-
-_ORIGINS = "select distinct origin, class_name from foreign_images where azimuth_deg is not null order by 1, 2"

@@ -52,8 +52,7 @@ class Failure:
 
 def last_run(catalog: Catalog, class_name: str) -> dict[str, Any] | None:
     """Return the row of the newest run that was to make a class's samples, or None before there was one."""
-    found = [row for row in catalog.runs(class_name) if row["kind"] == GENERATE]
-    return found[0] if found else None
+    return next(iter(catalog.runs(class_name, limit=1, kind=GENERATE)), None)
 
 
 def failures(
@@ -68,12 +67,7 @@ def failures(
     run = last_run(catalog, class_name)
     if run is None:
         return []
-    rows = catalog.rows(
-        "select * from members where class_name = :class_name and recipe = :recipe and in_cohort = 1 and status = 'failed' "
-        "order by sample_id",
-        class_name=class_name,
-        recipe=run["recipe"],
-    )
+    rows = catalog.failed_members(class_name, run["recipe"])
     found = [
         Failure(
             sample_id=row["sample_id"],

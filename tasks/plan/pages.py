@@ -65,8 +65,7 @@ def write_index(place: Place) -> Path:
 
     catalog = place.catalog
     latest: dict[tuple[str, str], str] = {}
-    newest = "select class_name, recipe, run_id from runs where kind = :kind order by started_at desc"
-    for row in catalog.rows(newest, kind=GENERATE):
+    for row in catalog.runs(kind=GENERATE):
         latest.setdefault((row["class_name"], row["recipe"]), row["run_id"])
     written = {which: run_id for which, run_id in latest.items() if report_path(place.home, run_id).exists()}
     shown = dict(list(written.items())[:INDEXED])
