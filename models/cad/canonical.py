@@ -18,7 +18,7 @@ from models.cad.glb import write_glb
 from models.cad.normals import contradicting, corner_normals, face_normals, plausible, unit, watertight, weld
 from models.cad.parse import parse
 from models.cad.rows import distinct
-from models.cad.source import Floats, Ints, Material, Part, SourceModel, clean
+from models.cad.source import Floats, Ints, Material, SourceModel, SourcePart, clean
 from models.cad.spec import CadSpec, resolve_axes
 
 GLTF_FROM_CANONICAL = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
@@ -117,14 +117,14 @@ def canonicalise(path: Path, spec: CadSpec, max_faces: int = 2_000_000) -> Canon
     return CanonicalModel(glb=write_glb(turned, materials), canonical_from_source=matrix, facts=facts)
 
 
-def _welded(parts: list[Part]) -> tuple[Ints, Ints]:
+def _welded(parts: list[SourcePart]) -> tuple[Ints, Ints]:
     """Return the place of every vertex, and all faces as places."""
     places = weld(np.concatenate([part.points for part in parts]))
     offsets = np.cumsum([0, *(len(part.points) for part in parts[:-1])])
     return places, places[np.concatenate([part.faces + offset for part, offset in zip(parts, offsets)])]
 
 
-def _single(parts: list[Part], model: SourceModel) -> list[Part]:
+def _single(parts: list[SourcePart], model: SourceModel) -> list[SourcePart]:
     """Keep one of each set of faces with the same three corners, a textured one if there is one.
 
     SketchUp writes each face twice, once for either side. Faces that lie in each other shadow each other: they render black.
@@ -143,11 +143,11 @@ def _single(parts: list[Part], model: SourceModel) -> list[Part]:
     return [part for part in single if len(part.faces)]
 
 
-def _textured(part: Part, model: SourceModel) -> bool:
+def _textured(part: SourcePart, model: SourceModel) -> bool:
     return part.uv is not None and part.material is not None and model.materials[part.material].base_texture is not None
 
 
-def _sound(part: Part, model: SourceModel) -> Part:
+def _sound(part: SourcePart, model: SourceModel) -> SourcePart:
     """Drop faces without three different corners and vertices without a face."""
     if len(part.faces) and (part.faces.min() < 0 or part.faces.max() >= len(part.points)):
         raise BadModel("bad_index", f"part {part.name}: a face refers to a vertex that is not there; export it again")
@@ -155,12 +155,12 @@ def _sound(part: Part, model: SourceModel) -> Part:
     return _compact(replace(part, faces=part.faces[(a != b) & (b != c) & (c != a)]))
 
 
-def _compact(part: Part) -> Part:
+def _compact(part: SourcePart) -> SourcePart:
     used, inverse = np.unique(part.faces, return_inverse=True)
     return _taken(part, used, inverse.reshape(-1, 3).astype(np.int64))
 
 
-def _taken(part: Part, rows: Ints, faces: Ints) -> Part:
+def _taken(part: SourcePart, rows: Ints, faces: Ints) -> SourcePart:
     """Return the part with the vertices `rows` and new faces into them."""
     return replace(
         part,
@@ -172,7 +172,7 @@ def _taken(part: Part, rows: Ints, faces: Ints) -> Part:
     )
 
 
-def _shaded(part: Part, model: SourceModel) -> Part:
+def _shaded(part: SourcePart, model: SourceModel) -> SourcePart:
     """Return the part with unit normals that agree with its winding."""
     normals = part.normals
     if normals is not None and np.isfinite(normals).all():
@@ -201,23 +201,23 @@ def _shaded(part: Part, model: SourceModel) -> Part:
     return replace(made, normals=smooth[rows])
 
 
-def _fewer(parts: list[Part]) -> list[Part]:
+def _fewer(parts: list[SourcePart]) -> list[SourcePart]:
     """Put everything of one material into one part when a file has hundreds of them: importers pay for each object."""
     if len({part.name for part in parts}) <= _MOST_NODES:
         return parts
-    groups: dict[tuple[int | None, bool, bool], list[Part]] = {}
+    groups: dict[tuple[int | None, bool, bool], list[SourcePart]] = {}
     for part in parts:
         groups.setdefault((part.material, part.uv is not None, part.colors is not None), []).append(part)
     return [_joined(group) for group in groups.values()]
 
 
-def _joined(group: list[Part]) -> Part:
+def _joined(group: list[SourcePart]) -> SourcePart:
     def stacked(name: str) -> Floats | None:
         arrays = [getattr(part, name) for part in group]
         return None if any(array is None for array in arrays) else np.concatenate(arrays)
 
     offsets = np.cumsum([0, *(len(part.points) for part in group[:-1])])
-    return Part(
+    return SourcePart(
         name="all",
         points=np.concatenate([part.points for part in group]),
         faces=np.concatenate([part.faces + offset for part, offset in zip(group, offsets)]),
@@ -228,7 +228,7 @@ def _joined(group: list[Part]) -> Part:
     )
 
 
-def _with_materials(parts: list[Part], materials: list[Material]) -> tuple[list[Part], list[Material]]:
+def _with_materials(parts: list[SourcePart], materials: list[Material]) -> tuple[list[SourcePart], list[Material]]:
     """Return parts and the materials they use, numbered anew; parts without one share a grey (or white under vertex colours)."""
     used: list[Material] = []
     numbered = []

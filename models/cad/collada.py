@@ -18,7 +18,7 @@ import numpy as np
 from models.cad.bad import BadModel
 from models.cad.polygons import triangulate
 from models.cad.rows import distinct
-from models.cad.source import Floats, Ints, Material, Part, SourceModel, clean, linear, linear_rgb
+from models.cad.source import Floats, Ints, Material, SourceModel, SourcePart, clean, linear, linear_rgb
 from models.cad.textures import TextureShelf
 
 _UP = {"X_UP": "+x", "Y_UP": "+y", "Z_UP": "+z"}
@@ -121,7 +121,7 @@ class _Reader:
             material = None if node is None or node.target is None else self.material(node.target)
             self.model.parts.append(self.part(primitive, sizes, matrix, name, material, node))
 
-    def part(self, primitive: Any, sizes: Ints, matrix: Floats, name: str, material: int | None, node: Any) -> Part:
+    def part(self, primitive: Any, sizes: Ints, matrix: Floats, name: str, material: int | None, node: Any) -> SourcePart:
         vertex = np.asarray(primitive.vertex, dtype=np.float64)
         columns = [np.asarray(primitive.vertex_index, dtype=np.int64).reshape(-1)]
         if columns[0].size and (columns[0].min() < 0 or columns[0].max() >= len(vertex)):
@@ -149,7 +149,7 @@ class _Reader:
         if normals is not None:
             a, b, c = turn
             normals = normals @ np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)]).T * (-1.0 if mirrored else 1.0)
-        return Part(
+        return SourcePart(
             name=clean(name),
             points=points @ turn.T + matrix[:3, 3],
             faces=faces[:, ::-1] if mirrored else faces,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from models.cad.bad import BadModel
 from models.cad.references import data_uri, gltf_document
-from models.cad.source import Floats, Ints, Material, Part, SourceModel, Texture, clean
+from models.cad.source import Floats, Ints, Material, SourceModel, SourcePart, Texture, clean
 from models.cad.textures import TextureShelf
 
 _COMPONENTS: dict[int, Any] = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
@@ -120,7 +120,7 @@ class _Document:
 
     # -- meshes --------------------------------------------------------------------------------------------------------
 
-    def mesh_parts(self, index: int, matrix: Floats) -> list[Part]:
+    def mesh_parts(self, index: int, matrix: Floats) -> list[SourcePart]:
         """Return the parts of one mesh node, in the root frame."""
         node = self.nodes[index]
         mesh = self.entries(node["mesh"], "meshes")
@@ -156,7 +156,7 @@ class _Document:
             material = primitive.get("material")
             uv, colors = self._surface(primitive, material)
             parts.append(
-                Part(
+                SourcePart(
                     name=clean(str(node.get("name") or mesh.get("name") or f"node {index}")),
                     points=points,
                     faces=faces[:, ::-1] if flipped else faces,

@@ -15,7 +15,7 @@ from models.cad.bad import BadModel
 from models.cad.polygons import triangulate
 from models.cad.references import MTL_MAPS, mtl_libraries, mtl_map_name, text_of
 from models.cad.rows import distinct
-from models.cad.source import Floats, Material, Part, SourceModel, clean, linear, linear_rgb
+from models.cad.source import Floats, Material, SourceModel, SourcePart, clean, linear, linear_rgb
 from models.cad.textures import TextureShelf
 
 Corner = tuple[int, int, int]
@@ -99,7 +99,7 @@ def read_obj(path: Path, max_faces: int) -> SourceModel:
     uv = _columns(lines[b"vt"], 2, "vt", path)
     normals = _columns(lines[b"vn"], 3, "vn", path)
     table = np.array(corners, dtype=np.int64).reshape(-1, 3)
-    _check(table[:, 0], len(points), False, path)
+    _check(table[:, 0], len(points), path)
     # Damaged texture coordinates or normals do not spoil the shape: those out of range count as not given.
     table[:, 1] = np.where(table[:, 1] < len(uv), table[:, 1], -1)
     table[:, 2] = np.where(table[:, 2] < len(normals), table[:, 2], -1)
@@ -115,7 +115,7 @@ def read_obj(path: Path, max_faces: int) -> SourceModel:
         has_normals = bool((used[:, 2] >= 0).all()) and len(normals) > 0
         own = points[used[:, 0]]
         model.parts.append(
-            Part(
+            SourcePart(
                 name=clean(group.name),
                 points=own,
                 faces=triangulate(own, inverse, np.array(group.sizes, dtype=np.int64)),
@@ -210,7 +210,7 @@ def _points(lines: list[bytes], path: Path) -> tuple[Floats, Floats | None]:
     return np.ascontiguousarray(table[:, :3]), colors
 
 
-def _check(indices: np.ndarray, count: int, optional: bool, path: Path) -> None:
+def _check(indices: np.ndarray, count: int, path: Path) -> None:
     if len(indices) and indices.max() >= count:
         raise BadModel("bad_index", f"{path.name}: a face refers to vertex {indices.max() + 1} of {count}; export it again")
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.cad.bad import BadModel
 from models.cad.polygons import triangulate
 from models.cad.references import text_of
-from models.cad.source import Floats, Ints, Material, Part, SourceModel, clean, linear
+from models.cad.source import Floats, Ints, Material, SourceModel, SourcePart, clean, linear
 from models.cad.textures import TextureShelf
 
 _TYPES = {
@@ -71,7 +71,7 @@ def read_ply(path: Path, max_faces: int) -> SourceModel:
         texture = TextureShelf(path, model).by_reference(header.texture, unescape=False)
         if texture is not None:
             model.materials = [Material(name="texture", base_color=(1.0, 1.0, 1.0, 1.0), base_texture=texture)]
-            part = Part(name=part.name, points=part.points, faces=part.faces, normals=part.normals, uv=part.uv, material=0)
+            part = SourcePart(name=part.name, points=part.points, faces=part.faces, normals=part.normals, uv=part.uv, material=0)
     model.parts = [part]
     return model
 
@@ -208,7 +208,7 @@ def _binary_rows(element: _Element, order: str, data: bytes, at: int) -> tuple[T
     return table, at
 
 
-def _part(tables: dict[str, Table], path: Path) -> Part:
+def _part(tables: dict[str, Table], path: Path) -> SourcePart:
     vertex = tables.get("vertex", {})
     points = _columns(vertex, "x", "y", "z")
     if points is None:
@@ -242,7 +242,7 @@ def _part(tables: dict[str, Table], path: Path) -> Part:
         # Coordinates at the corners of faces: vertices are taken apart where they differ.
         at_corners = texcoord[0].astype(np.float64).reshape(-1, 2)[corner_kept]
         return _with_corner_uv(path, points, corners, sizes, normals, at_corners)
-    return Part(
+    return SourcePart(
         name=clean(path.stem),
         points=points,
         faces=triangulate(points, corners, sizes),
@@ -252,11 +252,11 @@ def _part(tables: dict[str, Table], path: Path) -> Part:
     )
 
 
-def _with_corner_uv(path: Path, points: Floats, corners: Ints, sizes: Ints, normals: Floats | None, uv: Floats) -> Part:
+def _with_corner_uv(path: Path, points: Floats, corners: Ints, sizes: Ints, normals: Floats | None, uv: Floats) -> SourcePart:
     rows, inverse = np.unique(np.concatenate([corners[:, None], uv], axis=1), axis=0, return_inverse=True)
     which = rows[:, 0].astype(np.int64)
     own = points[which]
-    return Part(
+    return SourcePart(
         name=clean(path.stem),
         points=own,
         faces=triangulate(own, inverse.reshape(-1).astype(np.int64), sizes),

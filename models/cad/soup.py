@@ -12,7 +12,7 @@ import numpy as np
 
 from models.cad.bad import BadModel
 from models.cad.polygons import triangulate
-from models.cad.source import Floats, Part, SourceModel, clean, linear
+from models.cad.source import Floats, SourceModel, SourcePart, clean, linear
 
 _STL = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
@@ -45,7 +45,7 @@ def read_soup(path: Path, max_faces: int) -> SourceModel:
         return SourceModel(parts=[_read_off(path)])
     points = _stl_binary(path) if _stl_is_binary(path) else _stl_text(path)
     distinct, inverse = _distinct(points)
-    return SourceModel(parts=[Part(name=clean(path.stem), points=distinct, faces=inverse)])
+    return SourceModel(parts=[SourcePart(name=clean(path.stem), points=distinct, faces=inverse)])
 
 
 def _distinct(corners: Floats) -> tuple[Floats, np.ndarray]:
@@ -111,7 +111,7 @@ def _off_header(path: Path) -> tuple[bytes, int, int]:
     return kind, vertices, faces
 
 
-def _read_off(path: Path) -> Part:
+def _read_off(path: Path) -> SourcePart:
     kind, vertices, faces = _off_header(path)
     lines = [line.split(b"#")[0].split() for line in path.read_bytes().splitlines()]
     rows = [words for words in lines if words]
@@ -139,4 +139,4 @@ def _read_off(path: Path) -> Part:
     if len(corners) and (corners.min() < 0 or corners.max() >= len(points)):
         raise BadModel("bad_index", f"{path.name}: a face refers to a vertex that is not there; export it again")
     sizes = np.array([len(polygon) for polygon in polygons], dtype=np.int64)
-    return Part(name=clean(path.stem), points=points, faces=triangulate(points, corners, sizes), colors=colors)
+    return SourcePart(name=clean(path.stem), points=points, faces=triangulate(points, corners, sizes), colors=colors)

@@ -56,7 +56,7 @@ class Material:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class SourcePart:
     """A triangle mesh with one material, in the source file's root frame."""
 
     name: str
@@ -79,7 +79,7 @@ class Part:
 class SourceModel:
     """All that was read from one file."""
 
-    parts: list[Part] = field(default_factory=list)
+    parts: list[SourcePart] = field(default_factory=list)
     materials: list[Material] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     """Facts a person should know, each `short_name: what`."""

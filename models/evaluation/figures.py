@@ -30,7 +30,7 @@ CHECKED = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Painting:
     """Pictures to be painted."""
 
     part: str
@@ -50,23 +50,25 @@ def switched_off(setting: ControlNetSpec) -> ControlNetSpec:
     return dataclasses.replace(setting, control_scale=0.0)
 
 
-def jobs(spec: EvaluationSpec, default: ControlNetSpec, groups: Groups) -> list[Job]:
+def paintings(spec: EvaluationSpec, default: ControlNetSpec, groups: Groups) -> list[Painting]:
     """Return everything that has to be painted."""
     held = groups[HELD_OUT]
     made = [
-        Job(part="main", title=f"{name}, control on", setting=default, cases=cases) for name, cases in groups.items() if cases
+        Painting(part="main", title=f"{name}, control on", setting=default, cases=cases)
+        for name, cases in groups.items()
+        if cases
     ]
     if spec.without_control:
         title = "held-out, control off"
-        made.append(Job(part="main", title=title, setting=switched_off(default), cases=held[: spec.without_control]))
+        made.append(Painting(part="main", title=title, setting=switched_off(default), cases=held[: spec.without_control]))
     if spec.pairs:
-        made.append(Job(part="main", title="held-out, other seeds", setting=default, cases=held[: spec.pairs], draw=1))
+        made.append(Painting(part="main", title="held-out, other seeds", setting=default, cases=held[: spec.pairs], draw=1))
     if spec.sweep:
         views = held[: spec.sweep]
         for part, settings in (("sweep", sweep.settings(spec, default)), ("samplers", sweep.samplers(spec, default))):
             for setting in settings:
                 title = _title(setting)
-                made += [Job(part=part, title=title, setting=setting, cases=views, draw=draw) for draw in (0, 1)]
+                made += [Painting(part=part, title=title, setting=setting, cases=views, draw=draw) for draw in (0, 1)]
     return made
 
 
@@ -137,9 +139,7 @@ def _held_out(
     return made
 
 
-def _row(
-    pictures: measures.Pictures, cases: Sequence[Case], readouts: Readouts, chosen: Callable[[Case], bool]
-) -> dict[str, Any]:
+def _row(pictures: measures.Images, cases: Sequence[Case], readouts: Readouts, chosen: Callable[[Case], bool]) -> dict[str, Any]:
     """Return how many cases are `chosen`, what their renders reach and what their pictures reach."""
     some = [index for index, case in enumerate(cases) if chosen(case)]
     if not some:
@@ -213,7 +213,7 @@ def _words(
 
 def _failed(spec: EvaluationSpec, default: ControlNetSpec, groups: Groups, paint: Paint) -> dict[str, int]:
     """Return how many pictures of the default setting were asked for and how many the generator could not make."""
-    done = [paint(job.setting, job.cases, job.draw, "") for job in jobs(spec, default, groups) if job.part == "main"]
+    done = [paint(job.setting, job.cases, job.draw, "") for job in paintings(spec, default, groups) if job.part == "main"]
     return {"painted": sum(len(one.pictures) for one in done), "failed": sum(one.failed for one in done)}
 
 

@@ -19,7 +19,7 @@ from models.image.protocol import GeneratedImage, ImageRequest, ImageSpec, Progr
 from models.world.spec import WorldSpec
 
 if TYPE_CHECKING:
-    from models.world.geometry import Solid
+    from models.world.geometry import RayModel
 
 STRAY = 0.02
 """Share of the object's pixels by which a finished render may differ from the render's mask: rounding at outlines."""
@@ -60,7 +60,7 @@ class FinishedRenders:
     def __init__(self, spec: FinishedRenderSpec, device: str = "cpu", threads: int = 1, batch: int = 1) -> None:
         """Device, threads and batch are what any generator is called with; this one makes image after image in one thread."""
         self.spec = spec
-        self._loaded: tuple[str, Solid] | None = None
+        self._loaded: tuple[str, RayModel] | None = None
 
     @property
     def runtime(self) -> dict[str, Any]:
@@ -91,15 +91,15 @@ class FinishedRenders:
         if request.mask is None or request.cad is None:
             raise ValueError(f"{request.sample}: a finished render takes its render's mask and its CAD model")
         sample, mask = request.sample, request.mask()
-        made = finish(self._solid(request.cad()), sample, request.annotation, request.words, self.spec.world())
+        made = finish(self._model(request.cad()), sample, request.annotation, request.words, self.spec.world())
         reason = unusable(made.rgb.astype(np.float32) / 255.0)
         if mask.shape == made.mask.shape:
             stray = int(((made.mask > 0) != (mask > 0)).sum())
             reason = reason or ("outline_differs" if stray > 3 + STRAY * int((mask > 0).sum()) else None)
         return GeneratedImage(sample=sample, rgb=None if reason else made.rgb, seed=seed(sample), attempt=0, reason=reason)
 
-    def _solid(self, glb: bytes) -> Solid:
-        """Return a canonical GLB's Solid: the loaded one where the bytes are the same, since a CAD model can be aligned anew."""
+    def _model(self, glb: bytes) -> RayModel:
+        """Return a canonical GLB's RayModel: the loaded one only where the bytes are the same, for it may be aligned anew."""
         from models.world.glb import load
 
         digest = hashlib.sha256(glb).hexdigest()

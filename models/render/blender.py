@@ -13,7 +13,6 @@ import contextlib
 import importlib
 import importlib.util
 import math
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -295,10 +294,3 @@ def versions() -> dict[str, str]:
     from importlib.metadata import version
 
     return {"bpy": bpy.app.version_string, "blenderproc": version("blenderproc")}
-
-
-def leave(code: int) -> None:
-    """End this process at once: bpy's own ending can crash although everything was written."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

@@ -109,9 +109,9 @@ def _render_view(
     scene: Any, vertices: Matrix, view_id: ViewId, number: int, spec: RenderSpec, scratch: Path, answers: IO[str]
 ) -> None:
     started = time.perf_counter()
-    view = sample_view(spec.viewpoint, view_id)
-    light = sample_light(spec.light, view_id, view)
-    camera, distance, moved_back = place(view, vertices, spec)
+    pose = sample_view(spec.viewpoint, view_id)
+    light = sample_light(spec.light, view_id, pose)
+    camera, distance, moved_back = place(pose, vertices, spec)
     scene.light(light)
     passes = scene.render(camera, region(camera, vertices))
     mask = np.where(passes.index > 0, np.uint8(255), np.uint8(0))
@@ -121,7 +121,7 @@ def _render_view(
     visible = visible_fraction(scene, camera, vertices, mask)
     bounds = np.stack([vertices.min(axis=0), vertices.max(axis=0)])
     annotation = annotate(
-        view=view, camera=camera, distance=distance, moved_back=moved_back, light=light, mask=mask, bounds=bounds, visible=visible
+        pose=pose, camera=camera, distance=distance, moved_back=moved_back, light=light, mask=mask, bounds=bounds, visible=visible
     )
     file = scratch / f"view-{number}.bin"
     with open(file, "wb") as opened:

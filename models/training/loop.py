@@ -21,7 +21,7 @@ from models.training.spec import Runtime
 from models.training.tasks import AutoencoderTask, BaseTask, ControlTask, Job, Task
 
 Log = Callable[[str], None]
-Look = Callable[[checkpoint.Standing], None]
+Onlooker = Callable[[checkpoint.Standing], None]
 HISTORY = "history.jsonl"
 """How the loss went: a line of JSON each time the training spoke."""
 _REFRESH_S = 30.0
@@ -29,7 +29,7 @@ _WAIT_S = 600.0
 
 
 def train(
-    job: Job, runtime: Runtime, log: Log = print, look: Look | None = None, stopped: Callable[[], bool] = lambda: False
+    job: Job, runtime: Runtime, log: Log = print, look: Onlooker | None = None, stopped: Callable[[], bool] = lambda: False
 ) -> checkpoint.Standing:
     """Train one stage to its budget and return where it stands.
 
@@ -96,7 +96,7 @@ def _lead(
     standing: checkpoint.Standing,
     taken: Any,
     log: Log,
-    look: Look | None,
+    look: Onlooker | None,
     stopped: Callable[[], bool],
 ) -> None:
     """Run the first worker: it decides when to stop, when shards join and when to save."""

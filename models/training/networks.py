@@ -157,8 +157,3 @@ def scheduler() -> Any:
         clip_sample=False,
         set_alpha_to_one=True,
     )
-
-
-def parameters_of(network: Any) -> int:
-    """Return the number of a network's parameters."""
-    return sum(parameter.numel() for parameter in network.parameters())

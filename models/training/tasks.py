@@ -54,7 +54,7 @@ class Task:
         self.job, self.spec = job, job.spec
         self.device = torch.device(job.device)
         self.low = getattr(torch, job.precision)
-        self.pictures = dataset.Pictures(job.pictures)
+        self.pictures = dataset.TrainingPictures(job.pictures)
         torch.manual_seed(job.spec.seed)
         self.trainable: list[Any] = []
 
@@ -76,7 +76,7 @@ class Task:
         for shard in self.pictures.extend(names):
             self.take(shard)
 
-    def take(self, shard: dataset.Shard) -> None:
+    def take(self, shard: dataset.OpenShard) -> None:
         """Compute what the task needs of a new shard."""
 
     def choose(self, step: int) -> tuple[np.random.Generator, NDArray[np.int64]]:
@@ -98,7 +98,7 @@ def code_of(job: Job) -> dict[str, NDArray[np.float32]]:
     """Return the run's latent code; computed from the first shards when the run begins, then the same for ever."""
     path = job.run / CODE
     if not path.is_file():
-        pictures = dataset.Pictures(job.pictures)
+        pictures = dataset.TrainingPictures(job.pictures)
         pictures.extend(pictures.names())
         if not pictures.count:
             raise dataset.NoPictures(f"no complete shard in {job.pictures}; make pictures first")
@@ -168,7 +168,7 @@ class LatentTask(Task):
         """Return the latents of pictures."""
         return autoencoder.encode(pictures, self.code)
 
-    def take(self, shard: dataset.Shard) -> None:
+    def take(self, shard: dataset.OpenShard) -> None:
         latents = [self.encode(np.asarray(shard.rgb[i : i + 64])) for i in range(0, len(shard), 64)]
         self.latents.append(np.concatenate(latents).astype(np.float16))
         self.weights.append(weights_of(np.asarray(shard.mask), self.latents[-1].shape[-2:], self.spec.object_weight))
@@ -296,7 +296,7 @@ def tokenizer_of(job: Job) -> Any:
 
     folder = job.run / "tokenizer"
     if not (folder / "tokenizer_config.json").is_file():
-        pictures = dataset.Pictures(job.pictures)
+        pictures = dataset.TrainingPictures(job.pictures)
         pictures.extend(pictures.names())
         said = [caption for shard in pictures.shards for row in shard.rows for caption in row["captions"]]
         made = text.tokenizer([*text.words(), *said], job.networks.text_tokens)

@@ -1,7 +1,7 @@
 """Finished renders of any CAD model: the training world's materials, grounds and skies around it, without diffusion.
 
-Enters: a Solid, a sample, its render's annotation and the words of its caption. Leaves: an RGB image on which that annotation is
-exact.
+Enters: a RayModel, a sample, its render's annotation and the words of its caption. Leaves: an RGB image on which that annotation
+is exact.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.caption import vocabulary
-from models.render.viewpoint import View
+from models.render.viewpoint import Pose
 from models.sample import SampleId
 from models.world import geometry, shading
 from models.world.picture import cast, centre_passes
@@ -36,7 +36,7 @@ class Finished:
 
 
 def finish(
-    solid: geometry.Solid, sample: SampleId, annotation: Mapping[str, Any], words: Mapping[str, Any], world: WorldSpec
+    model: geometry.RayModel, sample: SampleId, annotation: Mapping[str, Any], words: Mapping[str, Any], world: WorldSpec
 ) -> Finished:
     """Return the finished render of `sample`, seen as its render's `annotation` says, with the appearance its `words` ask for.
 
@@ -45,12 +45,12 @@ def finish(
     dyed: light and dark of its textures stay, so that painted windows and seams do. `world` gives resolution, supersampling and
     the share of views with distractors; the lens is the render's own.
     """
-    pose = View(**{name: float(annotation[name]) for name in ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")})
+    pose = Pose(**{name: float(annotation[name]) for name in ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")})
     focal = float(annotation["K"][0][0]) / float(annotation["width"])
     world = dataclasses.replace(world, lens_mm=focal, sensor_mm=1.0)
-    passes = cast(world, solid, sample.view, pose)
+    passes = cast(world, model, sample.view, pose)
     look = sample_look(np.random.default_rng(seed(sample)), pose.azimuth_deg, complete(sample, words))
-    if solid.paint is not None and not (words.get("colour") or words.get("material")):
+    if model.paint is not None and not (words.get("colour") or words.get("material")):
         passes = dataclasses.replace(passes, body=np.zeros_like(passes.body))
     mask = centre_passes(passes, world.resolution).mask
     return Finished(rgb=shading.picture(passes, look, world.resolution), look=look, mask=mask)

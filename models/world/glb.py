@@ -1,6 +1,6 @@
 """Canonical GLBs as the training world's rays see them.
 
-Enters: the bytes of a canonical GLB. Leaves: a Solid, textures and all.
+Enters: the bytes of a canonical GLB. Leaves: a RayModel, textures and all.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ TEXELS = 1024
 """Longest side of a texture."""
 
 
-def load(glb: bytes) -> geometry.Solid:
-    """Return a canonical GLB (y-up, as glTF demands) as a Solid in the canonical frame, with the file's own normals, textures and
-    colours at vertices."""
+def load(glb: bytes) -> geometry.RayModel:
+    """Return a canonical GLB (y-up, as glTF demands) as a RayModel in the canonical frame, with the file's own normals, textures
+    and colours at vertices."""
     import trimesh
 
     scene = trimesh.load_scene(io.BytesIO(glb), file_type="glb", process=False)
     # glTF (x, y, z) is canonical (x, -z, y).
     scene.apply_transform(np.array([[1.0, 0, 0, 0], [0, 0, -1.0, 0], [0, 1.0, 0, 0], [0, 0, 0, 1.0]]))
-    made = geometry.solid(scene, _normals)
+    made = geometry.ray_model(scene, _normals)
     paint = _paint(scene, made)
     return made if paint is None else dataclasses.replace(made, paint=paint, colours=paint.mean)
 
@@ -38,8 +38,8 @@ def _normals(mesh: Any) -> NDArray[np.float64] | None:
     return None if given is None else np.asarray(given, np.float64)
 
 
-def _paint(scene: Any, made: geometry.Solid) -> geometry.Paint | None:
-    """Return what varies over a scene's surfaces, part by part as geometry.solid took them; None where nothing does."""
+def _paint(scene: Any, made: geometry.RayModel) -> geometry.Paint | None:
+    """Return what varies over a scene's surfaces, part by part as geometry.ray_model took them; None where nothing does."""
     textures: list[NDArray[np.float32] | None] = []
     uvs, tints, means = [], [], []
     for node in sorted(scene.graph.nodes_geometry):

@@ -15,7 +15,7 @@ import trimesh
 
 from flows.commands import foreign
 from models.render.camera import rotation
-from models.render.viewpoint import View
+from models.render.viewpoint import Pose
 from storage.artifacts import Artifact
 from storage.catalog.catalog import Catalog
 from storage.images import from_png
@@ -127,7 +127,7 @@ def test_an_export_taken_in_again_still_puts_the_model_on_the_pixels_it_was_rend
         (x, y), focal = said["principal"], said["focal_length"] / said["sensor_width"] * row["facts"]["width"]
         # Its principal point counts from the corner of the picture, ours from the centre of its first pixel.
         K = [[focal, 0, x - 0.5], [0, focal, y - 0.5], [0, 0, 1]]
-        view = View(**{name: row[name] for name in ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")})
+        view = Pose(**{name: row[name] for name in ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")})
         points, faces = vertices[sample["cad_key"]]
         pixels, _ = reading.projected(K, rotation(view), [0, 0, view.distance], points)
         mask = from_png(render(made, sample["sample_id"]).path("mask.png").read_bytes()) > 0

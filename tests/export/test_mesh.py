@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from models.cad.glb import write_glb
-from models.cad.source import Material, Part, Texture
+from models.cad.source import Material, SourcePart, Texture
 from storage.export.mesh import Mesh, read_glb
 
 
@@ -26,9 +26,9 @@ def test_colours_are_texture_factor_and_vertex_colour_multiplied_in_linear_light
     faces = np.array([[0, 1, 2], [3, 4, 5]])
     dark = np.full((6, 4), 0.5)
     parts = [
-        Part(name="checked", points=points, faces=faces, material=0, uv=uv, colors=None),
-        Part(name="painted", points=points, faces=faces, material=1, uv=None, colors=dark),
-        Part(name="both", points=points, faces=faces, material=2, uv=uv, colors=dark),
+        SourcePart(name="checked", points=points, faces=faces, material=0, uv=uv, colors=None),
+        SourcePart(name="painted", points=points, faces=faces, material=1, uv=None, colors=dark),
+        SourcePart(name="both", points=points, faces=faces, material=2, uv=uv, colors=dark),
     ]
     materials = [
         Material(name="a", base_color=(1.0, 1.0, 1.0, 1.0), base_texture=_checked()),

@@ -236,7 +236,7 @@ def test_the_object_weighs_more_than_its_surroundings_and_every_picture_the_same
 def test_new_shards_join_behind_the_known_ones(tmp_path: Path) -> None:
     write_shards(tmp_path, shards=3, pictures=4)
     (tmp_path / "shard-00000").rename(tmp_path / "later")
-    pictures = dataset.Pictures(tmp_path)
+    pictures = dataset.TrainingPictures(tmp_path)
     pictures.extend(pictures.names())
     (tmp_path / "later").rename(tmp_path / "shard-00000")
     assert pictures.names() == ["shard-00001", "shard-00002", "shard-00000"]

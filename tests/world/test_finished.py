@@ -14,7 +14,7 @@ from models.control.geometry import Geometry, GeometrySpec
 from models.control.protocol import View as Rendered
 from models.render.pool import RenderedView, RenderPool
 from models.render.spec import RenderSpec
-from models.render.viewpoint import View
+from models.render.viewpoint import Pose
 from models.sample import SampleId
 from models.world import geometry
 from models.world.finished import complete, finish
@@ -34,7 +34,7 @@ ANNOTATION = {
 
 
 def test_a_glb_gives_the_same_solid_as_the_scene_it_was_written_from() -> None:
-    read, built = load(parametric.glb("teapot", 10_001)), geometry.solid(parametric.build("teapot", 10_001))
+    read, built = load(parametric.glb("teapot", 10_001)), geometry.ray_model(parametric.build("teapot", 10_001))
     assert sorted(read.names) == sorted(built.names)
     np.testing.assert_allclose(read.vertices.min(axis=0), built.vertices.min(axis=0), atol=1e-5)
     np.testing.assert_allclose(read.vertices.max(axis=0), built.vertices.max(axis=0), atol=1e-5)
@@ -43,12 +43,12 @@ def test_a_glb_gives_the_same_solid_as_the_scene_it_was_written_from() -> None:
 
 
 def test_a_finished_render_is_a_pure_function_of_sample_annotation_and_words() -> None:
-    solid = load(parametric.glb("teapot", 10_001))
+    model = load(parametric.glb("teapot", 10_001))
     words = {"colour": "blue", "material": "painted", "scene": "studio", "light": "studio"}
     spec = WorldSpec(resolution=96)
-    first = finish(solid, SAMPLE, ANNOTATION, words, spec)
+    first = finish(model, SAMPLE, ANNOTATION, words, spec)
     assert first.rgb.shape == (96, 96, 3)
-    assert np.array_equal(first.rgb, finish(solid, SAMPLE, ANNOTATION, words, spec).rgb)
+    assert np.array_equal(first.rgb, finish(model, SAMPLE, ANNOTATION, words, spec).rgb)
     assert (first.look.colour, first.look.scene) == ("blue", "studio")
 
 
@@ -74,7 +74,7 @@ def test_mask_depth_and_edges_are_those_of_the_renderer(tmp_path: Path) -> None:
             (rendered,) = pool.render(glb, [sample.view], spec)
             assert isinstance(rendered, RenderedView)
             pose = {name: rendered.annotation[name] for name in ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")}
-            passes = cast(WorldSpec(), load(glb.read_bytes()), sample.view, View(**pose))
+            passes = cast(WorldSpec(), load(glb.read_bytes()), sample.view, Pose(**pose))
             ours = centre_passes(passes, 128)
             assert ((ours.mask > 0) != (rendered.mask > 0)).sum() <= 3
             both = (ours.mask > 0) & (rendered.mask > 0)
@@ -106,12 +106,12 @@ def _textured_box() -> bytes:
 
 
 def test_a_textured_cad_model_keeps_its_colours_unless_the_words_dye_it() -> None:
-    solid = load(_textured_box())
-    assert solid.paint is not None
+    model = load(_textured_box())
+    assert model.paint is not None
     annotation = {**ANNOTATION, "azimuth_deg": 0.0}
     place = {"scene": "studio", "light": "studio"}
-    own = finish(solid, SAMPLE, annotation, place, WorldSpec(resolution=96))
-    dyed = finish(solid, SAMPLE, annotation, {**place, "colour": "red", "material": "painted"}, WorldSpec(resolution=96))
+    own = finish(model, SAMPLE, annotation, place, WorldSpec(resolution=96))
+    dyed = finish(model, SAMPLE, annotation, {**place, "colour": "red", "material": "painted"}, WorldSpec(resolution=96))
     inside = cv2.erode(own.mask, np.ones((5, 5), np.uint8)) > 0
     columns = np.nonzero(inside)[1]
     middle = int(np.median(columns))
