@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,11 @@ def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CA
     measured = {image_key: named for (_, image_key), named in judged.items()}
     verdict = _verdict(catalog, rows)
     chosen = select(list(zip(rows, states, strict=True)), cards)
-    samples = [_sample(store, rows[i], states[i], measured.get(str(rows[i]["image_key"]), {}), size) for i in chosen]
+    with ThreadPoolExecutor() as pool:
+        # Reading and shrinking pictures is most of the work, and done outside the interpreter's lock.
+        samples = list(
+            pool.map(lambda i: _sample(store, rows[i], states[i], measured.get(str(rows[i]["image_key"]), {}), size), chosen)
+        )
     report = RunReport(
         run_id=run_id,
         class_name=run["class_name"],
