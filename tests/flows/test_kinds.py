@@ -6,7 +6,9 @@ generator, a judge, a rule, and a place for bytes. No source file names any of t
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -391,3 +393,25 @@ def test_this_file_alone_knows_the_toys() -> None:
         for path in (ROOT / room).rglob("*.py"):
             text = path.read_text()
             assert not [name for name in names if f'"{name}"' in text], path
+
+
+def test_the_page_that_tells_how_to_add_one_is_true() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    sections = re.findall(r"### Add an? (.+)\n\n((?:\d\. .+\n)+)", page)
+    assert [name for name, _ in sections] == [
+        "control", "captioner", "generator", "judge or a rule", "export format", "place for bytes",
+    ]  # fmt: skip
+    for name, steps in sections:
+        assert len(steps.splitlines()) == 6, name
+        folder, module, tables = re.search(r"file `\w+\.py` in `([\w/]+)`", steps), *_door(steps)
+        assert folder is not None, name
+        assert (ROOT / folder[1]).is_dir(), name
+        for table in tables:
+            assert hasattr(importlib.import_module(module), table), f"{module} has no {table}"
+
+
+def _door(steps: str) -> tuple[str, list[str]]:
+    """Return the module and the tables in which a step says that one line is written."""
+    line = re.search(r"One line in `([\w/]+)\.py`: (.+)", steps)
+    assert line is not None, steps
+    return line[1].replace("/", "."), re.findall(r"`([A-Z]+)`", line[2])
