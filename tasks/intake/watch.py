@@ -72,7 +72,7 @@ class WatchReport:
 
 
 def look(settings: Settings, dry: bool = False) -> WatchReport:
-    """WatchReport at everything that is watched; register what is new. dry: only say what would be read."""
+    """Look at everything that is watched; register what is new. dry: only say what would be read."""
     catalog = Catalog(settings.catalog, settings.store)
     if not dry:
         catalog.migrate()
@@ -121,7 +121,7 @@ class _Watcher:
         self._bad_sidecars: set[str] = set()
 
     def look(self) -> None:
-        """WatchReport once at every file that was not dealt with yet."""
+        """Look once at every file that was not dealt with yet."""
         self.seen.waiting.clear()
         self.worth_waiting = False
         models = {_key(model): (model, True) for model in _watched(self.settings, self.seen, self._refuse)}
