@@ -1,4 +1,4 @@
-"""Any CAD model becomes one canonical GLB.
+"""Turns any CAD model into a canonical GLB.
 
 Enters: a source file and a CadSpec. Leaves: a self-contained GLB (front -y, up +z in the canonical frame, written y-up as glTF
 demands; longest side 1; centred on the bounding box), the matrix canonical point = M @ source-file point, and facts.

@@ -1,4 +1,4 @@
-"""COLLADA (.dae), read by pycollada: geometry and materials, nothing that moves.
+"""COLLADA (.dae), read by pycollada: geometry and materials, no animation.
 
 Enters: a path. Leaves: a SourceModel in the scene's root frame, with the up axis that the file declares. Skins
 stand in their bind pose.

@@ -1,4 +1,4 @@
-"""The GLB that is written: one file, everything inside, the same bytes for the same model.
+"""Writes GLBs: one file that contains everything, the same bytes for the same model.
 
 Enters: parts in glTF's axes and materials. Leaves: bytes.
 """

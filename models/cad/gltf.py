@@ -1,4 +1,4 @@
-"""glTF 2 and GLB, at rest: no animation, no camera, no light; skins and shape keys applied as they stand.
+"""glTF 2 and GLB: geometry and materials; animations, cameras and lights are left out, skins and shape keys applied as saved.
 
 Enters: a path. Leaves: a SourceModel in the scene's root frame, one part for each primitive of each mesh node.
 """

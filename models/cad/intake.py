@@ -1,7 +1,7 @@
-"""Canonicalising files from elsewhere: in a process of its own, with limits on time and memory.
+"""Canonicalises files that may be hostile: in a separate process, with limits on time and memory.
 
-Enters: a path and a CadSpec. Leaves: a CanonicalModel, or BadModel with a reason, whatever the file does to its reader: a reader
-that crashes, hangs or eats memory takes only its own process with it.
+Enters: a path and a CadSpec. Leaves: a CanonicalModel, or BadModel with a reason. A file on which its reader crashes, hangs or
+runs out of memory ends only that process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Polygons become triangles.
+"""Cuts polygons into triangles.
 
 Enters: points and polygons as corner indices, one after the other, with their sizes. Leaves: (M, 3) faces. Convex polygons
-become fans, concave ones lose their ears one by one, so that no triangle covers what the polygon leaves open.
+are cut into fans, concave ones by clipping ears, so that no triangle lies outside its polygon.
 """
 
 from __future__ import annotations

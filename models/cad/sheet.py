@@ -1,7 +1,7 @@
-"""A sheet of six views, so that a person sees at a glance whether up and front are right.
+"""Draws a CAD model from six sides, so that a person sees at a glance whether up and front are right.
 
 Enters: a canonical GLB. Leaves: a PNG with front, left, rear, right, top and a view from the front corner, a red arrow where the
-front is and a blue one where up is. Rays are cast with embree and shaded in numpy: no renderer, well under a second or two.
+front is and a blue one where up is. Rays are cast with embree and shaded in numpy: no renderer, one or two seconds at most.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a CAD file says, whatever its format: parts, materials, textures.
+"""What is read from a CAD file, whatever its format: parts, materials, textures.
 
-Readers (obj, gltf, collada, soup) fill it, models.cad.canonical writes it out.
+The readers (obj, gltf, collada, ply, soup) make a SourceModel; models.cad.canonical turns it into a canonical GLB.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Textures as they are found become textures that any reader can show.
+"""Converts textures of CAD files to ones that any GLB reader can show.
 
 Enters: a file's bytes. Leaves: PNG or JPEG bytes of a sensible size that are known to decode, or the reason why not.
 PNG and JPEG are passed on byte by byte.

@@ -129,7 +129,7 @@ def compose(words: Words | Mapping[str, Any], rng: np.random.Generator) -> str:
     if not isinstance(words, Words):
         words = Words(**{**words, "keywords": tuple(words.get("keywords") or ())})
     _check(words)
-    # Every draw is made in every branch, so that one more word never changes the phrasing of the others.
+    # Always drawn, so that one more word never changes the phrasing of the others.
     opening = OPENINGS[int(rng.choice(len(OPENINGS), p=(0.55, 0.2, 0.1, 0.15)))]
     order, comma = int(rng.integers(4)), bool(rng.random() < 0.3)
 
@@ -260,7 +260,7 @@ class GrammarCaptioner:
         )
 
     def _draw(self, request: CaptionRequest, rng: np.random.Generator) -> Words:
-        """Draw what shall be said. All draws are made in any case, so that changing one share changes one kind of word."""
+        """Choose the words. All random numbers are drawn in any case, so that changing one share changes one kind of word."""
         spec = self.spec
         said = {kind: float(rng.random()) for kind in ("keyword", "colour", "material", "scene", "light", "viewpoint")}
         choice = {kind: float(rng.random()) for kind in ("colour", "material", "scene", "light")}
@@ -315,7 +315,7 @@ def _plain(text: str) -> str:
 
 
 def tokens_at_most(text: str) -> int:
-    """Return an upper bound of the CLIP tokens of `text`: our own words are counted, strangers may cost one token a byte."""
+    """Return an upper bound of the CLIP tokens of `text`: the grammar's words are counted exactly, others as one token a byte."""
     count = 0
     for word in re.findall(r"\w+|[^\w\s]", text.lower()):
         count += _own_words().get(word, max(1, len(word.encode())))

@@ -36,7 +36,7 @@ class CaptionRefused(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionRequest:
-    """All that a captioner may know of a sample: nothing of its render or controls, so captions need neither."""
+    """All that a captioner may know of a sample: nothing of its render or controls, so that neither is needed."""
 
     sample: SampleId
     """Whose caption this is; all randomness comes from it."""

@@ -1,4 +1,4 @@
-"""Annotations: what is known exactly about a rendered view, and the pictures it is stored as.
+"""Annotations: what is known exactly about a rendered view, and how depth and normals become pictures.
 
 Enters: camera, mask, the object's vertices and their bounds. Leaves: the annotation as JSON types (names and units below), and
 depth and normals as the integers their PNGs hold.

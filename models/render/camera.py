@@ -1,7 +1,7 @@
 """Cameras: from a pose to K, R and t, and from points to pixels.
 
 Enters: a Pose, the lens, the object's vertices. Leaves: a Camera in the OpenCV convention (x right, y down, z forward,
-pixel centres at integers), that sees the whole object when asked to.
+pixel centres at integers), moved back until it sees the whole object where the spec wants that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Lights: from a view's identity to the lamps of its scene.
 
-Enters: a LightSpec, a ViewId and the view's pose. Leaves: a Light, as numbers that stand in the annotation and that
-models.render.blender turns into lamps.
+Enters: a LightSpec, a ViewId and the view's pose. Leaves: a Light: numbers that the annotation records and
+models.render.blender makes lamps of.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Light:
 
 
 def sample_light(spec: LightSpec, view_id: ViewId, pose: Pose) -> Light:
-    """Return the light that belongs to `view_id` under `spec`; `pose` is its pose, which sun and fill are placed by."""
+    """Return the light that belongs to `view_id` under `spec`; sun and fill are placed relative to its `pose`."""
     if spec.kind == "official":
         white = (1.0, 1.0, 1.0)
         lamp = Lamp(kind="area", azimuth_deg=30.0, elevation_deg=60.0, strength=200.0, size=3.0, colour=white, distance=5.0)

@@ -1,4 +1,4 @@
-"""Poses of the official code, in our frame.
+"""Poses of the official code, converted to our frame.
 
 Enters: its camera (azimuth from +x with the front at 90, polar angle from +z, in the CAD file's own frame, offsets included) and
 the offsets themselves. Leaves: the Pose in the class's canonical frame, in which labels agree between CAD models. An elevation

@@ -1,4 +1,4 @@
-"""What a render obeys: viewpoints, lights, camera and sampling. Paper: section 3.2, `3D visual prompts`.
+"""The specs of the render stage: viewpoints, lights, camera and sampling. Paper: section 3.2, `3D visual prompts`.
 
 Enters: numbers a recipe chose. Leaves: checked, frozen specs, whose every field changes pixels. What only changes speed or place
 (workers, threads, device, time limits) belongs to models.render.pool.RenderPool and is never part of a key.
@@ -97,8 +97,8 @@ class ViewpointSpec(Spec):
     def asked(self, camera: Mapping[str, Any]) -> ViewpointSpec:
         """Return this spec as one CAD model wants it, after the published list's columns `sampling` and `distance`.
 
-        camera: "strategy" (1 to 5) says which sides it is seen from, "distance" is its own mean; each may be left out, and other
-        names mean nothing to a viewpoint. What neither says (spread of the distance, in-plane rotation) stays as it is here.
+        camera: "strategy" (1 to 5) says which sides it is seen from, "distance" is its own mean; either may be left out, and
+        other names are ignored. The rest (spread of the distance, in-plane rotation) stays as it is here.
         """
         asked = self
         if camera.get("strategy") is not None:

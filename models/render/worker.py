@@ -3,8 +3,8 @@
 Enters, one line for each job: {"glb", "views": [{"class_name", "cad_id", "view_index"}], "spec", "first"}. Leaves: a line
 {"hello": runtime} at the start; for each view {"view": index, "file", "annotation", "seconds"} or {"view": index, "reason",
 "detail"}; {"done": resident bytes} at a job's end. A view's file holds rgba, mask, depth and normal, one after the other, and is
-whole before its line is written. A job {"scene", "meshes"} is a whole scene for models.world.full, see `_render_scene`. When the
-parent goes away the process ends by itself.
+complete before its line is written. A job {"scene", "meshes"} is a whole scene for models.world.full, see `_render_scene`. When
+the parent goes away the process ends by itself.
 
 Runs as `python -m models.render.worker SCRATCH DEVICE THREADS`; models.render.pool starts it.
 """

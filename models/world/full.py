@@ -1,9 +1,9 @@
-"""Full scenes: a view of the training world rendered by Cycles, with a physical sky, lamps, and light that bounces.
+"""Full scenes: views of the training world rendered by Blender's Cycles, with a physical sky, lamps and indirect light.
 
-Enters: a traced view (models.world.picture), a Look, a renderer's process. Leaves: the same kind of picture as
-models.world.shading gives, under the same words. A scene is described here without Blender; models.render.scenery puts it up.
-Mask, depth, edges and annotation stay those of the ray caster; the renderer says where it saw the object, and a view on which the
-two differ is refused.
+Enters: a traced view (models.world.picture), a Look, a renderer's process. Leaves: a picture like those of models.world.shading,
+with the same words. This module only describes a scene, in JSON types; models.render.scenery builds it in Blender. Mask, depth,
+edges and annotation stay those of the ray caster. The renderer also says which pixels show the object; where they differ from the
+ray caster's, the picture is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from models.world.scene import RGB, Look
 from models.world.spec import WorldSpec
 
 WAIT_S = 600.0
-"""What a renderer may take for one picture before it counts as hung: half a second, much more on a busy machine."""
+"""Seconds without an answer after which a renderer counts as hung: a picture takes half a second, more on a busy machine."""
 TRIES = 3
 """How often a view is tried on a new renderer before the shard goes on without it."""
 MODELS_A_RENDERER = 200
@@ -93,7 +93,7 @@ def _body(traced: Traced, look: Look) -> Description:
 
 
 def _worn(traced: Traced, look: Look) -> Description:
-    """Return the look's material."""
+    """Return the material that the look gives the body."""
     common: Description = {"colour": look.body, "second": look.second, "grain": look.grain, "seed": look.texture}
     matt = 0.75 - 0.6 * look.gloss
     if look.material == "metallic":
@@ -124,7 +124,7 @@ def _metal(colour: RGB) -> RGB:
 
 
 def _parting(traced: Traced, share: float) -> tuple[float, bool]:
-    """Return the height at which a two-tone body changes colour, and whether the second is above; `share` keeps the first."""
+    """Return the height where a two-tone body changes colour, and whether the second colour is above; `share` has the first."""
     hits = traced.passes.hits
     seen = hits.hit & traced.passes.body[np.maximum(hits.part, 0)]
     height = hits.position[seen, 2]
@@ -349,8 +349,10 @@ class SceneRenderer:
         self._count = 0
 
     def shoot(self, scene: Description, meshes: Meshes) -> tuple[Floats, NDArray[np.int32]] | None:
-        """Return linear RGB (H, W, 3) and which object each pixel shows (H, W; 1 is the CAD model), or None for a scene that
-        takes every renderer with it."""
+        """Return linear RGB (H, W, 3) and which object each pixel shows (H, W; 1 is the CAD model), or None.
+
+        None: every renderer that tried the scene died.
+        """
         for _ in range(TRIES):
             try:
                 return self._ask(scene, meshes)

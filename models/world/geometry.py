@@ -1,8 +1,8 @@
 """Geometry passes by ray casting: what a camera sees of a CAD model, before anything is lit.
 
 Enters: a scene of named parts in any scale (canonical axes) and a pose. Leaves: for each ray the part, position, normal and
-depth, and visibility from any point in any direction (shadows, ambient occlusion). Embree answers about ten million rays a second
-on one core, so all that costs time is numpy. Section 3.1 of the paper (rendering), without Blender.
+depth, and visibility from any point in any direction (shadows, ambient occlusion). Embree traces about ten million rays a second
+on one core, so the time goes into numpy. Section 3.1 of the paper (rendering), without Blender.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class RayModel:
     tracer: Any
     """Embree's scene."""
     paint: Paint | None = None
-    """What its surface is painted with, if it is of more than one colour a part; `colours` then holds the means."""
+    """Colours that vary within a part, where there are any; `colours` then holds each part's mean."""
 
     @functools.cached_property
     def radius(self) -> float:

@@ -1,6 +1,6 @@
-"""Canonical GLBs as the training world's rays see them.
+"""Reads canonical GLBs for the ray caster.
 
-Enters: the bytes of a canonical GLB. Leaves: a RayModel, textures and all.
+Enters: the bytes of a canonical GLB. Leaves: a RayModel with its textures.
 """
 
 from __future__ import annotations

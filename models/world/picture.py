@@ -66,9 +66,9 @@ EXTRAS = (
     "exhaust",
     "intake_mouths",
 )
-"""Parts with such a word in their name are never what a body's colour is said of."""
+"""Parts with such a word in their name keep their own colour: a caption's colour word never means them."""
 BODY_SHARE = 0.6
-"""The least share of what is seen, extras aside, that wears the colour a caption speaks of."""
+"""At least this share of the visible object, EXTRAS left out, has the colour that the caption names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def render_spec(spec: WorldSpec) -> RenderSpec:
 
 
 def viewpoint(spec: WorldSpec, identity: ViewId) -> ViewpointSpec:
-    """Return the strategy that a view is drawn by: the paper's 3 (from above), for `low_share` its 1 (around the horizon)."""
+    """Return the strategy for a view's pose: the paper's 3 (from above), for `low_share` of them its 1 (around the horizon)."""
     official = ViewpointSpec.official(1 if identity.rng("strategy").random() < spec.low_share else 3)
     return dataclasses.replace(official, distance_range=(-0.5, spec.furthest - 1.5))
 
@@ -202,7 +202,7 @@ def trace(spec: WorldSpec, placed: Placed, glbs: Mapping[str, Path] | None = Non
 
 
 def cast(spec: WorldSpec, model: geometry.RayModel, identity: ViewId, pose: Pose) -> shading.RayPasses:
-    """Return what an object's picture is shaded from, seen from `pose`; ground and distractors belong to `identity`."""
+    """Return what the object's pictures from `pose` are shaded from; ground and distractors follow from `identity`."""
     view = geometry.camera(pose.azimuth_deg, pose.elevation_deg, pose.inplane_deg, pose.distance, spec.lens_mm / spec.sensor_mm)
     fine = spec.resolution * spec.supersampling
     directions = geometry.rays(view, fine)
@@ -259,7 +259,7 @@ def centre_passes(passes: shading.RayPasses, size: int) -> Centred:
 
 
 def look_of(traced: Traced, appearance_index: int, words: dict[str, str] | None = None) -> Look:
-    """Return what one appearance of a view looks like; `words` (colour, material, scene, light) asks for a certain one."""
+    """Return the Look of one appearance of a view; `words` (colour, material, scene, light) fixes some of it."""
     return sample_look(traced.placed.identity.rng(f"look-{appearance_index}"), traced.pose.azimuth_deg, words)
 
 

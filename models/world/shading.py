@@ -1,7 +1,7 @@
-"""Deferred shading: from geometry passes and a Look to a finished picture.
+"""Deferred shading: rays are cast once for a view, and the picture of each appearance is computed from what they met.
 
-Enters: RayPasses (what the rays of one view meet, with ambient occlusion) and a Look. Leaves: sRGB pixels. One view's passes are
-lit many times; each lighting costs some ten milliseconds at 256x256 rays.
+Enters: RayPasses (what the rays of one view meet, with ambient occlusion) and a Look. Leaves: sRGB pixels. Shading
+one picture takes some ten milliseconds at 256x256 rays.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class RayPasses:
-    """One view, traced."""
+    """What the rays of one view met."""
 
     camera: geometry.PinholeCamera
     size: int

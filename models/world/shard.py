@@ -1,8 +1,8 @@
 """A shard of the training world: some hundred pictures as plain arrays, a pure function of (WorldSpec, shard index).
 
-Enters: a WorldSpec and an index. Leaves: a folder `shard-00000/` of .npy arrays and rows.json, written beside its place and
-renamed, so that it is there wholly or not at all. Any prefix of shards is balanced over the classes, and CAD models come round
-only after all of them were seen.
+Enters: a WorldSpec and an index. Leaves: a folder `shard-00000/` of .npy arrays and rows.json, written under another name and
+then renamed, so that it is complete or not there. The first n shards, for any n, are balanced over the classes, and no CAD model
+comes a second time before all have come once.
 
     python -m models.world.shard --out FOLDER --first 0 --count 44
 """
@@ -75,7 +75,7 @@ def placed(spec: WorldSpec, index: int) -> Iterator[Placed]:
 def make_shard(
     spec: WorldSpec, index: int, progress: Callable[[int], None] | None = None, glbs: Mapping[str, Path] | None = None
 ) -> WorldShard:
-    """Return one shard; `progress` is told the number of views done. `glbs`: canonical GLBs of registered CAD models, by key."""
+    """Return one shard; `progress` is called with the views done. `glbs`: canonical GLBs of registered CAD models, by key."""
     from models.world import full
 
     if not spec.full(index):
@@ -181,7 +181,7 @@ def made(spec: WorldSpec, out: Path, index: int) -> bool:
         return False
     said = json.loads((folder / "world.json").read_text())
     wanted = spec.identity(index)
-    # Shards from before there were full scenes say no kind.
+    # Shards that were made before there were full scenes have no kind.
     known = {name: said["spec"].get(name) for name in wanted["spec"]}
     return bool(wanted == {"kind": "traced"} | said | {"spec": known})
 

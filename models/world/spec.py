@@ -1,7 +1,7 @@
-"""What the training world is made by: light to import, hashed into the key of each shard.
+"""The spec of the training world: light to import, hashed into the identity of each shard.
 
-The world replaces photographs for the embedded generator: section 3.2 of the paper starts from Stable Diffusion, which has seen
-the world; a generator that is trained here must be shown one first.
+The training world stands in for photographs. The paper (section 3.2) starts from Stable Diffusion, which was trained on
+photographs; the embedded generator is trained from nothing, on pictures of this world.
 """
 
 from __future__ import annotations
