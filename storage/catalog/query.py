@@ -172,16 +172,18 @@ def _explained(database: Database, error: sa.exc.DBAPIError) -> str:
 
 
 def _tables() -> list[str]:
-    return [*views.VIEWS, *sorted(set(tables.metadata.tables) - {"catalog_facts"})]
+    return [*views.NAMES, *sorted(set(tables.metadata.tables) - {"catalog_facts"})]
 
 
 def _columns(database: Database) -> list[str]:
     with database.reading() as connection:
         inspector = sa.inspect(connection)
-        shown = [column["name"] for name in views.VIEWS for column in inspector.get_columns(name)]
+        shown = [column["name"] for name in views.NAMES for column in inspector.get_columns(name)]
     return list(dict.fromkeys([*shown, *(column.name for table in tables.metadata.tables.values() for column in table.columns)]))
 
 
 def _meant(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+    written = name.lower()
+    close = difflib.get_close_matches(written, known, n=3, cutoff=0.6)
+    close.sort(key=lambda meant: not meant.startswith(written))
     return f"; did you mean {' or '.join(close)}?" if close else ""
