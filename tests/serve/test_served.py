@@ -18,6 +18,7 @@ import pytest
 
 from flows.prefect_env import served
 from storage.settings import Settings
+from storage.stages import OF_A_SAMPLE
 from tests.flows.conftest import ROOT, Home, add_cars
 from tests.serve.conftest import Platform, save_recipe, serving
 
@@ -135,7 +136,7 @@ def test_a_person_fills_in_the_form_watches_the_run_and_opens_the_report(platfor
     page.get_by_role("link", name=re.compile("car-summary")).first.click()
     page.get_by_text(re.compile(r"Flow run:")).first.wait_for()
     page.locator("a[href*='/artifacts/artifact/']").first.click()
-    strip = page.get_by_role("img", name="render, edge map, image, verdict")
+    strip = page.get_by_role("img", name="render, control, image, verdict")
     strip.wait_for()
     page.wait_for_function("picture => picture.naturalWidth > 100", arg=strip.element_handle())
     photograph(page, "serve-summary")
@@ -158,7 +159,8 @@ def test_its_stages_and_shards_have_names_progress_and_links_that_open(platform:
     run = platform.ask("POST", "/flow_runs/filter", json={"flows": {"name": {"any_": ["generate a class"]}}}).json()[0]
     body = {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}}
     names = {row["name"] for row in platform.ask("POST", "/task_runs/filter", json=body).json()}
-    assert {"cad car/0000", "render car/0000", "edge car/0000", "caption car/0000", "image car/0000", "verdict car"} <= names
+    of_shards = {f"{stage} car/0000" for stage in OF_A_SAMPLE}
+    assert of_shards | {"score kcf car", "score fidelity car", "verdict car"} <= names
     shown = platform.ask("POST", "/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}).json()
     told = [row["description"] for row in shown if row["type"] == "progress"]
     assert any(re.match(r"image car: \d+ of \d+", text) for text in told)
