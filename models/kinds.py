@@ -14,7 +14,7 @@ import json
 import operator
 import pkgutil
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_type_hints
 
 
 class BadSpec(ValueError):
@@ -95,7 +95,7 @@ def kind_of(spec: type[KindSpec]) -> str:
 
 
 def read(spec: Any, said: Mapping[str, Any], where: str) -> Any:
-    """Return the spec class (or union of them) `spec` filled with what `said` spells out in JSON types; the rest has its defaults.
+    """Return the spec class (or union of them) `spec` filled with what `said` spells out in JSON types; the rest are defaults.
 
     Types are not bent: "5" is no number, 0.5 no whole one. Raises BadSpec, in one line that begins with `where`.
     """
@@ -122,12 +122,11 @@ _SAID = {
 
 def _in_words(spec: Any, error: Any, where: str) -> str:
     """Return pydantic's first error as a person reads it."""
-    union: dict[str, Any] = {kind_of(one): one for one in getattr(spec, "__args__", ()) if issubclass(one, KindSpec)}
+    kinds = [one for one in get_args(getattr(spec, "__origin__", spec)) if isinstance(one, type) and issubclass(one, KindSpec)]
+    union = {kind_of(one): one for one in kinds}
     path = [str(step) for step in error["loc"]]
     if path and path[0] in union:
         spec, path = union[path[0]], path[1:]
-    elif hasattr(spec, "__origin__") and path:
-        spec, path = {kind_of(one): one for one in spec.__origin__.__args__}[path[0]], path[1:]
     name, value = ".".join([where, *path]), error.get("input")
     if error["type"] == "unexpected_keyword_argument":
         known = _fields(spec, path[:-1])
@@ -141,10 +140,9 @@ def _in_words(spec: Any, error: Any, where: str) -> str:
 
 
 def _fields(spec: Any, path: list[str]) -> list[str]:
-    from typing import get_type_hints
-
     for step in path:
-        spec = get_type_hints(spec)[step]
+        # A step into a list of specs is its number: its type says of what.
+        spec = get_type_hints(spec)[step] if dataclasses.is_dataclass(spec) else get_args(spec)[0]
     return [field.name for field in dataclasses.fields(spec)]
 
 
