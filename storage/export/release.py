@@ -129,7 +129,7 @@ def export(
         written=written,
         digest=selection.digest,
         left_out=selection.left_out,
-        unjudged=unjudged(catalog) if asked == DEFAULT_WHERE else 0,
+        unjudged=unjudged(catalog) if asked == DEFAULT_WHERE and not known else 0,
     )
 
 

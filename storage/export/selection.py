@@ -108,7 +108,7 @@ class Figures:
         self.cut += (row["truncated_fraction"] or 0.0) > 0
         self.below += (row["elevation_deg"] or 0.0) < 0
         self.poses.append((row["azimuth_deg"] or 0.0, row["elevation_deg"] or 0.0, row["distance"] or 0.0))
-        self.controls.update(row["controls"])
+        self.controls.update(list(row["controls"]))
         for name, value in row["scores"].items():
             self.scores.setdefault(name, array("d")).append(value)
         return int(model["samples"]) - 1

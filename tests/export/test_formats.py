@@ -16,7 +16,6 @@ import trimesh
 from flows.commands import foreign
 from models.render.camera import rotation
 from models.render.viewpoint import Pose
-from storage.artifacts import Artifact
 from storage.catalog.catalog import Catalog
 from storage.images import from_png
 from storage.settings import Settings
@@ -33,7 +32,8 @@ GEOMETRIC = [name for name in READERS if name != "imagefolder"]
 def vertices(made: Made) -> dict[str, Any]:
     """cad_key -> vertices in the canonical frame, read from the store by somebody else's code."""
     for cad in made.store.records("cad"):
-        mesh = trimesh.load(cad.path("model.glb"), force="mesh")
+        with made.store.local(cad, "model.glb") as path:
+            mesh = trimesh.load(path, force="mesh")
         x, y, z = np.asarray(mesh.vertices).T
         reading.CANONICAL[cad.key] = np.stack([x, -z, y], axis=1), np.asarray(mesh.faces)
     return reading.CANONICAL
@@ -44,8 +44,9 @@ def seen(made: Made, released: Callable[[str], Path], vertices: dict[str, Any], 
     return list(READERS[request.param](released(request.param)))
 
 
-def render(made: Made, sample_id: str) -> Artifact:
-    return made.store.get("render", made.samples[sample_id]["render_key"])
+def rendered(made: Made, sample_id: str, name: str) -> Any:
+    """Return one of a sample's pictures as it was rendered."""
+    return from_png(made.store.read(made.store.get("render", made.samples[sample_id]["render_key"]), name))
 
 
 @pytest.mark.parametrize("seen", READERS, indirect=True)
@@ -59,13 +60,13 @@ def test_every_sample_is_there_once_with_its_own_picture_byte_for_byte(seen: lis
 @pytest.mark.parametrize("seen", [name for name in GEOMETRIC if name != "official"], indirect=True)
 def test_the_box_is_that_of_the_renders_mask(seen: list[Seen], made: Made) -> None:
     for one in seen:
-        assert one.box == extent(from_png(render(made, one.sample_id).path("mask.png").read_bytes())), one.sample_id
+        assert one.box == extent(rendered(made, one.sample_id, "mask.png")), one.sample_id
 
 
 @pytest.mark.parametrize("seen", ["coco", "bop", "webdataset", "huggingface"], indirect=True)
 def test_the_mask_is_the_renders_mask(seen: list[Seen], made: Made) -> None:
     for one in seen:
-        mask = from_png(render(made, one.sample_id).path("mask.png").read_bytes())
+        mask = rendered(made, one.sample_id, "mask.png")
         assert one.mask is not None
         assert np.array_equal(one.mask, mask), one.sample_id
 
@@ -73,7 +74,7 @@ def test_the_mask_is_the_renders_mask(seen: list[Seen], made: Made) -> None:
 @pytest.mark.parametrize("seen", ["bop", "webdataset", "huggingface", "official"], indirect=True)
 def test_the_depth_is_the_renders_in_the_units_of_the_format(seen: list[Seen], made: Made) -> None:
     for one in seen:
-        steps = from_png(render(made, one.sample_id).path("depth.png").read_bytes()).astype(np.float64)
+        steps = rendered(made, one.sample_id, "depth.png").astype(np.float64)
         assert one.depth is not None
         assert np.abs(one.depth - steps * 1e-4).max() < 1e-6, one.sample_id
         assert one.depth.max() > 0
@@ -82,7 +83,7 @@ def test_the_depth_is_the_renders_in_the_units_of_the_format(seen: list[Seen], m
 @pytest.mark.parametrize("seen", ["bop", "pascal3d", "official"], indirect=True)
 def test_the_projected_model_covers_the_pixels_it_was_rendered_to(seen: list[Seen], made: Made) -> None:
     for one in seen:
-        mask = from_png(render(made, one.sample_id).path("mask.png").read_bytes()) > 0
+        mask = rendered(made, one.sample_id, "mask.png") > 0
         covered = one.silhouette(mask.shape[1], mask.shape[0])
         assert np.abs(np.subtract(extent(covered), extent(mask))).max() <= 1, (one.sample_id, extent(covered), extent(mask))
         assert (covered & mask).sum() / (covered | mask).sum() > 0.98, one.sample_id
@@ -93,7 +94,7 @@ def test_the_3d_boxs_corners_fall_where_the_annotation_put_them_and_around_the_m
     for one in seen:
         said = np.array(json.loads(made.samples[one.sample_id]["box3d"]))
         assert np.abs(one.pixels - said).max() < 1e-6, one.sample_id
-        mask = from_png(render(made, one.sample_id).path("mask.png").read_bytes())
+        mask = rendered(made, one.sample_id, "mask.png")
         low, high = outline(one.pixels, mask.shape[1], mask.shape[0])
         x0, y0, x1, y1 = extent(mask)
         assert (low <= np.array([x0, y0]) + 1).all()
@@ -103,7 +104,7 @@ def test_the_3d_boxs_corners_fall_where_the_annotation_put_them_and_around_the_m
 @pytest.mark.parametrize("seen", ["bop", "pascal3d", "official"], indirect=True)
 def test_nearest_and_farthest_vertex_enclose_the_rendered_depth(seen: list[Seen], made: Made) -> None:
     for one in seen:
-        steps = from_png(render(made, one.sample_id).path("depth.png").read_bytes()).astype(np.float64) * 1e-4
+        steps = rendered(made, one.sample_id, "depth.png").astype(np.float64) * 1e-4
         assert one.behind is not None
         assert one.behind.min() - 1e-3 <= steps[steps > 0].min()
         assert steps.max() <= one.behind.max() + 1e-3
@@ -130,7 +131,7 @@ def test_an_export_taken_in_again_still_puts_the_model_on_the_pixels_it_was_rend
         view = Pose(**{name: row[name] for name in ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")})
         points, faces = vertices[sample["cad_key"]]
         pixels, _ = reading.projected(K, rotation(view), [0, 0, view.distance], points)
-        mask = from_png(render(made, sample["sample_id"]).path("mask.png").read_bytes()) > 0
+        mask = rendered(made, sample["sample_id"], "mask.png") > 0
         covered = Seen(sample_id="", image=b"", pixels=pixels, faces=faces).silhouette(mask.shape[1], mask.shape[0])
         assert np.abs(np.subtract(extent(covered), extent(mask))).max() <= 1, sample["sample_id"]
         assert (covered & mask).sum() / (covered | mask).sum() > 0.98, sample["sample_id"]

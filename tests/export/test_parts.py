@@ -74,7 +74,7 @@ def test_an_image_of_another_size_than_its_render_keeps_its_geometry(tmp_path: o
         image=b"",
         width=128,
         height=128,
-        render=Artifact(record, None),  # type: ignore[arg-type]
+        render=Artifact(record),
         render_files={"mask.png": to_png(mask), "depth.png": to_png(depth)},
     )
     assert shown.box == (20, 40, 99, 59)
