@@ -21,7 +21,6 @@ class ImportedSpec(CaptionSpec):
 
     implementation: ClassVar[str] = "models.caption.imported:ImportedCaptioner"
     version: ClassVar[int] = 1
-    needs_written: ClassVar[bool] = True
 
     kind: Literal["imported"] = "imported"
     origin: str = ""

@@ -19,8 +19,6 @@ class CaptionSpec(KindSpec):
 
     version: ClassVar[int]
     """Raised whenever the same spec and request give another caption."""
-    needs_written: ClassVar[bool] = False
-    """Whether it quotes captions that were imported: its fields `origin` and `revision` name them, and requests carry them."""
 
 
 class CaptionRefused(ValueError):
