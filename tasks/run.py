@@ -41,6 +41,6 @@ def newly_made(stages: Iterable[StageReport]) -> dict[str, int]:
 
 
 def in_words(counts: Mapping[str, int]) -> str:
-    """Return what became of a run's images, for a person: `28 kept, 3 dropped, 1 failed`, and how many nothing could judge."""
+    """Return what became of images, for a person: `28 kept, 3 dropped, 1 failed`, and how many nothing could judge."""
     names = {"kept": "kept", "dropped": "dropped", "not_judged": "not judged", "failed": "failed"}
-    return ", ".join(f"{counts.get(name, 0)} {said}" for name, said in names.items() if counts.get(name) or name != "not_judged")
+    return ", ".join(f"{counts[n]} {said}" for n, said in names.items() if n in counts and (counts[n] or n != "not_judged"))
