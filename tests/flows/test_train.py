@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from models.image.spec import EMBEDDED, folder_of
+from models.image.weights import EMBEDDED, folder_of
 from models.world.spec import WorldSpec
 from tests.flows.conftest import Home, Server
 from tests.training.worlds import write_shards
