@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from flows.commands import foreign
 from models.render.camera import rotation
 from models.render.viewpoint import Pose
 from storage.catalog.catalog import Catalog
+from storage.export.release import export
 from storage.images import from_png
 from storage.settings import Settings
 from tests.export import reading
@@ -321,5 +323,39 @@ def test_the_official_loaders_find_every_picture_and_its_annotation(released: Ca
             stem = Path(picture).stem
             assert prompts[Path(picture).parents[1].name][stem] == row["prompt"]
             assert (Path(picture).parents[1] / "image_render" / f"{stem[:-3]}.png").exists()
-        losses = json.loads((folder / "kcf_losses.json").read_text())
-        assert {str(folder / name) for name in losses} == set(pictures)
+        assert json.loads((folder / "kcf_losses.json").read_text()) == {}, "so few images are not judged"
+
+
+def test_official_losses_are_the_scores_of_what_the_filter_judged(made: Made, tmp_path: Path) -> None:
+    shutil.copytree(made.home, tmp_path / "home")
+    judged = Made(tmp_path / "home")
+    with judged.catalog.database.writing() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO scores SELECT verdict_key, image_key, 'kcf', view_index + 0.5 FROM members "
+            "WHERE class_name = 'car' AND view_index < 2"
+        )
+    export(judged.catalog, judged.store, format="official", out=tmp_path / "out", name="judged-v1", where="class_name = 'car'")
+    told = json.loads((tmp_path / "out" / "samples.json").read_text())
+    losses = json.loads((tmp_path / "out" / "train" / "car" / "kcf_losses.json").read_text())
+    assert len(losses) == 4
+    for name, loss in losses.items():
+        assert loss == told[f"train/car/{name}"]["scores"]["kcf"] == told[f"train/car/{name}"]["view_index"] + 0.5
+
+
+def test_scores_and_controls_go_out_under_their_names(released: Callable[[str], Path], made: Made) -> None:
+    import csv
+
+    from datasets import load_dataset
+
+    (row, *_) = load_dataset("parquet", data_files=f"{released('huggingface')}/data/*.parquet", split="train")
+    known = made.samples[row["sample_id"]]
+    assert row["fidelity"] == known["fidelity"]
+    assert row["control_canny"] == known["control_key"]
+    assert "kcf" not in row, "a score that none of the release's samples has"
+    with (released("imagefolder") / "samples.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            assert float(row["fidelity"]) == made.samples[row["sample_id"]]["fidelity"]
+    (image, *_) = json.loads((released("coco") / "annotations" / "instances.json").read_text())["images"]
+    known = made.samples[image["dst"]["sample_id"]]
+    assert image["dst"]["scores"]["fidelity"] == known["fidelity"]
+    assert image["dst"]["controls"] == {"canny": known["control_key"]}

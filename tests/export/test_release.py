@@ -211,9 +211,9 @@ def test_the_default_stops_where_nothing_was_judged_and_names_what_takes_it_all(
         export(silent.catalog, silent.store, format="coco", out=tmp_path / "out", name="none-v1")
     assert len(str(raised.value).splitlines()) == 1
     assert not (tmp_path / "out").exists()
-    done = export(silent.catalog, silent.store, format="imagefolder", out=tmp_path / "out", name="all-v1", where="in_cohort = 1")
+    done = export(silent.catalog, silent.store, format="imagefolder", out=tmp_path / "out", name="silent-v1", where=ALL)
     assert (done.samples, done.unjudged) == (12, 0)
-    card = found(silent.catalog, "all-v1")["card"]
+    card = found(silent.catalog, "silent-v1")["card"]
     assert (card["verdicts"], card["scores"]) == ({"unjudged": 12}, {})
     text = (tmp_path / "out" / "README.md").read_text()
     assert "Verdicts: not judged (12)." in text
