@@ -203,7 +203,6 @@ def _status(
             failures=_reasons(members),
             **{name: counts.get(name, 0) for name in ("kept", "dropped", "not_judged")},
         )
-    decided: dict[str, Any] = vars(catalog.decided(name, run["recipe"]))
     try:
         cohort = recorded_cohort(catalog, run, usable=usable)
     except ValueError:
