@@ -82,7 +82,11 @@ def resolve(name: str, overrides: Mapping[str, Any] | None = None, through: tupl
         recipe = resolve(base, said | {"name": name}, (*through, name))
     else:
         raise UnknownRecipe(f'no such recipe "{name}"{meant(name, names())}; there are: {", ".join(names())}')
-    changed = read(_changed(plain(recipe), overrides or {}, OWN_TABLES))
+    tables = _changed(plain(recipe), overrides or {}, OWN_TABLES)
+    if all(isinstance(tables[name], dict) for name in ("render", "image")):
+        # What another kind of generator makes is as large as the renders, unless somebody says otherwise.
+        tables["image"] = {"resolution": tables["render"]["resolution"], **tables["image"]}
+    changed = read(tables)
     if changed == recipe or changed.name != name or "name" in (overrides or {}):
         return changed
     # A changed recipe needs a name of its own: cohorts and rows are told apart by it.
@@ -97,7 +101,8 @@ def recorded(specs: Mapping[str, Any]) -> Recipe:
 def as_overrides(specs: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's recorded recipe as the arguments of `resolve` that give exactly it, name and all."""
     name = str(specs["name"])
-    return {"name": name if name in RECIPES else next(iter(RECIPES)), "overrides": dict(specs)}
+    base = name if name in RECIPES else next(iter(RECIPES))
+    return {"name": base, "overrides": _exactly(specs, plain(RECIPES[base]()))}
 
 
 def names() -> list[str]:
@@ -140,13 +145,25 @@ def _changed(table: Mapping[str, Any], overrides: Mapping[str, Any], own_tables:
     return changed
 
 
+def _exactly(specs: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the overrides that make `specs` of `base`: what they spell out, and `false` for what only the base has."""
+    overrides = dict(specs)
+    for name, value in specs.items():
+        there = base.get(name)
+        if isinstance(value, Mapping) and isinstance(there, Mapping):
+            taken_out = dict.fromkeys(there.keys() - value.keys(), False)
+            overrides[name] = taken_out | dict(value) if name in OWN_TABLES else _exactly(value, there)
+    return overrides
+
+
 def _of_specs(table: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return a table of specs by name with some changed, more of them (of the kind they are named after) or fewer."""
     changed = dict(table)
     for name, value in overrides.items():
         if value is False:
             changed.pop(name, None)
+        elif isinstance(value, Mapping):
+            changed[name] = _changed(table[name], value) if name in table else {"kind": name, **value}
         else:
-            said = value if isinstance(value, Mapping) else {"": value}
-            changed[name] = _changed(table[name], said) if name in table else {"kind": name, **said}
+            changed[name] = value
     return changed

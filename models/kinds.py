@@ -134,6 +134,8 @@ def _in_words(spec: Any, error: Any, where: str) -> str:
         return f'{table} has no field "{path[-1]}"{meant(path[-1], known)}; it has: {", ".join(known)}'
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
+    if error["type"] == "missing":
+        return f"{name} is not said, and has no default"
     if error["type"] in _SAID:
         return f"{name} is {_SAID[error['type']]}, not {value!r}"
     return f"{name}: {error['msg'][:1].lower()}{error['msg'][1:]}, not {value!r}"
@@ -148,5 +150,6 @@ def _fields(spec: Any, path: list[str]) -> list[str]:
 
 def meant(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean "..."?` for a slip of the pen, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1)
+    # Above difflib's own 0.6, with which "edge" would be a slip of "render".
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.65)
     return f'; did you mean "{close[0]}"?' if close else ""

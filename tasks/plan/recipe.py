@@ -53,24 +53,33 @@ class Recipe:
 
 def read(said: Mapping[str, Any]) -> Recipe:
     """Return the recipe that `said` (JSON types, a table a spec) spells out in full. Raises BadSpec."""
-    where = f"recipe {said['name']}"
+    where = f"recipe {said.get('name')}"
     known = [field.name for field in dataclasses.fields(Recipe)]
     for name, table in said.items():
         if name not in known:
             raise BadSpec(f'{where} has no field "{name}"{kinds.meant(name, known)}; it has: {", ".join(known)}')
-        if name != "name" and not isinstance(table, Mapping):
-            raise BadSpec(f"{where}.{name} is a table of fields, not {table!r}")
+        if name != "name":
+            _table(table, f"{where}.{name}")
+    if missing := [name for name in known if name not in said]:
+        raise BadSpec(f"{where} is not whole: it lacks {', '.join(missing)}")
+    if not isinstance(said["name"], str):
+        raise BadSpec(f"{where}: its name is a text, not {said['name']!r}")
     return Recipe(
         name=said["name"],
         render=kinds.read(RenderSpec, said["render"], f"{where}.render"),
-        controls={
-            kind: CONTROLS.read({**_table(spec, f"{where}.controls.{kind}"), "kind": kind}, f"{where}.controls.{kind}")
-            for kind, spec in said["controls"].items()
-        },
+        controls={kind: _control(kind, spec, f"{where}.controls.{kind}") for kind, spec in said["controls"].items()},
         caption=CAPTIONERS.read(said["caption"], f"{where}.caption"),
         image=GENERATORS.read(said["image"], f"{where}.image"),
         verdict=verdict_spec(said["verdict"], f"{where}.verdict"),
     )
+
+
+def _control(kind: str, said: Any, where: str) -> ControlSpec:
+    """Return a control's spec; a recipe has at most one of each kind, so that its table is named after it."""
+    spec = CONTROLS.read({"kind": kind, **_table(said, where)}, where)
+    if spec.kind != kind:
+        raise BadSpec(f"{where} is of kind {kind!r} by its name, not {spec.kind!r}; say [controls.{spec.kind}] instead")
+    return spec
 
 
 def _table(value: Any, where: str) -> Mapping[str, Any]:
