@@ -88,6 +88,12 @@ def announce(place: Place, cohort: Cohort) -> None:
     place.store.sweep()
     missing = pending(place.store, cohort)
     log.info("%s  %d samples  to make: %s", cohort.class_name, len(cohort.samples), missing or "nothing")
+    if "control" in missing and place.catalog.made_before_0004(cohort.class_name, cohort.recipe.name):
+        log.warning(
+            "%s  renders are kept; controls, captions, images and verdicts are made again: an earlier version made them under "
+            "keys of another kind (what it made stays in the store and the catalog)",
+            cohort.class_name,
+        )
 
 
 def complete(place: Place, cohort: Cohort) -> str | None:

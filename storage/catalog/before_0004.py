@@ -140,13 +140,49 @@ def kind(spec: Mapping[str, Any]) -> str:
 
 
 def run_today(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a run's row with its seconds and counts under the stages' names of today."""
+    """Return a run's row with its seconds and counts under the stages' names of today, and its recipe in today's tables."""
     names = {EDGE: "control", f"new_{EDGE}": "new_control"}
     said = {name: row.get(name) for name in ("seconds", "counts")}
     return {
         **row,
+        "recipe_specs": recipe_today(row.get("recipe_specs") or {}),
         **{name: values and {names.get(key, key): value for key, value in values.items()} for name, values in said.items()},
     }
+
+
+_SETTINGS = {
+    "canny": ("low", "high", "aperture", "blur", "background", "outline"),
+    "geometry": ("jump", "crease_deg", "shortest"),
+    "finished-render": ("resolution", "supersampling", "distractor_share"),
+}
+"""Kind -> the fields that it takes over from an old spec, which held those of all kinds."""
+
+
+def recipe_today(specs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recipe with controls by kind, specs that say their kind, and judges and rules apart."""
+    if EDGE not in specs:
+        return dict(specs)
+    edge, caption, image, verdict = (dict(specs.get(table) or {}) for table in (EDGE, "caption", "image", "verdict"))
+    finished = image.get("model") == "render-world"
+    rule, threshold, least = (verdict.pop(name, None) for name in ("rule", "threshold", "min_edge_score"))
+    pose = {"score": "kcf", "reason": "pose_inconsistent"}
+    pose |= {"kind": "at_most", "threshold": threshold} if rule != "quantile" else {
+        "kind": "best_share", "share": threshold, "best": "lowest"
+    }  # fmt: skip
+    rules = {"pose": pose}
+    if least is not None:
+        rules["control"] = {"kind": "at_least", "score": "fidelity", "threshold": least, "reason": "control_lost"}
+    return {
+        **{name: spec for name, spec in specs.items() if name != EDGE},
+        "controls": {kind(edge): _taken_over(kind(edge), edge)},
+        "caption": {"kind": caption.pop("captioner", "grammar"), **caption},
+        "image": _taken_over("finished-render", image) if finished else {"kind": "controlnet", "control_models": [], **image},
+        "verdict": {"judges": {"fidelity": {"kind": "fidelity"}, "kcf": {"kind": "kcf", **verdict}}, "rules": rules},
+    }
+
+
+def _taken_over(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {"kind": name, **{field: spec[field] for field in _SETTINGS[name] if field in spec}}
 
 
 def member_today(member: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:

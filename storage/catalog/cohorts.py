@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage.catalog import tables, writing
+from storage.catalog.before_0004 import EDGE
 from storage.catalog.index import Row
 from storage.catalog.room import Room
 from storage.keys import plain
@@ -120,6 +121,15 @@ class Cohorts(Room):
         member, view = tables.members, tables.views
         rendered = member.join(view, sa.and_(view.c.render_key == member.c.render_key, view.c.status == "made"))
         return bool(self._select(sa.select(member.c.sample_id).select_from(rendered).where(member.c.run_id == run_id).limit(1)))
+
+    def made_before_0004(self, class_name: str, recipe: str) -> bool:
+        """Say whether a present cohort has controls that code before schema 0004 made, under other keys than today's."""
+        member, control, spec = tables.members, tables.controls, tables.specs
+        joined = member.join(control, control.c.control_key == member.c.control_key).join(
+            spec, spec.c.spec_key == control.c.spec_key
+        )
+        old = sa.select(member.c.sample_id).select_from(joined).where(_present(class_name, recipe), spec.c.stage == EDGE)
+        return bool(self._select(old.limit(1)))
 
     def provenance(self, sample_id: str) -> list[Row]:
         """Return the rows of the view `provenance` of a sample, one for each image it ever had."""

@@ -200,3 +200,30 @@ def _rows(catalog: Catalog) -> dict[str, list[str]]:
 
 def _json(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
+
+
+def test_the_recipe_of_an_old_run_is_told_in_todays_tables() -> None:
+    from flows import recipes
+    from storage.catalog.before_0004 import recipe_today
+    from storage.keys import plain
+
+    today = plain(recipes.resolve("embedded"))
+    judge = {name: value for name, value in today["verdict"]["judges"]["kcf"].items() if name != "kind"}
+    old = {
+        "name": "embedded",
+        "render": today["render"],
+        "edge": {"source": "canny", "low": 100, "high": 200, "aperture": 3, "blur": 0, "background": "black", "outline": True,
+                 "jump": 0.02, "crease_deg": 22, "shortest": 0.04},
+        "caption": {name: value for name, value in today["caption"].items() if name != "kind"},
+        "image": {name: value for name, value in today["image"].items() if name not in ("kind", "control_models")},
+        "verdict": {**judge, "rule": "robust_z", "threshold": 3, "min_edge_score": 0.25},
+    }  # fmt: skip
+    assert recipe_today(old) == today
+    assert plain(recipes.recorded(recipe_today(old))) == today
+    finished = old | {
+        "image": {"model": "render-world", "revision": "1", "resolution": 128, "supersampling": 3, "distractor_share": 0.15}
+    }
+    assert recipe_today(finished)["image"] == plain(recipes.resolve("render-world"))["image"]
+    share = old | {"verdict": {**judge, "rule": "quantile", "threshold": 0.8, "min_edge_score": None}}
+    rules = recipes.recorded(recipe_today(share)).verdict.rules
+    assert {name: rule.kind for name, rule in rules.items()} == {"pose": "best_share"}

@@ -144,9 +144,9 @@ def _one_verdict(connection: sa.Connection, key: str, old: OldVerdict) -> None:
 
 
 def _runs(connection: sa.Connection) -> None:
-    for run_id, seconds, counts in connection.execute(sa.text("SELECT run_id, seconds, counts FROM runs")).all():
-        row = run_today({"seconds": _parsed(seconds), "counts": _parsed(counts)})
-        _update(connection, "runs", "run_id", run_id, row)
+    for row in connection.execute(sa.text("SELECT run_id, recipe_specs, seconds, counts FROM runs")).mappings().all():
+        said = {name: _parsed(row[name]) for name in ("recipe_specs", "seconds", "counts")}
+        _update(connection, "runs", "run_id", row["run_id"], run_today(said))
 
 
 def _update(connection: sa.Connection, table: str, key: str, value: str, changes: dict[str, Any]) -> None:
