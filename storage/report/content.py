@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import median
 from typing import Any, Literal
@@ -268,20 +268,11 @@ class RunReport:
 
         return min(complete, key=unsuited)
 
-    def entry(self) -> Entry:
-        """Return what the index says of this run."""
-        return Entry(
-            class_name=self.class_name,
-            status=self.status,
-            counts=self.counts,
-            made=self.made,
-            cad_models=len(self.cad_models),
-            wall_s=self.wall_s,
-            strip=tuple(
-                Glance(image=one.image, annotation=one.annotation, render=one.render, controls=one.controls)
-                for one in self.varied(6)
-            ),
-        )
+    def brief(self) -> RunReport:
+        """Return what the index tells of this run: its counts and a few samples."""
+        models = tuple(replace(model, thumbnail=None) for model in self.cad_models)
+        nothing: dict[str, Any] = {"poses": (), "distances": (), "scores": {}, "stages": (), "specs": {}, "provenance": ()}
+        return replace(self, samples=tuple(self.varied(6)), cad_models=models, **nothing)
 
     def varied(self, count: int) -> list[Sample]:
         """Return up to `count` kept samples with an image, from different sides and CAD models, the showcase first."""
@@ -301,40 +292,6 @@ class RunReport:
             rest.remove(best)
             chosen.append(best)
         return chosen
-
-
-@dataclass(frozen=True, kw_only=True)
-class Glance:
-    """One sample in the index: its pictures, small."""
-
-    image: Thumbnail | None
-    """The generated image."""
-    annotation: Annotation | None
-    """What is drawn over it."""
-    render: Thumbnail | None
-    """The render."""
-    controls: tuple[tuple[str, Thumbnail | None], ...]
-    """(kind, picture) of each control."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What the index says of one run: plain data, so that it is written once, beside the run's page."""
-
-    class_name: str
-    """The class."""
-    status: str
-    """complete, invalid, running, ... as the catalog says."""
-    counts: dict[str, int]
-    """status -> number of samples."""
-    made: int
-    """Samples with an image."""
-    cad_models: int
-    """How many CAD models they were made from."""
-    wall_s: float | None
-    """Wall time of the run in seconds."""
-    strip: tuple[Glance, ...]
-    """A few kept samples."""
 
 
 def side_of(azimuth_deg: float | None, elevation_deg: float | None) -> str:

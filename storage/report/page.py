@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 from markupsafe import Markup
 
 from storage.report import plots
-from storage.report.content import SIDES, STATUSES, Annotation, Entry, RunReport, side_of
+from storage.report.content import SIDES, STATUSES, Annotation, RunReport, side_of
 from storage.report.verdict import ONE_CAD_MODEL, in_words
 
 if TYPE_CHECKING:
@@ -66,17 +66,17 @@ def render(report: RunReport, home: str = "", docs: str = "") -> str:
     )
 
 
-def render_index(entries: Iterable[tuple[str, Entry]], title: str = "3D-DST") -> str:
-    """Return the page that links several runs' pages: pairs of (relative link, what the index says of the run)."""
+def render_index(entries: Iterable[tuple[str, RunReport]], title: str = "3D-DST") -> str:
+    """Return the page that links several runs' pages: pairs of (relative link, RunReport.brief)."""
     listed = list(entries)
     return (
         environment()
         .get_template("index.html")
         .render(
             entries=listed,
-            totals={status: sum(entry.counts.get(status, 0) for _, entry in listed) for status in STATUSES},
-            made=sum(entry.made for _, entry in listed),
-            models=sum(entry.cad_models for _, entry in listed),
+            totals={status: sum(report.count(status) for _, report in listed) for status in STATUSES},
+            made=sum(report.made for _, report in listed),
+            models=sum(len(report.cad_models) for _, report in listed),
             title=title,
             **frame(),
         )
@@ -91,7 +91,7 @@ def write(report: RunReport, out: Path, home: Path | None = None, docs: Path | N
     from pydantic import TypeAdapter
 
     linked = relative_link(docs, out) if docs and docs.exists() else ""
-    save(_entry_path(out), TypeAdapter(Entry).dump_json(report.entry()).decode())
+    save(_brief_path(out), TypeAdapter(RunReport).dump_json(report.brief()).decode())
     return save(out, render(report, relative_link(home, out) if home else "", linked))
 
 
@@ -101,20 +101,20 @@ def write_index(catalog: Catalog, store: ArtifactStore, pages: Mapping[str, Path
 
     from storage.report.collect import collect
 
-    kept = TypeAdapter(Entry)
-    entries: list[tuple[str, Entry]] = []
+    kept = TypeAdapter(RunReport)
+    entries: list[tuple[str, RunReport]] = []
     for run_id, page in pages.items():
         try:
-            entry = kept.validate_json(_entry_path(page).read_bytes())
+            brief = kept.validate_json(_brief_path(page).read_bytes())
         except (FileNotFoundError, ValidationError):
-            # A page that was written by other code than this.
-            entry = collect(catalog, store, run_id, cards=24).entry()
-            save(_entry_path(page), kept.dump_json(entry).decode())
-        entries.append((relative_link(page, out), entry))
+            # The page was written by other code than this.
+            brief = collect(catalog, store, run_id, cards=24).brief()
+            save(_brief_path(page), kept.dump_json(brief).decode())
+        entries.append((relative_link(page, out), brief))
     return save(out, render_index(entries, title))
 
 
-def _entry_path(page: Path) -> Path:
+def _brief_path(page: Path) -> Path:
     """Return the file with what the index says of a run: what was read for its page is not read again for every later run."""
     return page.with_suffix(".json")
 

@@ -30,6 +30,8 @@ class Rule:
 
     name: str
     """Its name in the recipe."""
+    kind: str
+    """at_most, at_least, ..."""
     score: str
     """The score that it looks at."""
     reason: str
@@ -51,7 +53,7 @@ class Judge:
     not_judged: str | None
     """Why it could not judge all of them."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What else it says about how it judged; `words` says it in a line."""
+    """All that its record says; `words` tells in a line how it judged."""
 
     @property
     def words(self) -> str:
@@ -59,10 +61,8 @@ class Judge:
         why = f"{UNJUDGED}: {self.not_judged}" if self.not_judged else ""
         if not self.judged:
             return why or "nothing judged"
-        plain = [f"{in_words(name)} {value}" for name, value in self.facts.items() if isinstance(value, str | int)]
-        how = str(self.facts.get("words") or ", ".join(plain))
         counted = f"{self.judged} {'image' if self.judged == 1 else 'images'} judged"
-        return "; ".join(part for part in (counted, how, why) if part)
+        return "; ".join(part for part in (counted, str(self.facts.get("words", "")), why) if part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,23 +101,9 @@ def of_row(row: Mapping[str, Any]) -> Verdict:
     return Verdict(
         class_name=str(row["class_name"]),
         words=str(row["rule"] or ""),
-        rules=tuple(
-            Rule(
-                name=str(rule["name"]),
-                score=str(rule["score"]),
-                reason=str(rule["reason"]),
-                threshold=rule.get("threshold"),
-                words=str(rule.get("words") or ""),
-            )
-            for rule in parsed(row["rules"]) or ()
-        ),
+        rules=tuple(Rule(**rule) for rule in parsed(row["rules"]) or ()),
         judges=tuple(
-            Judge(
-                name=str(name),
-                judged=int(values.get("judged") or 0),
-                not_judged=values.get("not_judged"),
-                facts={fact: value for fact, value in values.items() if fact not in ("judge", "judged", "not_judged")},
-            )
+            Judge(name=name, judged=values["judged"], not_judged=values["not_judged"], facts=values)
             for name, values in sorted(judges.items())
         ),
         kept=int(row["kept_images"] or 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import pickle
 from pathlib import Path
@@ -184,6 +185,12 @@ def test_the_filter_finds_wrong_labels_of_released_images(
     assert {"kcf", "kcf_fold"} <= set(said["scores"])
     assert [(rule["name"], rule["threshold"]) for rule in said["rules"]] == [("pose", 3.0)]
     assert found[names[0]]["facts"]["width"] == 64
+    commands.export(tmp_path / "out", where="kept = 0")
+    with (tmp_path / "out" / "metadata.csv").open(newline="") as file:
+        handed = list(csv.DictReader(file))
+    by_image = {row["image_id"]: row["facts"]["verdict"]["scores"] for row in found.values()}
+    assert len(handed) == (kept == 0).sum()
+    assert all(float(row["kcf"]) == by_image[row["image_id"]]["kcf"] for row in handed)
 
 
 def test_what_was_imported_is_handed_over_whole_or_not_at_all(

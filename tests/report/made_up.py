@@ -187,8 +187,22 @@ def run_report(
             class_name=class_name,
             words=f"kept: kcf at most {threshold}; fidelity at least 0.25",
             rules=(
-                Rule(name="pose", score="kcf", reason="pose_inconsistent", threshold=threshold, words=f"kcf at most {threshold}"),
-                Rule(name="control", score="fidelity", reason="control_lost", threshold=0.25, words="fidelity at least 0.25"),
+                Rule(
+                    name="pose",
+                    kind="at_most",
+                    score="kcf",
+                    reason="pose_inconsistent",
+                    threshold=threshold,
+                    words=f"kcf at most {threshold}",
+                ),
+                Rule(
+                    name="control",
+                    kind="at_least",
+                    score="fidelity",
+                    reason="control_lost",
+                    threshold=0.25,
+                    words="fidelity at least 0.25",
+                ),
             ),
             judges=(
                 Judge(name="fidelity", judged=samples - counts["failed"], not_judged=None),

@@ -134,14 +134,14 @@ def test_a_dot_of_the_plot_opens_its_sample(page: Any, made_up_run: RunReport, t
 
 def test_a_narrow_screen_needs_no_sideways_scrolling(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
     page.set_viewport_size({"width": 360, "height": 780})
-    for html in (render(made_up_run), render_index([("a.html", made_up_run.entry())])):
+    for html in (render(made_up_run), render_index([("a.html", made_up_run.brief())])):
         opened(page, html, tmp_path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 def test_the_index_opens_and_its_links_lead_to_the_pages(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
     save(tmp_path / "car.html", render(made_up_run, home="page.html"))
-    opened(page, render_index([("car.html", made_up_run.entry())]), tmp_path)
+    opened(page, render_index([("car.html", made_up_run.brief())]), tmp_path)
     assert page.trouble == []
     page.click(".entry-head")
     assert page.inner_text("h1") == "car"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.report.content import Entry, RunReport, Sample
+from storage.report.content import RunReport, Sample
 from storage.report.page import duration, relative_link, render, render_index, save, write
 from storage.report.verdict import Judge, Rule, Verdict
 from tests.report.made_up import HOSTILE, run_report
@@ -76,7 +76,7 @@ def test_a_page_of_96_samples_is_under_6_megabytes() -> None:
 
 
 def hostile_verdict() -> Verdict:
-    rule = Rule(name=HOSTILE, score=HOSTILE, reason=HOSTILE, threshold=3.0, words=HOSTILE)
+    rule = Rule(name=HOSTILE, kind=HOSTILE, score=HOSTILE, reason=HOSTILE, threshold=3.0, words=HOSTILE)
     judge = Judge(name=HOSTILE, judged=3, not_judged=HOSTILE, facts={HOSTILE: HOSTILE})
     return Verdict(class_name=HOSTILE, words=HOSTILE, rules=(rule,), judges=(judge,), kept=1, dropped=1, unjudged=1)
 
@@ -107,7 +107,7 @@ def test_hostile_names_and_captions_stay_text() -> None:
         ),
         stages=tuple(dataclasses.replace(s, stage=HOSTILE, reasons=((HOSTILE, 1),)) for s in hostile.stages),
     )
-    for page in (render(hostile, docs='javascript:alert(1)"'), render_index([(HOSTILE, hostile.entry())])):
+    for page in (render(hostile, docs='javascript:alert(1)"'), render_index([(HOSTILE, hostile.brief())])):
         elements = Elements(page)
         assert all((image.get("src") or "").startswith("data:image/") for image in elements.of("img"))
         assert not [attrs for _, attrs in elements.found if any(name.startswith("on") for name in attrs)]
@@ -153,7 +153,7 @@ def test_the_showcase_is_a_kept_sample_seen_from_three_quarters(made_up_run: Run
 
 def test_the_index_links_every_page_and_adds_up_their_numbers(made_up_run: RunReport) -> None:
     other = run_report(12, "coffee mug", 3, seed=1)
-    page = render_index([("car.html", made_up_run.entry()), ("coffee%20mug.html", other.entry())])
+    page = render_index([("car.html", made_up_run.brief()), ("coffee%20mug.html", other.brief())])
     assert {attrs["href"] for attrs in Elements(page).of("a")} == {"car.html", "coffee%20mug.html"}
     assert f"{made_up_run.made + other.made} images" in page
 
@@ -223,7 +223,7 @@ def test_what_nobody_judged_says_so(made_up_run: RunReport) -> None:
     assert '--where "in_cohort = 1"' in page
     assert re.search(r"<h2>Not judged <span class=.count.>4<", page)
     assert page.count(">not judged</span>") >= 4
-    assert "4 not judged" in render_index([("car.html", report.entry())])
+    assert "4 not judged" in render_index([("car.html", report.brief())])
     assert "unjudged<" not in page
 
 
@@ -243,7 +243,7 @@ def test_what_the_index_says_of_a_run_is_kept_beside_its_page(made_up_run: RunRe
     from pydantic import TypeAdapter
 
     out = write(made_up_run, tmp_path / "car.html", docs=tmp_path / "docs" / "index.html")
-    assert TypeAdapter(Entry).validate_json((tmp_path / "car.json").read_bytes()) == made_up_run.entry()
+    assert TypeAdapter(RunReport).validate_json((tmp_path / "car.json").read_bytes()) == made_up_run.brief()
     assert "Data Docs" not in out.read_text(), "the docs are not there"
     save(tmp_path / "docs" / "index.html", "docs")
     assert (
