@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Collection
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from storage.catalog import tables, views, writing
 from storage.catalog.database import CatalogError, Database, first_line
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Alembic keeps in globals which catalog it is at: two of them in one process take turns."""
 
 
 def migrate(database: Database) -> bool:
@@ -103,7 +107,8 @@ def upgrade(connection: sa.Connection, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    with _ONE_AT_A_TIME:
+        command.upgrade(config, revision)
 
 
 def _schema(connection: sa.Connection) -> str | None:
