@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from storage.artifacts import ArtifactStore
 from storage.images import to_png
 from storage.report.collect import picture
-from storage.report.content import Sample, Thumbnail
+from storage.report.content import ReportSample, Thumbnail
 from storage.report.sheet import SheetStyle, data_uri, sheet
 from storage.stages import FILE
 from tasks.catalog import records
@@ -55,7 +55,7 @@ def _picture(store: ArtifactStore, cohort: Cohort) -> Any:
     return sheet([_sample(store, planned, 2 * style.tile) for planned in cohort.samples], style)
 
 
-def _sample(store: ArtifactStore, planned: Planned, size: int) -> Sample:
+def _sample(store: ArtifactStore, planned: Planned, size: int) -> ReportSample:
     failed = failure(store, planned)
     render = store.find("render", planned.key("render"))
     caption = store.find("caption", planned.key("caption"))
@@ -66,7 +66,7 @@ def _sample(store: ArtifactStore, planned: Planned, size: int) -> Sample:
         made = artifact is not None and artifact.record.outcome == "made"
         return picture(store, store.address(artifact, FILE[stage]), size) if artifact is not None and made else None
 
-    return Sample(
+    return ReportSample(
         sample_id=str(planned.sample),
         cad_id=planned.sample.cad_id,
         cad_name=planned.sample.cad_id[:12],

@@ -1,6 +1,6 @@
 """What every format is: pieces that write files, and an end that writes the index over them.
 
-Enters: a job (what is released, where to). Leaves: files in the release's folder. Each format is a module beside this one.
+Enters: an export (what is released, where to). Leaves: files in the release's folder. Each format is a module beside this one.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from storage.artifacts import ArtifactError, ArtifactStore
-from storage.export.folder import Part
+from storage.export.folder import UnfinishedFolder
 from storage.export.mesh import Mesh, read_glb
-from storage.export.rows import LostFiles, Pictures
+from storage.export.rows import LostFiles, SamplePictures
 from storage.export.selection import Selection
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Export:
     """One release on its way into one folder."""
 
     name: str
@@ -31,7 +31,7 @@ class Job:
     """What is in it."""
     facts: dict[str, Any]
     """Its card."""
-    part: Part
+    folder: UnfinishedFolder
     """Where files go."""
     store: ArtifactStore
     """Where they come from."""
@@ -79,11 +79,11 @@ class Format(Protocol):
     loading: str
     """Python that loads the folder `OUT`; a test runs it."""
 
-    def piece(self, job: Job, number: int, pictures: Iterator[Pictures]) -> list[Any]:
+    def piece(self, export: Export, number: int, pictures: Iterator[SamplePictures]) -> list[Any]:
         """Write the files of some samples; return their entries for the index, as JSON types."""
 
-    def finish(self, job: Job) -> None:
-        """Write the index files over `job.part.entries()`."""
+    def finish(self, export: Export) -> None:
+        """Write the index files over `export.folder.entries()`."""
 
 
 def write_json(file: IO[bytes], value: Any) -> None:

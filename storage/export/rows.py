@@ -29,7 +29,7 @@ class LostFiles(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class ReleaseSample:
     """One row of a release, in the order of the release."""
 
     number: int
@@ -86,10 +86,10 @@ PROVENANCE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
+class SamplePictures:
     """A sample's pictures, at the size of its image (H, W)."""
 
-    sample: Sample
+    sample: ReleaseSample
     """Whose they are."""
     image: bytes
     """The PNG, byte for byte as it lies in the store."""
@@ -174,7 +174,7 @@ class Pictures:
         return np.asarray(cv2.resize(picture, (self.width, self.height), interpolation=cv2.INTER_NEAREST_EXACT))
 
 
-def load(store: ArtifactStore, sample: Sample) -> Pictures:
+def load(store: ArtifactStore, sample: ReleaseSample) -> SamplePictures:
     """Return a sample's pictures. Raises ArtifactError where a file is missing or is not what was written."""
     painted = store.get("image", str(sample.row["image_key"]))
     if painted.record.files.get("image.png", {}).get("sha256") != sample.row["sha256"]:
@@ -183,10 +183,10 @@ def load(store: ArtifactStore, sample: Sample) -> Pictures:
     width, height = png_size(image)
     render = store.get("render", str(sample.row["render_key"]))
     files = {name: store.read(render, name) for name in ("mask.png", "depth.png")}
-    return Pictures(sample=sample, image=image, width=width, height=height, render=render, render_files=files)
+    return SamplePictures(sample=sample, image=image, width=width, height=height, render=render, render_files=files)
 
 
-def load_each(store: ArtifactStore, samples: Iterable[Sample]) -> Iterator[Pictures]:
+def load_each(store: ArtifactStore, samples: Iterable[ReleaseSample]) -> Iterator[SamplePictures]:
     """Yield the pictures of samples, one in memory at a time. Raises LostFiles at the end, naming all that cannot be exported."""
     lost: list[str] = []
     class_name = ""

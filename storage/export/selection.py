@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from storage.artifacts import ArtifactStore
 from storage.catalog.query import query, stream
-from storage.export.rows import LostFiles, Sample, lost_line
+from storage.export.rows import LostFiles, ReleaseSample, lost_line
 from storage.report.facts import controls, scores
 from storage.stages import OF_A_SAMPLE
 
@@ -135,7 +135,7 @@ class Selection:
     def pieces(self) -> range:
         return range(-(-self.figures.samples // self.size))
 
-    def piece(self, number: int) -> list[Sample]:
+    def piece(self, number: int) -> list[ReleaseSample]:
         """Return the samples of one piece."""
         import pyarrow.parquet as parquet
 
@@ -143,7 +143,7 @@ class Selection:
             rows = file.read_row_group(number).to_pylist()
         return [_sample(row) for row in rows]
 
-    def samples(self) -> Iterator[Sample]:
+    def samples(self) -> Iterator[ReleaseSample]:
         """Yield all samples, one piece in memory at a time."""
         for number in self.pieces:
             yield from self.piece(number)
@@ -232,10 +232,10 @@ def _class_of(figures: Figures) -> str:
     return next(iter(figures.classes)) if len(figures.classes) == 1 else "CLASS"
 
 
-def _sample(row: dict[str, Any]) -> Sample:
+def _sample(row: dict[str, Any]) -> ReleaseSample:
     for name in _JSON:
         row[name] = json.loads(row[name]) if row[name] else None
-    return Sample(number=row["number"], place=row["place"], name=row["name"], row=row)
+    return ReleaseSample(number=row["number"], place=row["place"], name=row["name"], row=row)
 
 
 def _text(value: Any) -> str | None:

@@ -1,6 +1,6 @@
 """A run, gathered from the catalog and the store for its page.
 
-Enters: the catalog, the store, a run's name. Leaves: a RunReport. A picture that is missing or damaged is left out, not shown.
+Enters: the catalog, the store, a run's name. Leaves: a Report. A picture that is missing or damaged is left out, not shown.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from storage.report import thumbnails
 from storage.report.content import (
     STATUSES,
     Annotation,
-    CadModel,
-    RunReport,
-    Sample,
+    Report,
+    ReportModel,
+    ReportSample,
     StageRow,
     Status,
     Thumbnail,
@@ -54,7 +54,7 @@ WHERE {{which}} ORDER BY s.view_index, s.draw_index, s.cad_id
 Row = dict[str, Any]
 
 
-def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CARDS, size: int = 256) -> RunReport:
+def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CARDS, size: int = 256) -> Report:
     """Return what a run's page shows, with pictures of at most `cards` samples, `size` pixels wide.
 
     Raises ValueError for a run that the catalog does not know.
@@ -71,7 +71,7 @@ def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CA
         samples = list(
             pool.map(lambda i: _sample(store, rows[i], states[i], measured.get(str(rows[i]["image_key"]), {}), size), chosen)
         )
-    report = RunReport(
+    report = Report(
         run_id=run_id,
         class_name=run["class_name"],
         recipe=run["recipe"],
@@ -170,8 +170,8 @@ def _status(row: Row) -> Status:
     return "kept" if row["kept"] else "dropped"
 
 
-def _sample(store: ArtifactStore, row: Row, status: Status, measured: Mapping[str, float], size: int) -> Sample:
-    return Sample(
+def _sample(store: ArtifactStore, row: Row, status: Status, measured: Mapping[str, float], size: int) -> ReportSample:
+    return ReportSample(
         sample_id=row["sample_id"],
         cad_id=row["cad_id"],
         cad_name=row["cad_name"] or row["cad_id"][:12],
@@ -264,8 +264,8 @@ def _stages(rows: Sequence[Row], measured: Mapping[str, Any], seconds: Mapping[s
 
 
 def _cad_models(
-    catalog: Catalog, class_name: str, rows: Sequence[Row], states: Sequence[Status], samples: Sequence[Sample]
-) -> tuple[CadModel, ...]:
+    catalog: Catalog, class_name: str, rows: Sequence[Row], states: Sequence[Status], samples: Sequence[ReportSample]
+) -> tuple[ReportModel, ...]:
     used = Counter((row["cad_id"], state) for row, state in zip(rows, states, strict=True))
     ids = {row["cad_id"] for row in rows}
     known = {row["cad_id"]: row for row in catalog.cad_models(class_name, status=None)}
@@ -275,7 +275,7 @@ def _cad_models(
         failed = used[cad_id, "failed"]
         made = sum(used[cad_id, state] for state in STATUSES) - failed
         models.append(
-            CadModel(
+            ReportModel(
                 cad_id=cad_id,
                 name=str(row.get("name") or cad_id[:12]),
                 source=_source(str(row.get("source") or "")),
@@ -292,11 +292,11 @@ def _cad_models(
     return tuple(sorted(models, key=lambda model: (model.name, model.cad_id)))
 
 
-def _portrait(cad_id: str, samples: Sequence[Sample]) -> Thumbnail | None:
+def _portrait(cad_id: str, samples: Sequence[ReportSample]) -> Thumbnail | None:
     """Return the CAD model's render that is closest to three quarters from the front, a little above."""
     own = [sample for sample in samples if sample.cad_id == cad_id and sample.render and sample.azimuth_deg is not None]
 
-    def turned(sample: Sample) -> float:
+    def turned(sample: ReportSample) -> float:
         azimuth = abs(((sample.azimuth_deg or 0.0) + 180) % 360 - 180)
         return abs(azimuth - 40) + abs((sample.elevation_deg or 0.0) - 20)
 

@@ -62,7 +62,7 @@ class Annotation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class ReportSample:
     """One row of the page: a sample with its history."""
 
     sample_id: str
@@ -118,7 +118,7 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CadModel:
+class ReportModel:
     """One row of the table of CAD models."""
 
     cad_id: str
@@ -166,7 +166,7 @@ class StageRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunReport:
+class Report:
     """Everything a run's page shows."""
 
     run_id: str
@@ -181,7 +181,7 @@ class RunReport:
     """Why it is invalid."""
     asked: int = 0
     """Samples asked for."""
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[ReportSample, ...] = ()
     """The rows that are shown: all of them, or a stratified selection of a big run (see `shown_of`)."""
     poses: tuple[tuple[float, float, Status, str], ...] = ()
     """(azimuth, elevation, status, sample id) of every sample, shown or not."""
@@ -197,7 +197,7 @@ class RunReport:
     """One row for each stage."""
     wall_s: float | None = None
     """Wall time of the run in seconds."""
-    cad_models: tuple[CadModel, ...] = ()
+    cad_models: tuple[ReportModel, ...] = ()
     """The class's CAD models."""
     specs: dict[str, Any] = field(default_factory=dict)
     """The recipe in full: stage -> spec."""
@@ -222,7 +222,7 @@ class RunReport:
     def count(self, status: str) -> int:
         return self.counts.get(status, 0)
 
-    def of(self, *statuses: str) -> list[Sample]:
+    def of(self, *statuses: str) -> list[ReportSample]:
         """Return the shown samples with one of these statuses."""
         return [sample for sample in self.samples if sample.status in statuses]
 
@@ -236,7 +236,7 @@ class RunReport:
         }
         return {name: median(distances) or 1.0 for name, distances in away.items() if distances}
 
-    def clear(self, sample: Sample) -> float:
+    def clear(self, sample: ReportSample) -> float:
         """Return how clearly a sample was decided about: the distance of its scores from the thresholds, 1 is usual.
 
         For a dropped one the rule that dropped it counts, for others the rule that came nearest to dropping it.
@@ -249,7 +249,7 @@ class RunReport:
         ]
         return min(away, default=0.0)
 
-    def showcase(self) -> Sample | None:
+    def showcase(self) -> ReportSample | None:
         """Return the sample that explains the method best: clearly kept, seen from three quarters and a little above.
 
         A kept one, where there is one; None where no sample has all its pictures.
@@ -260,7 +260,7 @@ class RunReport:
             return None
         usual = median(self.clear(sample) for sample in complete)
 
-        def unsuited(sample: Sample) -> float:
+        def unsuited(sample: ReportSample) -> float:
             azimuth = abs(((sample.azimuth_deg or 0.0) + 180) % 360 - 180)
             penalty = abs(azimuth - 45) / 45 + abs((sample.elevation_deg or 0.0) - 18) / 25
             penalty += self.clear(sample) < usual
@@ -268,13 +268,13 @@ class RunReport:
 
         return min(complete, key=unsuited)
 
-    def brief(self) -> RunReport:
+    def brief(self) -> Report:
         """Return what the index tells of this run: its counts and a few samples."""
         models = tuple(replace(model, thumbnail=None) for model in self.cad_models)
         nothing: dict[str, Any] = {"poses": (), "distances": (), "scores": {}, "stages": (), "specs": {}, "provenance": ()}
         return replace(self, samples=tuple(self.varied(6)), cad_models=models, **nothing)
 
-    def varied(self, count: int) -> list[Sample]:
+    def varied(self, count: int) -> list[ReportSample]:
         """Return up to `count` kept samples with an image, from different sides and CAD models, the showcase first."""
         rest = [sample for sample in self.of("kept", "unjudged") if sample.image]
         first = self.showcase()
@@ -282,7 +282,7 @@ class RunReport:
         first = chosen[0] if chosen else None
         rest = [sample for sample in rest if sample is not first]
 
-        def familiar(sample: Sample) -> tuple[int, bool, bool]:
+        def familiar(sample: ReportSample) -> tuple[int, bool, bool]:
             known = sum((sample.side == one.side) + (sample.cad_id == one.cad_id) for one in chosen)
             cropped = sample.annotation is not None and not sample.annotation.whole
             return known, sample.side in ("above", "below"), cropped

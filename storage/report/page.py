@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 from markupsafe import Markup
 
 from storage.report import plots
-from storage.report.content import SIDES, STATUSES, Annotation, RunReport, side_of
+from storage.report.content import SIDES, STATUSES, Annotation, Report, side_of
 from storage.report.verdict import ONE_CAD_MODEL, in_words
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
 <path d="M4 9.5 16 16v13M16 16 28 9.5" stroke="#fff" stroke-width="2" fill="none"/></svg>"""
 
 
-def render(report: RunReport, home: str = "", docs: str = "") -> str:
+def render(report: Report, home: str = "", docs: str = "") -> str:
     """Return a run's page as HTML. `home`, `docs`: relative links to the index page and to the Data Docs, if there are any."""
     verdicts = [("", "all")] + [(status, in_words(status)) for status in STATUSES if report.count(status)]
     shown = {sample.sample_id for sample in report.samples}
@@ -66,8 +66,8 @@ def render(report: RunReport, home: str = "", docs: str = "") -> str:
     )
 
 
-def render_index(entries: Iterable[tuple[str, RunReport]], title: str = "3D-DST") -> str:
-    """Return the page that links several runs' pages: pairs of (relative link, RunReport.brief)."""
+def render_index(entries: Iterable[tuple[str, Report]], title: str = "3D-DST") -> str:
+    """Return the page that links several runs' pages: pairs of (relative link, Report.brief)."""
     listed = list(entries)
     return (
         environment()
@@ -83,7 +83,7 @@ def render_index(entries: Iterable[tuple[str, RunReport]], title: str = "3D-DST"
     )
 
 
-def write(report: RunReport, out: Path, home: Path | None = None, docs: Path | None = None) -> Path:
+def write(report: Report, out: Path, home: Path | None = None, docs: Path | None = None) -> Path:
     """Write the page of a run to the file `out` and, beside it, what the index says of it; return `out`.
 
     home: the index page to link back to. docs: the Data Docs of the run's checks, linked where they are there.
@@ -91,7 +91,7 @@ def write(report: RunReport, out: Path, home: Path | None = None, docs: Path | N
     from pydantic import TypeAdapter
 
     linked = relative_link(docs, out) if docs and docs.exists() else ""
-    save(_brief_path(out), TypeAdapter(RunReport).dump_json(report.brief()).decode())
+    save(_brief_path(out), TypeAdapter(Report).dump_json(report.brief()).decode())
     return save(out, render(report, relative_link(home, out) if home else "", linked))
 
 
@@ -101,8 +101,8 @@ def write_index(catalog: Catalog, store: ArtifactStore, pages: Mapping[str, Path
 
     from storage.report.collect import collect
 
-    kept = TypeAdapter(RunReport)
-    entries: list[tuple[str, RunReport]] = []
+    kept = TypeAdapter(Report)
+    entries: list[tuple[str, Report]] = []
     for run_id, page in pages.items():
         try:
             brief = kept.validate_json(_brief_path(page).read_bytes())
@@ -147,14 +147,14 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _by_side(report: RunReport) -> list[tuple[str, dict[str, int]]]:
+def _by_side(report: Report) -> list[tuple[str, dict[str, int]]]:
     """Return, for each side that was seen, status -> number of samples."""
     counted = Counter((side_of(azimuth, elevation), status) for azimuth, elevation, status, _ in report.poses)
     rows: list[tuple[str, dict[str, int]]] = [(side, {status: counted[side, status] for status in STATUSES}) for side in SIDES]
     return [(side, counts) for side, counts in rows if any(counts.values())]
 
 
-def _score_plots(report: RunReport) -> tuple[list[Markup], list[Markup]]:
+def _score_plots(report: Report) -> tuple[list[Markup], list[Markup]]:
     """Return the histograms of the scores that rules look at, each with its thresholds, and those of all other scores."""
     drawn: tuple[list[Markup], list[Markup]] = ([], [])
     for name, values in report.scores.items():

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.images import to_png
-from storage.report.content import Annotation, RunReport, Sample, Status, Thumbnail
+from storage.report.content import Annotation, Report, ReportSample, Status, Thumbnail
 from storage.report.verdict import in_words
 
 Pixels = NDArray[np.uint8]
@@ -49,7 +49,7 @@ class SheetStyle:
             raise ValueError(f"a sheet needs tiles of at least 16 px and a column, not {self.tile} px and {self.columns} columns")
 
 
-def write_sheet(report: RunReport, out: Path, samples: int = 8, style: SheetStyle | None = None) -> Path:
+def write_sheet(report: Report, out: Path, samples: int = 8, style: SheetStyle | None = None) -> Path:
     """Write the PNG sheet of a run to the file `out`; return `out`.
 
     It is drawn from the pictures that the report carries. Raises ValueError for a run without pictures.
@@ -62,14 +62,14 @@ def write_sheet(report: RunReport, out: Path, samples: int = 8, style: SheetStyl
     return out
 
 
-def choose(report: RunReport, samples: int) -> list[Sample]:
+def choose(report: Report, samples: int) -> list[ReportSample]:
     """Return so many samples with pictures: kept ones from different sides and CAD models, and one dropped if there is one."""
     dropped = [sample for sample in report.of("dropped") if sample.image][: samples > 2]
     chosen = report.varied(samples - len(dropped)) + dropped
     return chosen or [sample for sample in report.samples if sample.render][:samples]
 
 
-def sheet(samples: Sequence[Sample], style: SheetStyle | None = None, scores: Sequence[str] = ()) -> Pixels:
+def sheet(samples: Sequence[ReportSample], style: SheetStyle | None = None, scores: Sequence[str] = ()) -> Pixels:
     """Return the sheet as an (H, W, 3) RGB picture. `scores`: names of those it tells. Raises ValueError without a sample."""
     style = style or SheetStyle()
     if not samples:
@@ -92,7 +92,7 @@ def data_uri(picture: Pixels) -> str:
     return f"data:image/png;base64,{base64.b64encode(to_png(picture)).decode()}"
 
 
-def _strip(sample: Sample, style: SheetStyle, kinds: int, scores: Sequence[str]) -> Pixels:
+def _strip(sample: ReportSample, style: SheetStyle, kinds: int, scores: Sequence[str]) -> Pixels:
     side, seam = style.tile, 2
     line = max(18, side // 9) if style.text else 0
     controls = [*sample.controls, *[("", None)] * kinds][:kinds]
@@ -152,7 +152,7 @@ def _draw_box(tile: Pixels, annotation: Annotation) -> None:
         cv2.line(tile, points[a], points[b], _BOX, thick, lineType=cv2.LINE_AA, shift=4)
 
 
-def _words(sample: Sample, width: int, height: int, scores: Sequence[str]) -> Pixels:
+def _words(sample: ReportSample, width: int, height: int, scores: Sequence[str]) -> Pixels:
     from PIL import Image, ImageDraw, ImageFont
 
     picture = Image.new("RGB", (width, height), _PAPER)

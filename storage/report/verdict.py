@@ -62,7 +62,9 @@ class Judge:
         if not self.judged:
             return why or "nothing judged"
         counted = f"{self.judged} {'image' if self.judged == 1 else 'images'} judged"
-        return "; ".join(part for part in (counted, str(self.facts.get("words", "")), why) if part)
+        # Judges of before schema 0004 say only by what they held images out.
+        how = self.facts.get("words") or {"cad": "folds by CAD model", "view": "folds by view"}.get(self.facts.get("fold_by", ""))
+        return "; ".join(part for part in (counted, how, why) if part)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,11 +40,11 @@ def die(*_):
     if left < 0:
         os.kill(os.getpid(), signal.SIGKILL)
 if kind == "file":
-    write = folder.Part.open
+    write = folder.UnfinishedFolder.open
     def open_(self, name):
         die()
         return write(self, name)
-    folder.Part.open = open_
+    folder.UnfinishedFolder.open = open_
 elif kind == "registering":
     Catalog.add_release = lambda *args, **values: os.kill(os.getpid(), signal.SIGKILL)
 catalog = Catalog(settings.catalog, settings.store)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.report.content import Annotation, CadModel, RunReport, Sample, StageRow, Status, reasons_of
+from storage.report.content import Annotation, Report, ReportModel, ReportSample, StageRow, Status, reasons_of
 from storage.report.thumbnails import thumbnail
 from storage.report.verdict import Judge, Rule, Verdict
 
@@ -96,13 +96,13 @@ def scene(rng: np.random.Generator, rgba: NDArray[Any]) -> NDArray[Any]:
 
 def run_report(
     samples: int = 24, class_name: str = "car", models: int = 4, hostile: bool = False, seed: int = 0, kinds: int = 1
-) -> RunReport:
+) -> Report:
     """Return a made-up run, the same for the same arguments. `kinds`: controls of each sample."""
     rng = np.random.default_rng(seed)
     words = ("hatchback", "estate", "coupe", "van", "pickup", "roadster")[:models]
     names = [HOSTILE if hostile and i == 0 else f"{word}.glb" for i, word in enumerate(words)]
     ids = [hashlib.sha256(f"{class_name}{name}".encode()).hexdigest() for name in names]
-    rows: list[Sample] = []
+    rows: list[ReportSample] = []
     threshold = 6.2
     for i in range(samples):
         azimuth, elevation = float(rng.uniform(0, 360)), float(np.clip(rng.normal(22, 20), -60, 85))
@@ -119,7 +119,7 @@ def run_report(
         )
         caption = f"a photo of a {colour} {class_name}, city street, wet asphalt, soft evening light, {side}"
         rows.append(
-            Sample(
+            ReportSample(
                 sample_id=f"{class_name.replace(' ', '_')}-{ids[i % models][:12]}-{i // models:04d}-00",
                 cad_id=ids[i % models],
                 cad_name=names[i % models],
@@ -145,7 +145,7 @@ def run_report(
     counts = {status: sum(row.status == status for row in rows) for status in ("kept", "dropped", "failed")}
     reasons = reasons_of([(row.stage, row.reason) for row in rows if row.status == "failed"])
     cads = tuple(
-        CadModel(
+        ReportModel(
             cad_id=cad_id,
             name=name,
             source="bundled",
@@ -170,7 +170,7 @@ def run_report(
         "verdict": 0.3,
         "catalog": 0.9,
     }
-    return RunReport(
+    return Report(
         run_id="0195f3c2a1b84c6e9d3f",
         class_name=class_name,
         recipe="embedded",

@@ -13,7 +13,7 @@ from storage.artifacts import ArtifactStore
 from storage.catalog.catalog import Catalog
 from storage.images import to_png
 from storage.report.collect import collect, select
-from storage.report.content import RunReport, Status
+from storage.report.content import Report, Status
 from storage.report.page import write, write_index
 from tests.catalog import records
 from tests.report.made_up import paint, scene
@@ -82,7 +82,7 @@ class Finished:
     catalog: Catalog
     store: ArtifactStore
     run_id: str
-    report: RunReport
+    report: Report
 
 
 @pytest.fixture(scope="module")
