@@ -145,7 +145,7 @@ def rendered() -> np.ndarray[Any, Any]:
 
 def painted() -> np.ndarray[Any, Any]:
     """(2, 16, 16, 3) means of two images of a small random pipeline."""
-    from models.training.export import random_pipeline
+    from tests.pipelines import random_pipeline
 
     control = np.zeros((64, 64), np.uint8)
     cv2.circle(control, (32, 32), 20, 255, 1)

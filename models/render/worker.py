@@ -26,10 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.colour import to_srgb
+from models.kinds import read
 from models.render.annotation import annotate, normal_picture
 from models.render.camera import Camera, Matrix, place, region
 from models.render.light import sample_light
-from models.render.spec import LightSpec, RenderSpec, ViewpointSpec
+from models.render.spec import RenderSpec
 from models.render.viewpoint import sample_view
 from models.sample import ViewId
 
@@ -53,16 +54,6 @@ def main() -> None:
         else:
             _render_job(scene, job, scratch, answers)
         _say(answers, {"done": resident_bytes()})
-
-
-def spec_from_plain(plain: dict[str, Any]) -> RenderSpec:
-    """Return the RenderSpec that `dataclasses.asdict` and JSON made `plain` of."""
-
-    def tuples(fields: dict[str, Any]) -> dict[str, Any]:
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-
-    viewpoint, light = ViewpointSpec(**tuples(plain["viewpoint"])), LightSpec(**tuples(plain["light"]))
-    return RenderSpec(**{**plain, "viewpoint": viewpoint, "light": light})
 
 
 def resident_bytes() -> int:
@@ -89,7 +80,7 @@ def _say(answers: IO[str], message: dict[str, Any]) -> None:
 def _render_job(scene: Any, job: dict[str, Any], scratch: Path, answers: IO[str]) -> None:
     from models.render.blender import SceneError
 
-    spec = spec_from_plain(job["spec"])
+    spec: RenderSpec = read(RenderSpec, job["spec"], "render")
     scene.quality(
         samples=spec.samples, denoiser=spec.denoiser, diffuse_bounces=spec.diffuse_bounces, glossy_bounces=spec.glossy_bounces
     )

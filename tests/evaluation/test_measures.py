@@ -144,7 +144,7 @@ def test_every_setting_of_the_sweep_and_every_sampler_is_tried_once() -> None:
 
 
 def test_pictures_are_painted_once_and_again_only_when_they_are_gone_or_damaged(tmp_path: Path) -> None:
-    from models.training.export import random_pipeline
+    from tests.pipelines import random_pipeline
 
     spec = ControlNetSpec(model=str(random_pipeline(tmp_path / "generator")), resolution=64, steps=2)
     few = [_case(index, 64) for index in range(3)]

@@ -43,7 +43,7 @@ def small(changes: dict[str, Any] | None = None) -> dict[str, Any]:
 
 @cache
 def _generator() -> Path:
-    from models.training.export import random_pipeline
+    from tests.pipelines import random_pipeline
 
     folder = Path(tempfile.mkdtemp(prefix="dst-tests-")) / "generator"
     atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)

@@ -17,7 +17,7 @@ from models.image.kinds import GENERATORS
 from models.image.protocol import GeneratedImage, ImageRequest
 from models.image.weights import UnknownModel, revision
 from models.sample import SampleId
-from models.training.export import random_pipeline
+from tests.pipelines import random_pipeline
 
 SIZE = 64
 

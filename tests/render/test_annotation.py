@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pytest
 
+from models.kinds import read
 from models.render.annotation import DEPTH_SCALE, annotate, box2d, corners, depth_picture, normal_picture
 from models.render.camera import place
 from models.render.light import sample_light
 from models.render.spec import LightSpec, RenderSpec
 from models.render.viewpoint import Pose
-from models.render.worker import spec_from_plain, straight_rgba
+from models.render.worker import straight_rgba
 from models.sample import ViewId
 from storage.keys import plain
 
@@ -78,4 +79,4 @@ def test_half_covered_pixels_keep_the_objects_colour_and_half_its_alpha() -> Non
 
 def test_a_spec_reaches_the_renderer_process_as_it_was() -> None:
     spec = RenderSpec.official(2)
-    assert spec_from_plain(json.loads(json.dumps(plain(spec)))) == spec
+    assert read(RenderSpec, plain(spec), "render") == spec

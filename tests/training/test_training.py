@@ -182,8 +182,9 @@ def test_a_run_can_begin_where_landed_weights_end(pictures: Path, trained: Path,
 def test_a_control_is_trained_on_a_frozen_foreign_base_and_comes_out_as_a_folder(pictures: Path, tmp_path: Path) -> None:
     from diffusers import ControlNetModel
 
-    from models.training.export import export_control, random_pipeline
+    from models.training.export import export_control
     from models.training.loop import train
+    from tests.pipelines import random_pipeline
 
     base = random_pipeline(tmp_path / "foreign")
     files = {path: path.read_bytes() for path in base.rglob("*.safetensors")}
@@ -325,8 +326,8 @@ def test_a_look_at_a_training_draws_the_same_pictures_each_time_and_changes_noth
 @pytest.mark.slow
 def test_the_autoencoder_and_a_control_on_a_foreign_base_have_sheets_as_well(pictures: Path, tmp_path: Path) -> None:
     from models.training import sheet
-    from models.training.export import random_pipeline
     from models.training.loop import train
+    from tests.pipelines import random_pipeline
 
     job = _job("autoencoder", pictures, tmp_path / "own")
     with pytest.raises(checkpoint.ForeignCheckpoint, match="nothing to look at yet"):
