@@ -58,7 +58,7 @@ def paper_sd15() -> Recipe:
 
 
 def render_world() -> Recipe:
-    """Finished renders at 128x128: materials and backgrounds, no diffusion; renders, controls and captions as embedded."""
+    """Finished renders at 128x128: materials and backgrounds, no diffusion; the renders and controls are those of embedded."""
     return dataclasses.replace(embedded(), name="render-world", image=FinishedRenderSpec(resolution=128, supersampling=3))
 
 

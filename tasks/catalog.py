@@ -23,6 +23,7 @@ from storage.stages import OF_A_SAMPLE
 from tasks import progress
 from tasks.faults import artifact_name, for_show, time_can_heal
 from tasks.plan.cohort import Cohort, failure
+from tasks.plan.pages import docs_path
 from tasks.plan.place import Place
 
 log = logging.getLogger("dst")
@@ -61,7 +62,7 @@ def check(place: Place, cohort: Cohort, run_id: str, *after: Any) -> dict[str, A
     from storage.expectations import check_run
 
     with progress.stage("check", cohort.class_name, 1) as bar:
-        found = check_run(place.catalog_url, run_id, place.store)
+        found = check_run(place.catalog_url, run_id, place.store, docs=docs_path(place.home, run_id))
         bar.advance()
     for name in found.failed:
         log.warning("check   %s  %s", cohort.class_name, name)
