@@ -1,87 +1,80 @@
-"""Data Docs: what was expected of a run and what was found, as one page that opens without internet.
+"""The page of what was expected of a run and what was found: Great Expectations' results in tables.
 
-Enters: Great Expectations' validation results, as JSON. Leaves: `index.html`, with its style inside and nothing fetched from
-anywhere, what is not met first; and beside it `results.json`, the results as they came. Great Expectations' own pages ask seven
-content networks for their style and scripts, so that they are bare offline and, online, tell strangers when somebody reads them.
+Enters: findings. Leaves: one HTML page that fetches nothing from anywhere, what was not met first.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
+import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from storage.report.page import environment, frame, save
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1b1f24; background: #fff; }
+body { margin: 0 auto; max-width: 76rem; padding: 1.5rem; }
+h1, h2 { line-height: 1.25; margin: 1.4em 0 .5em; }
+table { border-collapse: collapse; width: 100%; margin: .6rem 0 1.2rem; }
+th, td { border-bottom: 1px solid #d9dee3; padding: .35rem .6rem; text-align: left; vertical-align: top; }
+code { color: #57606a; } span.met, .met :first-child { color: #18794e; } .unmet { color: #c62a2f; font-weight: 600; }
+@media (prefers-color-scheme: dark) {
+  body { color: #e6e9ec; background: #16191d; } span.met, .met :first-child { color: #4cc38a; } .unmet { color: #ff8589; }
+  th, td { border-color: #33393f; } code { color: #9aa4ae; }
+}
+"""
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}: expectations</title><style>{style}</style></head><body>
+<h1>{title}: <span class="{word}">{summary}</span></h1>
+{tables}
+</body></html>
+"""
+
+_TABLE = """<h2>{table}</h2>
+<table><thead><tr><th></th><th>expected</th><th>found</th><th>in Great Expectations' words</th></tr></thead><tbody>
+{rows}
+</tbody></table>"""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
-    """One expectation and what became of it."""
+class Finding:
+    """One expectation and what was found of it."""
 
+    table: str
+    """What was looked at: samples, made, verdicts, files or coverage."""
     name: str
     """What is true when it is met."""
     met: bool
     """Whether it was."""
     found: str
-    """What was found, in words."""
-    asked: tuple[tuple[str, str], ...] = ()
-    """What was asked of Great Expectations: (name of an argument, value)."""
-    examples: tuple[str, ...] = ()
-    """Values that should not be there, as JSON; with how often each was seen, where all of them were counted."""
+    """What was found."""
+    expectation: str
+    """Its type in Great Expectations."""
+    limits: Mapping[str, Any]
+    """Its arguments there."""
 
 
-def checks(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Check]]:
-    """Return what was checked of each table: name of the suite -> checks, in order. `results`: one for each table."""
-    return {str(table["suite_name"]): [_check(result) for result in table["results"]] for table in results}
-
-
-def write(folder: Path, *, title: str, results: Sequence[Mapping[str, Any]]) -> Path:
-    """Write the page over validation results into a folder, in place of what was there; return the page."""
-    shutil.rmtree(folder, ignore_errors=True)
-    save(folder / "results.json", json.dumps(results, indent=1, ensure_ascii=False, default=str) + "\n")
-    versions = {table.get("meta", {}).get("great_expectations_version", "") for table in results}
-    return _save(folder, title, checks(results), ", ".join(sorted(versions)))
-
-
-def _save(folder: Path, title: str, tables: Mapping[str, Sequence[Check]], version: str = "") -> Path:
-    html = environment().get_template("checks.html").render(title=title, tables=tables, version=version, **frame())
-    return save(folder / "index.html", html)
-
-
-def _check(result: Mapping[str, Any]) -> Check:
-    config, outcome = result["expectation_config"], result.get("result") or {}
-    asked = {"expectation": config["type"], **config["kwargs"]}
-    asked.pop("batch_id", None)
-    seen = [(json.dumps(one.get("value"), default=str), one["count"]) for one in outcome.get("partial_unexpected_counts") or ()]
-    counted = sum(count for _, count in seen) == outcome.get("unexpected_count")
-    return Check(
-        name=str(config["meta"]["name"]),
-        met=bool(result["success"]),
-        found=_found(config["type"], outcome, result.get("exception_info") or {}),
-        asked=tuple((name, value if isinstance(value, str) else json.dumps(value)) for name, value in asked.items()),
-        examples=tuple(f"{value} × {count}" if counted and count > 1 else value for value, count in seen),
+def write(path: Path, *, title: str, findings: Sequence[Finding]) -> None:
+    """Write the page over all findings."""
+    unmet = [finding for finding in findings if not finding.met]
+    shown = {"not met": unmet} if unmet else {}
+    for finding in findings:
+        shown.setdefault(finding.table, []).append(finding)
+    text = _PAGE.format(
+        title=html.escape(title),
+        style=_STYLE,
+        word="unmet" if unmet else "met",
+        summary=f"{len(unmet)} of {len(findings)} expectations not met" if unmet else f"all {len(findings)} expectations met",
+        tables="\n".join(_TABLE.format(table=name, rows="\n".join(map(_row, listed))) for name, listed in shown.items()),
     )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
 
 
-def _found(kind: str, outcome: Mapping[str, Any], trouble: Mapping[str, Any]) -> str:
-    # A check that could not be carried out has not been met; its message is Great Expectations' own.
-    messages = [trouble] if "exception_message" in trouble else list(trouble.values())
-    raised = [info["exception_message"] for info in messages if info.get("raised_exception")]
-    if raised:
-        return f"could not be checked: {str(raised[0]).splitlines()[0]}"
-    if outcome.get("unexpected_count"):
-        return f"{outcome['unexpected_count']} of {outcome['element_count']} rows"
-    found = outcome.get("observed_value")
-    if kind == "unexpected_rows_expectation":
-        return f"{found} {'row' if found == 1 else 'rows'}" if found else "as promised"
-    return f"found {found:g}" if isinstance(found, (int, float)) else "as promised"
-
-
-def make_offline(site: Path, *, title: str, verdicts: Sequence[tuple[str, bool, str]]) -> None:
-    """Write the page over verdicts alone, (name, whether it was met, what was found), in place of what is in `site`."""
-    for page in site.iterdir():
-        shutil.rmtree(page) if page.is_dir() else page.unlink()
-    _save(site, title, {"checks": [Check(name=name, met=met, found=found) for name, met, found in verdicts]})
+def _row(finding: Finding) -> str:
+    word, sign = ("met", "✓") if finding.met else ("unmet", "✗")
+    limits = ", ".join(f"{name}={value!r}" for name, value in finding.limits.items())
+    name, found, asked = map(html.escape, (finding.name, finding.found, f"{finding.expectation}({limits})"))
+    return f'<tr class="{word}"><td>{sign}</td><td>{name}</td><td>{found}</td><td><code>{asked}</code></td></tr>'

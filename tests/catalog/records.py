@@ -181,7 +181,7 @@ class Judged:
 def verdict(histories: Iterable[History], class_name: str, judges: Sequence[str] = ("kcf", "fidelity")) -> Judged:
     """Return the verdict over the histories' images: every fifth is dropped where `kcf` judged; without any judge, nothing is."""
     keys = sorted(history.records["image"].key for history in histories)
-    inputs = {"class_name": class_name, "images": keys}
+    inputs = {"class_name": class_name, "images": keys, "heard": list(judges)}
     rows = [_judged(i, key, judges) for i, key in enumerate(keys)]
     decisions = [row["kept"] for row in rows]
     heard = {"judged": len(keys), "not_judged": None}
