@@ -225,7 +225,8 @@ def _told(table: str, result: Any) -> datadocs.Finding:
     config = result.expectation_config
     limits: Mapping[str, Any] = {name: value for name, value in config.kwargs.items() if name != "batch_id"}
     about = {"table": table, "name": str(config.meta["name"]), "met": bool(result.success), "expectation": config.type}
-    return datadocs.Finding(**about, limits=limits, found=_found(result))
+    examples = [repr(one.get("value")) for one in (result.result or {}).get("partial_unexpected_counts", ())[:5]]
+    return datadocs.Finding(**about, limits=limits, found=_found(result), examples=examples)
 
 
 def _found(result: Any) -> str:

@@ -142,14 +142,16 @@ def test_a_damaged_file_is_found_and_named(run: Run, damage: Callable[[Path], No
 
 def test_the_page_says_everything_that_was_expected_and_fetches_nothing(run: Run, tmp_path: Path) -> None:
     run.sql("UPDATE images SET seed = NULL WHERE image_key = " + ONE)
+    run.sql("UPDATE views SET distance = -7.25 WHERE render_key = " + ONE_VIEW)
     result = run.check(tmp_path / "validation" / run.run_id / "index.html")
     assert result.docs_path is not None
     text = result.docs_path.read_text()
-    assert f"1 of {result.expectations} expectations not met" in text
-    assert text.count("<tr class=") == result.expectations + 1  # what was not met stands first as well
+    assert f"2 of {result.expectations} expectations not met" in text
+    assert text.count("<tr class=") == result.expectations + 2  # what was not met stands first as well
     assert text.index("seed is never null") < text.index("sample_id is never null")
     assert "1 of 24 rows" in text
-    for fetched in ("<script", "<link", "<img", "src=", "url(", "http"):
+    assert "-7.25" in text
+    for fetched in ("<script", "<link", "<img", "src=", "url(", "http:", "https:"):
         assert fetched not in text
 
 
