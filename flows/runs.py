@@ -20,6 +20,7 @@ from storage.artifacts import ArtifactStore
 from storage.catalog import liveness
 from storage.catalog.catalog import Catalog, RunGoing
 from storage.keys import plain
+from storage.report.verdict import ONE_CAD_MODEL
 from storage.stages import OF_A_SAMPLE
 from tasks import events, stages
 from tasks.intake import foreign
@@ -88,6 +89,8 @@ def announce(place: Place, cohort: Cohort) -> None:
     place.store.sweep()
     missing = pending(place.store, cohort)
     log.info("%s  %d samples  to make: %s", cohort.class_name, len(cohort.samples), missing or "nothing")
+    if cohort.cad_models == 1:
+        log.warning("%s  %s", cohort.class_name, ONE_CAD_MODEL)
     if "control" in missing and place.catalog.made_before_0004(cohort.class_name, cohort.recipe.name):
         log.warning(
             "%s  renders are kept; controls, captions, images and verdicts are made again: an earlier version made them under "

@@ -14,8 +14,6 @@ from rich.table import Table
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 
-_REPORTED = "select run_id from runs where kind = 'generate' order by started_at desc"
-
 
 def ask(settings: Settings, query: str, format: str, out: Path | None, copy: bool = False) -> None:
     """Print the answer to one read-only SQL statement. Raises ValueError with one clear line."""
@@ -57,11 +55,12 @@ def _of_copy(settings: Settings, query: str) -> Any:
 
 def report(settings: Settings, run_id: str | None) -> None:
     """Write the page of a run (the latest, or the one whose id starts so) and print its path."""
+    from tasks.plan.failures import GENERATE
     from tasks.plan.pages import write_report
     from tasks.plan.place import Place
 
-    runs = Catalog(settings.catalog, settings.store).query(_REPORTED)["run_id"]
-    matching = [run for run in runs if run.startswith(run_id or "")]
+    runs = Catalog(settings.catalog, settings.store).runs(kind=GENERATE)
+    matching = [run["run_id"] for run in runs if run["run_id"].startswith(run_id or "")]
     if not matching:
         raise ValueError(f'no run "{run_id}"; see: dst status' if run_id else "nothing was run yet; try: dst demo")
     print(write_report(Place.of(settings), matching[0]))

@@ -60,6 +60,7 @@ def add(
     from models.cad.bad import BadModel
     from storage.cad.folder import scan
     from storage.cad.sidecar import read_orientations
+    from storage.report.verdict import ONE_CAD_MODEL
     from tasks.events import cad_models_registered
     from tasks.intake.model import register
     from tasks.plan.place import Place
@@ -97,6 +98,9 @@ def add(
         counts[made.status] = counts.get(made.status, 0) + 1
         registered.append(made)
         _report(made)
+    for name in sorted({made.class_name for made in registered}):
+        if len(place.catalog.cad_models(name)) == 1:
+            print(f"{name}: {ONE_CAD_MODEL}")
     cad_models_registered(settings, server(settings), registered)
     if len(found) > 1:
         print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))

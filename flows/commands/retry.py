@@ -73,11 +73,11 @@ def _classes(catalog: Catalog, class_name: str | None, samples: Collection[str] 
         raise ValueError(f'no such class "{class_name}" in the catalog{meant} See: dst cad list')
     if samples is None:
         return known if class_name is None else [class_name]
-    rows = [catalog.rows("select class_name from members where sample_id = :id limit 1", id=sample) for sample in samples]
-    unknown = [sample for sample, row in zip(samples, rows, strict=True) if not row]
+    classes = {sample: catalog.class_of_sample(sample) for sample in samples}
+    unknown = [sample for sample, found in classes.items() if found is None]
     if unknown:
         raise ValueError(f'no sample "{unknown[0]}" in the catalog; failed ones: dst sql "{_FAILED}"')
-    return sorted({row[0]["class_name"] for row in rows if class_name in (None, row[0]["class_name"])})
+    return sorted({found for found in classes.values() if found is not None and class_name in (None, found)})
 
 
 _FAILED = "select sample_id, stage, reason from samples where status = 'failed' and in_cohort = 1"

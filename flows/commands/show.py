@@ -134,16 +134,12 @@ def _known(settings: Settings, said: Row) -> tuple[list[Row], str]:
 def _sample_ids(catalog: Catalog, said: Row) -> list[str]:
     identity = said.get("identity") or said.get("view") or {}
     if identity.get("cad_id") is None:
-        views = catalog.rows(
-            "select class_name, cad_id, view_index from views where render_key = :key", key=str(said.get("render") or said["key"])
-        )
-        if not views:
+        view = catalog.view_of(str(said.get("render") or said["key"]))
+        if view is None:
             return []
-        identity = views[0]
-    start = str(SampleId(draw_index=0, **{name: identity[name] for name in ("class_name", "cad_id", "view_index")}))[:-2]
-    found = catalog.rows("select distinct sample_id from members where sample_id >= :start and sample_id < :end order by 1",
-                         start=start, end=f"{start}~")  # fmt: skip
-    return [str(row["sample_id"]) for row in found]
+        identity = view
+    first = SampleId(draw_index=0, **{name: identity[name] for name in ("class_name", "cad_id", "view_index")})
+    return catalog.sample_ids(str(first)[:-2])
 
 
 def _whose_bytes(rows: Sequence[Row], said: Row, data: bytes) -> str:
