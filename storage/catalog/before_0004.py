@@ -27,6 +27,8 @@ SCORES = {
     "edge_score": "fidelity",
 }
 """Score in an old verdicts.json -> its name today."""
+_SILENT = "pose not judged: "
+"""How the rule of a verdict began whose judge could learn nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class OldVerdict:
     @property
     def not_judged(self) -> str | None:
         """Why no pose was judged, or None. Every score was then written as 0, and every image as kept by it."""
-        return self.rule.split("; ")[0] if self.rule.startswith("pose not judged") else None
+        return self.rule.split("; ")[0].removeprefix(_SILENT) if self.rule.startswith(_SILENT) else None
 
     @property
     def least_fidelity(self) -> float | None:

@@ -34,11 +34,13 @@ SELECT
     CAST(si.spec ->> 'eta' AS FLOAT) AS eta, si.spec ->> 'dtype' AS dtype, i.seed, i.attempt,
     {score_columns(scores)},
     d.kept, d.reason AS drop_reason, f.rule, f.rules, f.judges, af.inputs -> 'scores' AS score_keys,
+    CAST(COALESCE(sj.spec, sd.spec) ->> 'side' AS INTEGER) AS judged_side,
+    CAST(COALESCE(sj.spec, sd.spec) ->> 'margin' AS FLOAT) AS judged_margin,
     CASE WHEN m.status = 'failed' THEN 'no image: failed at ' || m.stage || ' (' || COALESCE(m.reason, '') || ')'
          WHEN d.kept = 1 THEN f.rule
          WHEN d.kept = 0 THEN 'dropped: ' || COALESCE(d.reason, 'for a reason that was not written down')
-         WHEN f.rule IS NULL THEN 'not judged'
-         ELSE 'not judged: ' || f.rule END AS why,
+         WHEN substr(f.rule, 1, 10) = 'not judged' THEN f.rule
+         ELSE 'not judged' END AS why,
     q.runtime ->> 'code' AS code, q.runtime ->> 'machine' AS machine, q.runtime ->> 'python' AS python,
     q.runtime -> 'packages' AS packages, ai.runtime AS image_runtime, ar.runtime AS render_runtime,
     m.run_id, r.flow_run_url, m.first_run_id, q.flow_run_url AS first_flow_run_url, q.started_at AS first_run_started_at,
@@ -51,6 +53,10 @@ SELECT
 {OF_A_SAMPLE}LEFT JOIN specs sv ON sv.spec_key = v.spec_key
 LEFT JOIN specs sk ON sk.spec_key = k.spec_key
 LEFT JOIN specs si ON si.spec_key = i.spec_key
+LEFT JOIN verdict_scores j ON j.verdict_key = m.verdict_key AND j.judge = 'kcf'
+LEFT JOIN artifacts aj ON aj.key = j.score_key
+LEFT JOIN specs sj ON sj.spec_key = aj.spec_key
+LEFT JOIN specs sd ON sd.spec_key = f.spec_key
 LEFT JOIN artifacts ac ON ac.key = m.cad_key
 LEFT JOIN artifacts ar ON ar.key = m.render_key
 LEFT JOIN artifacts ak ON ak.key = m.control_key

@@ -63,9 +63,8 @@ def test_one_row_says_who_made_a_sample_of_what_with_which_settings_and_why_it_i
     assert (row["control_kind"], row["control_density"]) == ("geometry", 0.05)
     assert _json(row["control_settings"]) == {"kind": "geometry", "jump": 0.05}
     assert _json(row["controls"]) == {"geometry": row["control_key"]}
-    judge = catalog.record(_json(row["score_keys"])["kcf"])
-    assert judge is not None
-    assert judge.spec["side"] == 96
+    assert (row["judged_side"], row["judged_margin"]) == (96, 1.3)
+    assert set(_json(row["score_keys"])) == set(_json(row["judges"])) == {"kcf", "fidelity"}
     assert (row["prompt"], row["captioner"], row["captioner_revision"]) == ("a photo of a red car", "grammar", "1")
     assert (row["generator"], row["generator_revision"]) == ("embedded", "abc")
     assert (row["control_model"], row["control_revision"]) == (spec.control_model, spec.control_revision)

@@ -179,7 +179,7 @@ def test_what_an_old_home_kept_without_judging_is_not_judged(old: Catalog) -> No
     assert frame.kept.dropna().tolist() == [1, 1, 1]
     (filter_,) = old.rows("SELECT * FROM filters WHERE class_name = 'mug'")
     assert [filter_[f"{name}_images"] for name in ("kept", "dropped", "unjudged")] == [3, 0, 1]
-    assert _json(filter_["judges"])["kcf"]["not_judged"] == "pose not judged: nothing could be learned from 4 images"
+    assert _json(filter_["judges"])["kcf"]["not_judged"] == "nothing could be learned from 4 images"
     assert old.query("SELECT sum(unjudged) AS n FROM yields WHERE class_name = 'mug'").n[0] == 1
 
 
@@ -188,8 +188,9 @@ def test_an_old_home_says_the_same_as_its_store_and_a_rebuild_gives_the_same_row
     before = _rows(old)
     old.rebuild(store.records())
     assert _rows(old) == before
+    # Only that an image could not be made is nobody's: whoever tries again may find that it can.
     found = prune.plan(old, store, 0.0)
-    assert found.unreferenced == ()
+    assert {store.get(item.stage, item.key).record.reason for item in found.unreferenced} == {"no_image"}
 
 
 def _rows(catalog: Catalog) -> dict[str, list[str]]:
