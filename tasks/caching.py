@@ -36,10 +36,10 @@ class ByArtifactKeys(CachePolicy):
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str | None:
         place: Place = inputs["place"]
-        makes: list[str] = sorted(self._of_shard(inputs["shard"])) if "shard" in inputs else [self._of_cohort(place, **inputs)]
+        makes: list[str] = sorted(self._of_shard(**inputs)) if "shard" in inputs else [self._of_cohort(**inputs)]
         return artifact_key(f"task:{self.stage}", 2, None, {"makes": makes, "store": [place.store.where, place.store.generation]})
 
-    def _of_shard(self, shard: Shard) -> set[str]:
+    def _of_shard(self, shard: Shard, **others: Any) -> set[str]:
         return {key for planned in shard.samples for key in planned.keys[self.stage].values()}
 
     def _of_cohort(self, place: Place, cohort: Cohort, part: str, **others: Any) -> str:
