@@ -201,6 +201,23 @@ def test_where_work_is_done_is_no_part_of_a_key_and_which_store_holds_it_is(tmp_
     assert key(here) != before, "artifacts went away: what Prefect remembers is stale"
 
 
+def test_what_looks_at_all_images_is_remembered_by_what_it_makes_of_them(tmp_path: Path) -> None:
+    here = place(tmp_path / "here")
+    cohort = planned(here, 30_000)
+
+    def key(stage: str, part: str, of: Cohort = cohort) -> str | None:
+        inputs = {"place": here, "cohort": of, "part": part, "after": ()}
+        return ByArtifactKeys(stage=stage).compute_key(None, inputs, {})  # type: ignore[arg-type]
+
+    run(here, cohort)
+    keys = {key("score", "fidelity"), key("verdict", "")}
+    assert len(keys) == 2
+    assert None not in keys
+    assert keys == {key("score", "fidelity"), key("verdict", "")}
+    fewer = replace(cohort, samples=cohort.samples[:3])
+    assert keys.isdisjoint({key("score", "fidelity", fewer), key("verdict", "", fewer)})
+
+
 def test_deaths_of_a_renderer_are_counted_for_every_process_of_a_run_and_for_no_other_run(tmp_path: Path) -> None:
     from models.render.pool import Casualty, RendererDied
     from tasks.render import TRIES, _hopeless
