@@ -180,6 +180,15 @@ def test_a_folder_whose_name_is_no_class_says_what_to_do(settings: Settings, tmp
     assert rows(settings)[0]["class_name"] == "coffee mug"
 
 
+def test_a_class_with_one_cad_model_is_told_what_that_costs_until_another_one_joins(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands.add(makers.write_obj(tmp_path / "a.obj"), class_name="car")
+    assert "car: This class has one CAD model." in capsys.readouterr().out
+    commands.add(makers.write_stl(tmp_path / "b.stl"), class_name="car")
+    assert "one CAD model" not in capsys.readouterr().out
+
+
 def test_adding_only_bad_files_exits_with_an_error(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "a.obj").write_text("v 0 0 0\n")
     with pytest.raises(SystemExit) as caught:

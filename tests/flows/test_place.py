@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -182,6 +183,21 @@ def test_two_places_in_one_process_do_not_mix(elsewhere: Path, tmp_path: Path) -
         assert {row["cad_id"] for row in here.catalog.rows("select cad_id from members")} == cad_ids
         assert [row["cad_id"] for row in here.catalog.cad_models("car")] == list(cad_ids)
     assert not elsewhere.exists()
+
+
+def test_a_run_of_one_cad_model_says_in_its_first_lines_what_that_costs(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("dst"), "propagate", True)
+    here = place(tmp_path / "here")
+    with caplog.at_level(logging.INFO, logger="dst"):
+        runs.announce(here, planned(here, 30_000))
+    assert "car  4 samples  to make:" in caplog.text
+    assert "car  This class has one CAD model." in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="dst"):
+        runs.announce(here, planned(here, 30_001))
+    assert "one CAD model" not in caplog.text
 
 
 def test_where_work_is_done_is_no_part_of_a_key_and_which_store_holds_it_is(tmp_path: Path) -> None:
