@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMED = re.compile(r"(?:^|[\s`(/])dst ((?:cad |catalog |evaluate |import |release )?[a-z]+)(?=[\s`,.:]|$)", re.M)
 SCREEN = 50
 """Lines that a terminal shows at once."""
+DOOR = re.compile(r"One line in `(storage|models)/([\w/]+)\.py`: `(\w+)`(?: or `(\w+)`)?")
 COMMANDS = sorted({match for page in PAGES for match in NAMED.findall(page.read_text())})
 
 
@@ -50,6 +52,25 @@ def test_every_link_and_path_in_a_document_exists(page: Path) -> None:
         path for path in named if not (ROOT / path).exists()
     ]
     assert not missing
+
+
+def additions() -> dict[str, list[str]]:
+    """What of the architecture's page says how to add something -> its numbered lines."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    parts = re.split(r"^### (Add an? .+)$", page, flags=re.M)[1:]
+    return {name: re.findall(r"^\d\. (.+)$", text, re.M) for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+@pytest.mark.parametrize("what", additions())
+def test_something_is_added_in_six_lines_one_of_which_is_a_line_at_a_door_that_exists(what: str) -> None:
+    said = additions()[what]
+    assert len(said) == 6
+    door = DOOR.search(next(line for line in said if line.startswith("One line in")))
+    assert door is not None, said
+    module = importlib.import_module(f"{door[1]}.{door[2].replace('/', '.')}")
+    for name in filter(None, door.groups()[2:]):
+        assert hasattr(module, name), f"{module.__name__} has no {name}"
+    assert re.match(r"A new file `\w+\.py` in `(storage|models)/\w+/`", said[0])
 
 
 def test_the_tree_in_the_readme_is_the_tree_on_disk() -> None:
