@@ -69,7 +69,7 @@ def _ending(settings: Settings, index: Path, seconds: float) -> str:
 done in {seconds:.0f} s
   report    {index}
   catalog   {settings.catalog}
-  images    {settings.root / "artifacts" / "image"}
+  images    {settings.store.where}/image
 
 next:
   {dst} status
