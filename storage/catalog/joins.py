@@ -32,5 +32,8 @@ def file_of(stage: str, key: str, name: str = "") -> str:
     return f"'{stage}/' || substr({key}, 1, 2) || '/' || {key} || '/{name or FILE[stage]}'"
 
 
-CONTROL_FILE = "sk.stage || '/' || substr(k.control_key, 1, 2) || '/' || k.control_key || '/' || sk.stage || '.png'"
-"""Where the picture of control `k`, made under spec `sk`, lies: control/.../control.png, or edge/.../edge.png of an old home."""
+CONTROL_FILE = (
+    "(SELECT s.stage || '/' || substr(k.control_key, 1, 2) || '/' || k.control_key || '/' || s.stage || '.png' "
+    "FROM specs s WHERE s.spec_key = k.spec_key)"
+)
+"""Where the picture of control `k` lies: control/.../control.png, or edge/.../edge.png of an old home."""

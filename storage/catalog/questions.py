@@ -106,17 +106,16 @@ WHERE m.in_cohort = 1 AND d.kept = 0 GROUP BY m.class_name, m.recipe, COALESCE(d
 
 COSTS = f"""
 SELECT
-    r.run_id, r.class_name, r.recipe, r.started_at, s.stage,
-    CAST(r.seconds ->> s.stage AS FLOAT) AS seconds,
-    CAST(r.counts ->> ('new_' || s.stage) AS INTEGER) AS made,
-    CAST(r.seconds ->> s.stage AS FLOAT) / NULLIF(CAST(r.counts ->> ('new_' || s.stage) AS INTEGER), 0) AS seconds_each,
+    r.run_id, r.class_name, r.recipe, r.started_at, st.stage,
+    CAST(r.seconds ->> st.stage AS FLOAT) AS seconds,
+    CAST(r.counts ->> ('new_' || st.stage) AS INTEGER) AS made,
+    CAST(r.seconds ->> st.stage AS FLOAT) / NULLIF(CAST(r.counts ->> ('new_' || st.stage) AS INTEGER), 0) AS seconds_each,
     r.runtime ->> 'machine' AS machine, r.runtime ->> 'device' AS device
 FROM runs r
-JOIN ({" UNION ALL ".join(f"SELECT '{stage}' AS stage" for stage in STAGES)}) s ON r.seconds ->> s.stage IS NOT NULL
+JOIN ({" UNION ALL ".join(f"SELECT '{stage}' AS stage" for stage in STAGES)}) st ON r.seconds ->> st.stage IS NOT NULL
 """
 """Seconds of work that each run spent on each stage, and the artifacts it made in them."""
 
-_SPEC = "JOIN specs sk ON sk.spec_key = k.spec_key"
 _VIEW = "JOIN views v ON v.render_key = k.render_key"
 _OF_IMAGE = "image_controls ic JOIN controls k ON k.control_key = ic.control_key"
 _OF_VERDICT = "verdicts d"
@@ -140,9 +139,9 @@ _LINES = (
     ("cad", "f.key", 1, "source", "f.key", ""),
     ("render", "v.render_key", 1, "cad", "v.cad_key", "views v"),
     ("render", "v.render_key", 2, "source", "v.cad_key", "views v"),
-    ("control", "k.control_key", 1, "render", "k.render_key", f"controls k {_SPEC}"),
-    ("control", "k.control_key", 2, "cad", "v.cad_key", f"controls k {_SPEC} {_VIEW}"),
-    ("control", "k.control_key", 3, "source", "v.cad_key", f"controls k {_SPEC} {_VIEW}"),
+    ("control", "k.control_key", 1, "render", "k.render_key", "controls k"),
+    ("control", "k.control_key", 2, "cad", "v.cad_key", f"controls k {_VIEW}"),
+    ("control", "k.control_key", 3, "source", "v.cad_key", f"controls k {_VIEW}"),
     ("image", "ic.image_key", 1, "control", "ic.control_key", "image_controls ic"),
     ("image", "i.image_key", 1, "caption", "i.caption_key", "images i"),
     ("image", "ic.image_key", 2, "render", "k.render_key", _OF_IMAGE),

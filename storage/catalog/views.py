@@ -40,8 +40,7 @@ SELECT
     CASE WHEN v.status = 'made' THEN {file_of("render", "m.render_key")} END AS render_file,
     CASE WHEN k.status = 'made' THEN {CONTROL_FILE} END AS control_file,
     i.sha256, i.created_at
-{OF_A_SAMPLE}LEFT JOIN specs sk ON sk.spec_key = k.spec_key
-LEFT JOIN runs r ON r.run_id = m.run_id
+{OF_A_SAMPLE}LEFT JOIN runs r ON r.run_id = m.run_id
 """
 
 
