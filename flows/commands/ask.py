@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,13 @@ def ask(settings: Settings, query: str, format: str, out: Path | None, copy: boo
     if format == "table" and out is None:
         _print_table(frame)
         return
-    texts: dict[str, Callable[[], str]] = {
-        "csv": lambda: frame.to_csv(index=False),
-        "json": lambda: json.dumps(_records(frame), indent=1, ensure_ascii=False) + "\n",
-    }
-    text = texts.get(format, lambda: frame.to_string(index=False) + "\n")()
+    text: str
+    if format == "csv":
+        text = frame.to_csv(index=False)
+    elif format == "json":
+        text = json.dumps(_records(frame), indent=1, ensure_ascii=False) + "\n"
+    else:
+        text = frame.to_string(index=False) + "\n"
     if out is None:
         sys.stdout.write(text)
     else:
