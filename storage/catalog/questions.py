@@ -21,10 +21,10 @@ SELECT
     v.azimuth_deg, v.elevation_deg, v.inplane_deg, v.distance,
     v.width, v.height, v.box_x0, v.box_y0, v.box_x1, v.box_y1, v.box3d, v.box3d_extents,
     v.intrinsics, v.rotation, v.translation, v.visible_fraction, v.truncated_fraction,
-    k.kind AS control_kind, t.prompt, i.seed,
+    k.kind AS control_kind, k.density AS control_density, k.spec_key AS control_spec, t.prompt, i.seed,
     {score_columns(scores)},
     {file_of("image", "m.image_key")} AS file, i.sha256,
-    {file_of("render", "m.render_key", "mask.png")} AS mask_file,
+    {file_of("render", "m.render_key", "mask.png")} AS mask_file, {CONTROL_FILE} AS control_file,
     m.render_key, m.control_key, m.image_key, m.verdict_key
 FROM members m
 JOIN views v ON v.render_key = m.render_key
