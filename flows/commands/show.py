@@ -278,9 +278,10 @@ def _print_files(settings: Settings, row: Row) -> None:
         key, files = row.get(f"{stage}_key"), row.get(f"{stage}_files")
         if not key:
             continue
-        print(f"  {'':<10}{stage:<8} {settings.store.where}/{row.get(f'{stage}_folder')}" + ("" if files else "  no files"))
+        folder = str(row.get(f"{stage}_folder"))
+        print(f"  {'':<10}{stage:<8} {settings.store.where}/{folder}" + ("" if files else "  no files"))
         for name, facts in sorted((files or {}).items()):
-            print(f"  {'':<19}{name:<16} sha256 {facts['sha256']}  {_state(settings.store, stage, key, name)}")
+            print(f"  {'':<19}{name:<16} sha256 {facts['sha256']}  {_state(settings.store, folder, key, name)}")
 
 
 def _source_state(row: Row) -> str:
@@ -288,7 +289,9 @@ def _source_state(row: Row) -> str:
     return "there" if there else "not there any more"
 
 
-def _state(store: ArtifactStore, stage: str, key: str, name: str) -> str:
+def _state(store: ArtifactStore, folder: str, key: str, name: str) -> str:
+    # The folder of an old home's control is still called edge.
+    stage = folder.partition("/")[0]
     try:
         store.read(store.get(stage, key), name)
     except MissingArtifact:
