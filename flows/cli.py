@@ -12,7 +12,7 @@ import pydantic
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from flows.commands import cad, catalog, evaluate, foreign
+from flows.commands import cad, catalog, evaluate, imports
 from flows.commands import export as export_commands
 from storage.settings import Settings
 from storage.stages import OfASample
@@ -24,7 +24,7 @@ app = cyclopts.App(
     version="0.1.0",
 )
 app.command(cad.app)
-app.command(foreign.app)
+app.command(imports.app)
 app.command(evaluate.app)
 app.command(export_commands.app)
 app.command(catalog.app)

@@ -26,7 +26,7 @@ log = logging.getLogger("dst")
 
 def wanted(
     collection: str, root: Path, classes: Sequence[str], cad_list: Path | None, limit: int | None, strength: int
-) -> tuple[list[collections.Candidate], list[collections.Missing]]:
+) -> tuple[list[collections.Candidate], list[collections.NotThere]]:
     """Return what to import of a collection, and the rows of its list whose models are not there. Raises BadCollection."""
     rows = None if cad_list is None else listed(cad_list, collection, root, strength)
     found = layouts.entries(collection, root)

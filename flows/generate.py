@@ -47,7 +47,7 @@ def generate(
     place = Place.of(Settings(), run=str(flow_run.get_id()))
     cohort = runs.cohort(place, class_name, samples, recipes.resolve(recipe_name, overrides))
     runs.announce(place, cohort)
-    with runs.recorded(place, cohort, samples) as run:
+    with runs.on_record(place, cohort, samples) as run:
         made = samples_of(place, cohort)
         judged = verdicts_on(place, cohort, made)
         counts = catalog.submit(place, cohort, run.run_id, *judged["verdict"])

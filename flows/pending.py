@@ -133,7 +133,7 @@ def recorded_cohort(
     compared with what lies on disk today.
     """
     recipe = recipes.recorded(run["recipe_specs"])
-    captions = foreign.recorded(catalog, run["class_name"], recipe)
+    captions = foreign.captions_of(catalog, run["class_name"], recipe)
     rows = catalog.cad_models(run["class_name"]) if usable is None else usable
     models = [runs.cad_model(row, captions) for row in rows]
     return planning.plan(run["class_name"], recipe, models, int(run["samples"]) if samples is None else samples)

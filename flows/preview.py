@@ -37,7 +37,7 @@ def preview(
     place = Place.of(Settings(), run=str(flow_run.get_id()))
     cohort = runs.cohort(place, class_name, samples, recipes.resolve(recipe_name, overrides))
     runs.announce(place, cohort)
-    with runs.recorded(place, cohort, samples, kind=PREVIEW) as run:
+    with runs.on_record(place, cohort, samples, kind=PREVIEW) as run:
         made = samples_of(place, cohort)
         counts = sheet.preview.submit(place, cohort, *made["image"]).result()
         unchecked = {"success": True, "failed": [], "docs": ""}

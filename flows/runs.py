@@ -63,7 +63,7 @@ def cad_model(row: Mapping[str, Any], captions: foreign.Captions | None = None) 
     )
 
 
-def pending(store: ArtifactStore, cohort: Cohort) -> dict[str, int]:
+def to_make(store: ArtifactStore, cohort: Cohort) -> dict[str, int]:
     """Return stage -> artifacts still to be made; damaged ones are set aside first. Empty when the cohort is complete."""
     planning.check(store, cohort)
     for (stage, _), key in cohort.judged(cohort.made(store)).items():
@@ -73,7 +73,7 @@ def pending(store: ArtifactStore, cohort: Cohort) -> dict[str, int]:
 
 def missing(store: ArtifactStore, cohort: Cohort) -> dict[str, int]:
     """Return stage -> artifacts still to be made, without a look into those that are there. Empty when the cohort is complete."""
-    counts = {stage: len(cohort.pending(store, stage)) for stage in OF_A_SAMPLE}
+    counts = {stage: len(cohort.missing(store, stage)) for stage in OF_A_SAMPLE}
     made = [] if any(counts.values()) else cohort.made(store)
     for stage in stages.OF_A_COHORT:
         parts = stage.parts(cohort.recipe)
@@ -87,7 +87,7 @@ def missing(store: ArtifactStore, cohort: Cohort) -> dict[str, int]:
 def announce(place: Place, cohort: Cohort) -> None:
     """Set damaged artifacts aside, sweep up after killed writers, and say what is to be made."""
     place.store.sweep()
-    missing = pending(place.store, cohort)
+    missing = to_make(place.store, cohort)
     log.info("%s  %d samples  to make: %s", cohort.class_name, len(cohort.samples), missing or "nothing")
     if cohort.cad_models == 1:
         log.warning("%s  %s", cohort.class_name, ONE_CAD_MODEL)
@@ -101,7 +101,7 @@ def announce(place: Place, cohort: Cohort) -> None:
 
 def complete(place: Place, cohort: Cohort) -> str | None:
     """Return the run that finished exactly this cohort, or None if there is still something to do."""
-    if pending(place.store, cohort):
+    if to_make(place.store, cohort):
         return None
     made = {str(p.sample): p.key("image") for p in cohort.made(place.store)}
     wanted = {str(p.sample): made.get(str(p.sample)) for p in cohort.samples}
@@ -160,7 +160,7 @@ class Run:
 
 
 @contextmanager
-def recorded(place: Place, cohort: Cohort, samples: int, kind: str = GENERATE) -> Iterator[Run]:
+def on_record(place: Place, cohort: Cohort, samples: int, kind: str = GENERATE) -> Iterator[Run]:
     """Keep a row of the run: running, with a heartbeat, then complete or invalid, or failed with the error's name.
 
     kind: GENERATE leaves a cohort behind, PREVIEW none. The row bears the id of the flow run that the place names.

@@ -15,7 +15,7 @@ from storage.report.page import environment, frame, save
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class Expectation:
     """One expectation and what was found of it."""
 
     table: str
@@ -34,6 +34,6 @@ class Finding:
     """Some values that should not be there."""
 
 
-def write(path: Path, *, title: str, findings: Sequence[Finding]) -> None:
+def write(path: Path, *, title: str, findings: Sequence[Expectation]) -> None:
     """Write the page over all findings."""
     save(path, environment().get_template("checks.html").render(title=title, findings=findings, **frame()))

@@ -185,7 +185,7 @@ def _expectations(requested: int, max_failed_share: float) -> Iterator[tuple[str
 
 def _validate(
     database: Database, run_id: str, requested: int, scores: Sequence[str], max_failed_share: float
-) -> Iterator[datadocs.Finding]:
+) -> Iterator[datadocs.Expectation]:
     """Let Great Expectations look at each table; yield what it found of each expectation."""
     # Before the import: it sends nothing anywhere.
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -221,12 +221,12 @@ def _source(context: Any, database: Database) -> Any:
     return context.data_sources.add_sql("catalog", connection_string=url)
 
 
-def _told(table: str, result: Any) -> datadocs.Finding:
+def _told(table: str, result: Any) -> datadocs.Expectation:
     config = result.expectation_config
     limits: Mapping[str, Any] = {name: value for name, value in config.kwargs.items() if name != "batch_id"}
     about = {"table": table, "name": str(config.meta["name"]), "met": bool(result.success), "expectation": config.type}
     examples = [repr(one.get("value")) for one in (result.result or {}).get("partial_unexpected_counts", ())[:5]]
-    return datadocs.Finding(**about, limits=limits, found=_found(result), examples=examples)
+    return datadocs.Expectation(**about, limits=limits, found=_found(result), examples=examples)
 
 
 def _found(result: Any) -> str:

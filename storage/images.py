@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any
 from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np

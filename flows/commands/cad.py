@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -60,7 +62,6 @@ def add(
     from models.cad.bad import BadModel
     from storage.cad.folder import scan
     from storage.cad.sidecar import read_orientations
-    from storage.report.verdict import ONE_CAD_MODEL
     from tasks.events import cad_models_registered
     from tasks.intake.model import register
     from tasks.plan.place import Place
@@ -69,8 +70,7 @@ def add(
     place = Place.of(settings)
     found = scan(path)
     said = read_orientations(orientations) if orientations is not None else {}
-    counts: dict[str, int] = {}
-    registered = []
+    refused, registered = 0, []
     for model in found:
         name = _class_of(model, class_name)
         words = [*(keywords.split(",") if keywords is not None else model.keywords)]
@@ -92,19 +92,14 @@ def add(
         except BadModel as error:
             if len(found) == 1:
                 raise
-            counts["refused"] = counts.get("refused", 0) + 1
+            refused += 1
             print(f"refused   {model.path}: {error.detail}")
             continue
-        counts[made.status] = counts.get(made.status, 0) + 1
         registered.append(made)
         _report(made)
-    for name in sorted({made.class_name for made in registered}):
-        if len(place.catalog.cad_models(name)) == 1:
-            print(f"{name}: {ONE_CAD_MODEL}")
     cad_models_registered(settings, server(settings), registered)
-    if len(found) > 1:
-        print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
-    if set(counts) <= {"rejected", "refused"}:
+    _sum_up(place.catalog, registered, refused)
+    if all(made.status == "rejected" for made in registered):
         sys.exit(1)
 
 
@@ -320,6 +315,18 @@ def _report(made: Registration) -> None:
     print(f"{made.status:<9} {made.class_name}/{made.name}  {made.cad_id[:12]}{said}")
     for warning in made.warnings:
         print(f"          {warning}")
+
+
+def _sum_up(catalog: Catalog, registered: Sequence[Registration], refused: int) -> None:
+    """Print what became of several files, and what it costs where a class has a single CAD model."""
+    from storage.report.verdict import ONE_CAD_MODEL
+
+    for class_name in sorted({made.class_name for made in registered}):
+        if len(catalog.cad_models(class_name)) == 1:
+            print(f"{class_name}: {ONE_CAD_MODEL}")
+    counts = Counter(made.status for made in registered) + Counter(refused=refused)
+    if counts.total() > 1:
+        print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
 
 
 def _sheet(settings: Settings, row: dict[str, Any], out: Path | None) -> Path:

@@ -82,14 +82,14 @@ def _fetch(
         print(f"download  {len(elsewhere)} of {len(uids)} models of the list are not Objaverse's")
 
 
-def _explain(wanted: list[collections.Candidate], missing: list[collections.Missing]) -> None:
+def _explain(wanted: list[collections.Candidate], missing: list[collections.NotThere]) -> None:
     there, gone = Counter(model.class_name for model in wanted), Counter(row.class_name for row in missing)
     for name in sorted(there | gone):
         print(f"{name:<32}{there[name]:>7} here{f'  {gone[name]} missing' if gone[name] else ''}")
     print(f"{len(wanted)} CAD models of {len(there)} classes would be read, less those that were read before")
 
 
-def _tell(settings: Settings, collection: str, report: collections.Report) -> None:
+def _tell(settings: Settings, collection: str, report: collections.ImportReport) -> None:
     _few([f"{path}  {why}" for path, why in report.refused], "refused")
     _few([f"{path}  the same bytes as {other}" for path, other in report.duplicates], "duplicate")
     order = ("added", "changed", "known", "remembered", "duplicate", "rejected", "quarantined")

@@ -69,7 +69,7 @@ def look_ahead(
     for cohort in cohorts:
         few = replace(cohort, samples=cohort.samples[:SAMPLES])
         # What the filter would say is no part of a preview.
-        if set(runs.pending(place.store, few)) - set(OF_A_COHORT):
+        if set(runs.to_make(place.store, few)) - set(OF_A_COHORT):
             console.print("starting Prefect ...", style="dim")
             with watched():
                 preview(cohort.class_name, len(few.samples), recipe_name, changes)

@@ -13,7 +13,7 @@ from functools import cached_property
 from statistics import median
 from typing import Any, Literal
 
-from storage.report.verdict import Rule, Verdict
+from storage.report.verdict import RuleFacts, Verdict
 
 Status = Literal["kept", "dropped", "unjudged", "failed"]
 STATUSES: tuple[Status, ...] = ("kept", "dropped", "unjudged", "failed")
@@ -215,7 +215,7 @@ class Report:
         return self.total - self.counts.get("failed", 0)
 
     @property
-    def rules(self) -> tuple[Rule, ...]:
+    def rules(self) -> tuple[RuleFacts, ...]:
         """The rules that decided, in their order."""
         return self.verdict.rules if self.verdict else ()
 

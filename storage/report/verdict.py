@@ -25,7 +25,7 @@ def in_words(name: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rule:
+class RuleFacts:
     """One rule as it was applied."""
 
     name: str
@@ -43,7 +43,7 @@ class Rule:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judge:
+class JudgeFacts:
     """One judge as it measured."""
 
     name: str
@@ -75,9 +75,9 @@ class Verdict:
     """Of the cohort."""
     words: str
     """What the rules come to, for a person."""
-    rules: tuple[Rule, ...]
+    rules: tuple[RuleFacts, ...]
     """In the order in which they are asked; the first that an image fails names the reason."""
-    judges: tuple[Judge, ...]
+    judges: tuple[JudgeFacts, ...]
     """In order of their names."""
     kept: int
     """Images."""
@@ -103,9 +103,9 @@ def of_row(row: Mapping[str, Any]) -> Verdict:
     return Verdict(
         class_name=str(row["class_name"]),
         words=str(row["rule"] or ""),
-        rules=tuple(Rule(**rule) for rule in parsed(row["rules"]) or ()),
+        rules=tuple(RuleFacts(**rule) for rule in parsed(row["rules"]) or ()),
         judges=tuple(
-            Judge(name=name, judged=values["judged"], not_judged=values["not_judged"], facts=values)
+            JudgeFacts(name=name, judged=values["judged"], not_judged=values["not_judged"], facts=values)
             for name, values in sorted(judges.items())
         ),
         kept=int(row["kept_images"] or 0),

@@ -31,7 +31,7 @@ from storage.cad.names import check_class_name
 from storage.catalog.catalog import Catalog
 from storage.keys import canonical_json, digest
 from tasks import progress
-from tasks.intake.model import Description, Prepared, absolute, identify, prepare
+from tasks.intake.model import Description, Prepared, absolute, identify, moment, prepare
 from tasks.plan.place import Place
 
 log = logging.getLogger("dst")
@@ -56,7 +56,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Missing:
+class NotThere:
     """A row of the list whose model is not there."""
 
     class_name: str
@@ -65,7 +65,7 @@ class Missing:
 
 
 @dataclass
-class Report:
+class ImportReport:
     """What an import came to."""
 
     counts: Counter[str] = field(default_factory=Counter)
@@ -111,7 +111,7 @@ def of_collection(found: Iterable[Entry], classes: Sequence[str], limit: int | N
 
 def of_list(
     rows: Sequence[Listed], found: Iterable[Entry], classes: Sequence[str], limit: int | None
-) -> tuple[list[Candidate], list[Missing]]:
+) -> tuple[list[Candidate], list[NotThere]]:
     """Return what a CAD list wants of a collection, and its rows whose models are not there. Raises BadCollection.
 
     Its axes are the official code's, its offsets a turn after them, its distance and sampling what the camera is asked for.
@@ -130,7 +130,7 @@ def of_list(
         if entry.collection == "folder":
             by_name.setdefault(str(Path(entry.uid).with_suffix("")), entry)
     wanted: list[Candidate] = []
-    missing: list[Missing] = []
+    missing: list[NotThere] = []
     there: Counter[str] = Counter()
     for row in rows:
         if classes and row.class_name not in classes:
@@ -140,7 +140,7 @@ def of_list(
             continue
         listed = by_name.get(row.model)
         if listed is None or not listed.path.is_file():
-            missing.append(Missing(class_name=row.class_name, model=row.model, line=row.line))
+            missing.append(NotThere(class_name=row.class_name, model=row.model, line=row.line))
             continue
         up, front = ("+z", "+y") if listed.path.suffix.lower() in _Z_UP else layouts.OFFICIAL_AXES
         said = replace(
@@ -181,7 +181,7 @@ def _said(entry: Entry) -> Description:
     )
 
 
-def still_missing(catalog: Catalog, missing: Sequence[Missing]) -> list[Missing]:
+def still_missing(catalog: Catalog, missing: Sequence[NotThere]) -> list[NotThere]:
     """Return those whose models no other collection has brought in either."""
     if not missing or not catalog.exists:
         return list(missing)
@@ -189,7 +189,7 @@ def still_missing(catalog: Catalog, missing: Sequence[Missing]) -> list[Missing]
     return [row for row in missing if (row.class_name, row.model) not in there]
 
 
-def write_missing(path: Path, missing: Sequence[Missing]) -> Path:
+def write_missing(path: Path, missing: Sequence[NotThere]) -> Path:
     """Write which models of a list are not there; return where."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8", newline="") as file:
@@ -215,7 +215,7 @@ class _Read:
     detail: str | None = None
 
 
-def bring_in(place: Place, name: str, root: Path, wanted: Sequence[Candidate], again: bool = False) -> Report:
+def bring_in(place: Place, name: str, root: Path, wanted: Sequence[Candidate], again: bool = False) -> ImportReport:
     """Import CAD models; return what became of them. What an earlier import has read, and is unchanged, is not opened.
 
     name: the collection's; root: its folder, outside of which no file is opened. again: read once more what was refused before.
@@ -233,11 +233,11 @@ class _Import:
             (row["class_name"], row["cad_id"]): row for row in self.catalog.cad_models(status=None) if row["status"] != "removed"
         }
         self.quarantined = {row["path"] for row in self.catalog.quarantined()}
-        self.report = Report()
+        self.report = ImportReport()
         self._lock = threading.Lock()
         self._taken: dict[tuple[str, str], Path] = {}
 
-    def run(self, wanted: Sequence[Candidate]) -> Report:
+    def run(self, wanted: Sequence[Candidate]) -> ImportReport:
         todo = [model for model in wanted if not self._remembered(model)]
         with progress.stage("import", self.name, len(wanted), done=len(wanted) - len(todo)) as bar:
             done: list[_Read] = []
@@ -331,7 +331,7 @@ class _Import:
                     class_name=read.wanted.class_name,
                     origin="import",
                     size=None if read.stamp is None else read.stamp[0],
-                    modified_at=None if read.stamp is None else _moment(read.stamp[1]),
+                    modified_at=None if read.stamp is None else moment(read.stamp[1] / 1e9),
                 )
                 self.quarantined.add(path)
             elif path in self.quarantined:
@@ -368,7 +368,3 @@ def _spelled(model: Candidate) -> str:
     """Return a digest of what is said about a model: said otherwise, it is looked at again."""
     said: Mapping[str, Any] = {name: value for name, value in vars(model.said).items() if value is not None}
     return digest(canonical_json(said).encode())[:32]
-
-
-def _moment(nanoseconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(nanoseconds / 1e9))

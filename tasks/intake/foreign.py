@@ -81,7 +81,7 @@ def pinned(catalog: Catalog, class_name: str, recipe: Recipe) -> tuple[Recipe, C
     return replace(recipe, caption=replace(spec, revision=found.revision)), found
 
 
-def recorded(catalog: Catalog, class_name: str, recipe: Recipe) -> Captions | None:
+def captions_of(catalog: Catalog, class_name: str, recipe: Recipe) -> Captions | None:
     """Return the captions that a recorded recipe takes its prompts from, as they are now; None where the grammar writes."""
     spec = recipe.caption
     return captions(catalog, class_name, spec.origin) if isinstance(spec, ImportedSpec) else None

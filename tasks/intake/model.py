@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -322,6 +323,11 @@ def catalog_row(class_name: str, cad_id: str, spec: CadSpec, record: Record) -> 
         "reason": record.reason,
         "detail": record.detail,
     }
+
+
+def moment(seconds: float) -> str:
+    """Return seconds since 1970 as rows say a time: UTC, ISO 8601."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def absolute(path: Path | str) -> Path:

@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from storage.catalog.catalog import Catalog
 from storage.keys import canonical_json, digest, plain
 from storage.settings import Settings
 from tasks import progress
-from tasks.intake.model import Registration, identify, register
+from tasks.intake.model import Registration, identify, moment, register
 from tasks.plan.place import Place
 
 log = logging.getLogger("dst")
@@ -148,7 +147,7 @@ class _Watcher:
                 self.catalog.mark_cad_model(row["class_name"], row["cad_id"], reason=None, detail=None)
                 self.seen.back.append(row["cad_id"])
             elif not there and row["reason"] != GONE:
-                detail = f"{row['source']} is not there since {_moment(time.time())[:19]}; what was made from it stays"
+                detail = f"{row['source']} is not there since {moment(time.time())[:19]}; what was made from it stays"
                 self.catalog.mark_cad_model(row["class_name"], row["cad_id"], reason=GONE, detail=detail)
                 self.seen.gone.append(row["cad_id"])
                 log.warning("%s/%s: its file has gone: %s", row["class_name"], row["name"], row["source"])
@@ -302,7 +301,7 @@ class _Watcher:
                 self._mark_replaced(row["class_name"], row["cad_id"], f"{row['source']} is of another class")
 
     def _mark_replaced(self, class_name: str, cad_id: str, what: str) -> None:
-        detail = f"{what} since {_moment(time.time())[:19]}; what was made from this one stays"
+        detail = f"{what} since {moment(time.time())[:19]}; what was made from this one stays"
         self.catalog.mark_cad_model(class_name, cad_id, status="replaced", reason="replaced", detail=detail)
         self.seen.replaced.append(cad_id)
         log.info("%s/%s  replaced", class_name, cad_id[:12])
@@ -333,7 +332,7 @@ class _Watcher:
             class_name=class_name,
             digest=bytes_digest,
             size=size,
-            modified_at=_moment((modified or 0) / 1e9),
+            modified_at=moment((modified or 0) / 1e9),
         )
         self._quarantined[_name(path)] = row
         self.seen.refused[path] = f"{reason}: {detail}"
@@ -411,10 +410,6 @@ def _path(key: str) -> str:
 
 def _name(path: Path | str) -> str:
     return os.fsencode(os.path.abspath(path)).decode("utf-8", errors="replace")
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _read(path: Path) -> dict[str, Any]:

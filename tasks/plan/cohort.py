@@ -117,7 +117,7 @@ class Cohort:
         found = ((planned, store.find("image", planned.key("image"))) for planned in self.samples)
         return [planned for planned, artifact in found if artifact is not None and artifact.record.outcome == "made"]
 
-    def pending(self, store: ArtifactStore, stage: str) -> set[str]:
+    def missing(self, store: ArtifactStore, stage: str) -> set[str]:
         """Return the keys of a stage that are still to be made: nothing there, and no earlier stage failed."""
         return {
             key

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from flows.commands import foreign
+from flows.commands import imports
 from models.render.camera import rotation
 from models.render.viewpoint import Pose
 from storage.catalog.catalog import Catalog
@@ -119,7 +119,7 @@ def test_an_export_taken_in_again_still_puts_the_model_on_the_pixels_it_was_rend
     monkeypatch.setenv("DST_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DST_CATALOG_URL", "")
     out = released("official")
-    foreign.images(out, origin="mine")
+    imports.images(out, origin="mine")
     told = json.loads((out / "samples.json").read_text())
     settings = Settings()
     taken = Catalog(settings.catalog, settings.store).foreign_images("mine")

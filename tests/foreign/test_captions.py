@@ -9,7 +9,7 @@ import pytest
 
 from flows import recipes, runs
 from flows.commands import cad as cad_commands
-from flows.commands import foreign as commands
+from flows.commands import imports as commands
 from models.caption.imported import ImportedSpec
 from models.caption.kinds import CAPTIONERS
 from models.caption.protocol import CaptionRefused, CaptionRequest

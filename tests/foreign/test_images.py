@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.commands import foreign as commands
+from flows.commands import imports as commands
 from models.cad.alignment import turn_of
 from models.render.camera import rotation
 from models.render.official import canonical_view, pose_from

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from storage.report.content import Annotation, Report, ReportModel, ReportSample, StageRow, Status, reasons_of
 from storage.report.thumbnails import thumbnail
-from storage.report.verdict import Judge, Rule, Verdict
+from storage.report.verdict import JudgeFacts, RuleFacts, Verdict
 
 SIZE = 256
 HOSTILE = '<img src=x onerror="alert(1)">\' & </script>'
@@ -187,7 +187,7 @@ def run_report(
             class_name=class_name,
             words=f"kept: kcf at most {threshold}; fidelity at least 0.25",
             rules=(
-                Rule(
+                RuleFacts(
                     name="pose",
                     kind="at_most",
                     score="kcf",
@@ -195,7 +195,7 @@ def run_report(
                     threshold=threshold,
                     words=f"kcf at most {threshold}",
                 ),
-                Rule(
+                RuleFacts(
                     name="control",
                     kind="at_least",
                     score="fidelity",
@@ -205,8 +205,10 @@ def run_report(
                 ),
             ),
             judges=(
-                Judge(name="fidelity", judged=samples - counts["failed"], not_judged=None),
-                Judge(name="kcf", judged=samples - counts["failed"], not_judged=None, facts={"words": "4 folds by CAD model"}),
+                JudgeFacts(name="fidelity", judged=samples - counts["failed"], not_judged=None),
+                JudgeFacts(
+                    name="kcf", judged=samples - counts["failed"], not_judged=None, facts={"words": "4 folds by CAD model"}
+                ),
             ),
             kept=counts["kept"],
             dropped=counts["dropped"],

@@ -11,7 +11,7 @@ import pytest
 
 from storage.report.content import Report, ReportSample
 from storage.report.page import duration, relative_link, render, render_index, save, write
-from storage.report.verdict import Judge, Rule, Verdict
+from storage.report.verdict import JudgeFacts, RuleFacts, Verdict
 from tests.report.made_up import HOSTILE, run_report
 
 
@@ -76,8 +76,8 @@ def test_a_page_of_96_samples_is_under_6_megabytes() -> None:
 
 
 def hostile_verdict() -> Verdict:
-    rule = Rule(name=HOSTILE, kind=HOSTILE, score=HOSTILE, reason=HOSTILE, threshold=3.0, words=HOSTILE)
-    judge = Judge(name=HOSTILE, judged=3, not_judged=HOSTILE, facts={HOSTILE: HOSTILE})
+    rule = RuleFacts(name=HOSTILE, kind=HOSTILE, score=HOSTILE, reason=HOSTILE, threshold=3.0, words=HOSTILE)
+    judge = JudgeFacts(name=HOSTILE, judged=3, not_judged=HOSTILE, facts={HOSTILE: HOSTILE})
     return Verdict(class_name=HOSTILE, words=HOSTILE, rules=(rule,), judges=(judge,), kept=1, dropped=1, unjudged=1)
 
 
@@ -212,7 +212,7 @@ def test_what_nobody_judged_says_so(made_up_run: Report) -> None:
     assert made_up_run.verdict is not None
     silent = dataclasses.replace(
         made_up_run.verdict,
-        judges=(Judge(name="kcf", judged=0, not_judged="4 images, at least 8 are needed"),),
+        judges=(JudgeFacts(name="kcf", judged=0, not_judged="4 images, at least 8 are needed"),),
         kept=0, dropped=0, unjudged=4,
     )  # fmt: skip
     samples = tuple(dataclasses.replace(s, status="unjudged", scores={}, reason="") for s in made_up_run.of("kept")[:4])

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from storage import datadocs
-from storage.datadocs import Finding
+from storage.datadocs import Expectation
 
 EVIL = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
 
-def finding(table: str, name: str, *, met: bool = True, found: str = "as promised", **more: Any) -> Finding:
+def finding(table: str, name: str, *, met: bool = True, found: str = "as promised", **more: Any) -> Expectation:
     about = {"expectation": "expect_column_values_to_be_between", "limits": {"column": "azimuth_deg", "strict_max": True}}
-    return Finding(table=table, name=name, met=met, found=found, **{**about, **more})
+    return Expectation(table=table, name=name, met=met, found=found, **{**about, **more})
 
 
 def test_every_expectation_is_there_and_what_is_not_met_comes_first(tmp_path: Path) -> None:
