@@ -116,12 +116,6 @@ class Cohorts(Room):
         counts = {row["kept"]: row["n"] for row in self._select(counted.group_by(verdict.c.kept))}
         return Decided(kept=counts.get(1, 0), dropped=counts.get(0, 0), not_judged=counts.get(None, 0))
 
-    def has_pictures(self, run_id: str) -> bool:
-        """Say whether a sample of a run got as far as a render."""
-        member, view = tables.members, tables.views
-        rendered = member.join(view, sa.and_(view.c.render_key == member.c.render_key, view.c.status == "made"))
-        return bool(self._select(sa.select(member.c.sample_id).select_from(rendered).where(member.c.run_id == run_id).limit(1)))
-
     def made_before_0004(self, class_name: str, recipe: str) -> bool:
         """Say whether a present cohort has controls that code before schema 0004 made, under other keys than today's."""
         member, control, spec = tables.members, tables.controls, tables.specs

@@ -99,12 +99,6 @@ def test_failed_members_are_those_of_the_present_cohort(asked: Catalog) -> None:
     assert asked.failed_members("car", "embedded") == []
 
 
-def test_a_run_has_pictures_when_something_was_rendered(catalog: Catalog) -> None:
-    assert catalog.has_pictures(run(catalog, "car", records.cohort("car", 1, 1)))
-    nothing = [records.history("mug", 0, 0, fails_at="render")]
-    assert not catalog.has_pictures(run(catalog, "mug", nothing))
-
-
 def test_the_mean_size_of_what_was_made_under_a_spec(asked: Catalog) -> None:
     key = spec_key("render", 1, records.SPECS["render"])
     assert asked.mean_bytes("render", key) == 2000.0
@@ -155,7 +149,6 @@ QUESTIONS: dict[str, Callable[[Catalog], object]] = {
     "class_of_sample": lambda catalog: catalog.class_of_sample("car-1"),
     "failed_members": lambda catalog: catalog.failed_members("car", "embedded"),
     "decided": lambda catalog: catalog.decided("car", "embedded"),
-    "has_pictures": lambda catalog: catalog.has_pictures("run"),
     "provenance": lambda catalog: catalog.provenance("car-1"),
     "view_of": lambda catalog: catalog.view_of("key"),
 }
