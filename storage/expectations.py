@@ -107,7 +107,7 @@ def _known(database: Database, run_id: str) -> tuple[int, list[str]]:
 
 def _queries(run_id: str, scores: Sequence[str]) -> dict[str, str]:
     of_run = f"run_id = '{run_id}'"
-    judged = " OR ".join(f"{name} IS NOT NULL" for name in scores) or "1 = 0"
+    judged = " OR ".join(f'"{name}" IS NOT NULL' for name in scores) or "1 = 0"
     counts = ", ".join(
         f"(SELECT count(*) FROM verdicts d WHERE d.verdict_key = f.verdict_key AND {which}) AS {name}"
         for name, which in (("kept", "d.kept = 1"), ("dropped", "d.kept = 0"), ("unjudged", "d.kept IS NULL"))

@@ -153,6 +153,16 @@ def test_the_edges_of_an_old_home_are_controls_of_the_kind_of_their_source(old: 
     assert old.query("SELECT DISTINCT made FROM costs WHERE stage = 'control' ORDER BY 1").made.tolist() == [4, 6, 8]
 
 
+def test_a_cohort_of_an_old_home_is_known_until_it_is_made_again(old: Catalog) -> None:
+    assert old.made_before_0004("car", "embedded")
+    assert not old.made_before_0004("car", "other")
+    histories = records.cohort("car", 2, 3)
+    old.index(records.records(histories))
+    run_id = old.start_run(class_name="car", recipe="embedded", recipe_specs={}, samples=6)
+    old.set_cohort("car", "embedded", run_id, [history.member() for history in histories])
+    assert not old.made_before_0004("car", "embedded")
+
+
 def test_the_scores_of_an_old_home_have_names_and_its_decisions_stay(old: Catalog) -> None:
     frame = old.query("SELECT * FROM samples WHERE class_name = 'car' AND in_cohort = 1 AND status = 'made' ORDER BY image_key")
     assert frame.kept.tolist() == [0, 1, 1, 0, 1, 1]
