@@ -94,5 +94,7 @@ def test_overrides_reach_a_finished_recipe_and_a_recorded_one_comes_back_as_it_w
     assert recipes.recorded(plain(changed)) == changed
     with pytest.raises(BadSpec, match='no field "steps"'):
         recipes.resolve("render-world", {"image": {"steps": 3}})
-    with pytest.raises(ValueError, match="finished renders are render-world @ 1"):
-        FinishedRenderSpec(revision="2")
+    # They are what this code makes of them: no revision can be asked for, and the record says which it was.
+    with pytest.raises(BadSpec, match='no field "revision"'):
+        recipes.resolve("render-world", {"image": {"revision": "2"}})
+    assert (changed.image.model_id, changed.image.model_revision) == ("render-world", "1")
