@@ -1,7 +1,7 @@
 """ImageFolder: a folder a class, for classification.
 
-Enters: an export. Leaves: `kept/<class>/*.png` (and `dropped/`, `unjudged/` where the release holds such samples, so that they are
-never mixed in by accident), and `samples.csv` with the labels, the scores and where the pictures come from.
+Enters: an export. Leaves: `kept/<class>/*.png` (and `dropped/`, `unjudged/` where the release holds such samples, so that they
+are never mixed in by accident), and `samples.csv` with the labels, the scores and where the pictures come from.
 """
 
 from __future__ import annotations
