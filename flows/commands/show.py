@@ -7,7 +7,7 @@ catalog knows it, what it says of itself is set beside what is on record.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def show_image(settings: Settings, path: Path) -> None:
     for row in rows:
         _print(row)
         _print_files(settings, row)
-    print(f"\n{path}: {_whose_bytes(rows, said, data)}")
+    print(f"\n{path}: {_whose_bytes(settings, said, data)}")
 
 
 def passport_of(path: Path, data: bytes) -> dict[str, Any]:
@@ -142,9 +142,9 @@ def _sample_ids(catalog: Catalog, said: Row) -> list[str]:
     return catalog.sample_ids(str(first)[:-2])
 
 
-def _whose_bytes(rows: Sequence[Row], said: Row, data: bytes) -> str:
-    recorded = {facts["sha256"] for row in rows for facts in (row.get(f"{said['stage']}_files") or {}).values()}
-    if digest(data) in recorded:
+def _whose_bytes(settings: Settings, said: Row, data: bytes) -> str:
+    record = Catalog(settings.catalog, settings.store).record(said["key"])
+    if record is not None and digest(data) in {facts["sha256"] for facts in record.files.values()}:
         return "the bytes on record"
     return "not the bytes on record: the picture was changed after it was made, or made again elsewhere"
 
