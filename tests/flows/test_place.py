@@ -100,14 +100,14 @@ def place(home: Path, **more: Any) -> Place:
     return Place(home=home, store=store, catalog_url=catalog_url, device="cpu", threads=1, batch=2, **more)
 
 
-def planned(here: Place, seed: int) -> Cohort:
+def planned(here: Place, seed: int, changes: Mapping[str, Any] | None = None) -> Cohort:
     """Register a car and plan its samples, under a recipe whose images cost nothing."""
     path = here.home / f"car-{seed}.glb"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(parametric.glb("car", seed))
     assert register(here, path, "car").status == "added"
-    changes = {"image": {"kind": "plain"}, "verdict": {"judges": {"kcf": False}, "rules": {"pose": False}}}
-    return runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded", changes))
+    cheap = {"image": {"kind": "plain"}, "verdict": {"judges": {"kcf": False}, "rules": {"pose": False}}}
+    return runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded", {**cheap, **(changes or {})}))
 
 
 def rendered(todo: Sequence[Missing]) -> Iterator[Finished]:
