@@ -43,7 +43,7 @@ def _summary(place: Place, cohort: Cohort, run_id: str, page: Path) -> str:
         lines.append(f"**Invalid**, expectations not met: {run['reason']}")
     strip = pages.sheet_path(place.home, run_id)
     if strip.exists():
-        lines.append(f"![render, controls, image, verdict]({_picture(place, strip)})")
+        lines.append(f"![render, control, image, verdict]({_picture(place, strip)})")
     there = {
         "report": page,
         "checks (Data Docs)": pages.docs_path(place.home, run_id),
