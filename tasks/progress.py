@@ -21,6 +21,8 @@ log = logging.getLogger("dst")
 
 Listener = Callable[["Bar"], None]
 _UI_EVERY_S = 5.0
+_UI_AFTER_S = 1.0
+"""A stage that is done sooner shows no progress in Prefect: each word to its server costs a run more than such a stage."""
 
 
 @dataclass
@@ -35,11 +37,11 @@ class Bar:
     finished: bool = False
     _at_start: int = 0
     _artifact: UUID | None = None
-    _told: float = 0.0
+    _tell_at: float = 0.0
     _lock: Any = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._at_start = self.done
+        self._at_start, self._tell_at = self.done, self.started + _UI_AFTER_S
 
     @property
     def seconds_to_go(self) -> float | None:
@@ -57,8 +59,8 @@ class Bar:
     def tell(self) -> None:
         for listener in tuple(worker.listeners):
             listener(self)
-        if time.monotonic() - self._told > _UI_EVERY_S or self.finished:
-            self._told = time.monotonic()
+        if time.monotonic() > self._tell_at or (self.finished and self._artifact is not None):
+            self._tell_at = time.monotonic() + _UI_EVERY_S
             self._tell_prefect()
 
     def _tell_prefect(self) -> None:

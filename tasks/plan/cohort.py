@@ -20,7 +20,7 @@ from tasks.plan.recipe import Recipe
 
 SHARDS_AT_MOST = 16
 """Task runs a stage: Prefect's server is the slowest part of a large run, so shards grow with the cohort, not in number."""
-SHARD_AT_LEAST = 32
+SHARD_AT_LEAST = 64
 """Samples a shard: below this a task run costs more than its work."""
 
 
