@@ -26,7 +26,7 @@ from tests.flows.conftest import Home, Server, add_cars, kill, small
 pytestmark = pytest.mark.slow
 
 SAMPLES = 40
-"""Two shards where the run that was killed had one of 24."""
+"""One shard of so many, where the run that was killed had one of 24."""
 
 
 class Otherwise(Home):
