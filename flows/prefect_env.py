@@ -30,7 +30,7 @@ FOR_RUNS = {
     "TRANSFORMERS_VERBOSITY": "error",
     "DIFFUSERS_VERBOSITY": "error",
 }
-"""What every run needs, wherever it is started; deployments hand it to their runs."""
+"""What every run needs, wherever it is started; the work pool hands it to its runs."""
 
 
 def prepare(settings: Settings) -> None:
