@@ -127,6 +127,8 @@ def belong_to_the_command() -> None:
 
 
 if "prefect.server.api.server" in sys.modules:
+    # The migrations have put the working folder first, for whatever is imported from now on.
+    sys.path[:] = [entry for entry in sys.path if entry != "."]
     keep_the_door()
     repair()
     if os.environ.get("PREFECT__SERVER_EPHEMERAL") == "1":

@@ -64,7 +64,7 @@ def serve(settings: Settings, host: str, port: int, files_port: int, runs: int) 
         _await_health(api, children, stop)
         if stop.is_set():
             return
-        _see_that_strangers_are_refused(api, own="server" in children)
+        see_that_strangers_are_refused(api, own="server" in children)
         note({"api": api, "files": files_url, "auth": bool(auth)})
         _serve_runs(children, runs, ui, files_url, stop)
     print("ended; nothing of it runs on", flush=True)
@@ -172,10 +172,14 @@ import runpy, signal, sys
 if sys.platform == "linux":
     import ctypes
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+import flows, models, storage, tasks
 sys.argv[0] = "prefect"
 runpy.run_module("prefect", run_name="__main__", alter_sys=True)
 """
-"""Prefect's command line in a process that is told to end when its parent is gone, however that went (Linux)."""
+"""Prefect's command line in a process that is told to end when its parent is gone, however that went (Linux).
+
+Our packages are found before the server's migrations put the working folder before them.
+"""
 
 
 class _Children:
@@ -208,7 +212,7 @@ class _Children:
         log = self.log(name).open("wb")
         self._logs.append(log)
         self._running[name] = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, *arguments],
+            [sys.executable, "-P", "-c", _CHILD, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -283,7 +287,7 @@ def _await_health(api: str, children: _Children, stop: threading.Event) -> None:
             raise ValueError(f"no Prefect server answers at {api}")
 
 
-def _see_that_strangers_are_refused(api: str, own: bool) -> None:
+def see_that_strangers_are_refused(api: str, own: bool) -> None:
     """Ask as a page from elsewhere would (see flows.prefect_server). Raises ValueError when our own server answers it."""
     stranger = "http://stranger.invalid"
     answer = httpx.get(f"{api}/admin/version", headers={"Origin": stranger, "Host": "stranger.invalid"}, timeout=60)

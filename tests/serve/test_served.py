@@ -23,7 +23,7 @@ from prefect.workers.process import ProcessWorker
 from flows.prefect_env import served
 from storage.settings import Settings
 from storage.stages import OF_A_SAMPLE
-from tests.flows.conftest import ROOT, Home, add_cars
+from tests.flows.conftest import ROOT, Home, add_cars, loaded
 from tests.serve.conftest import Platform, save_recipe, serving
 
 pytestmark = pytest.mark.slow
@@ -177,6 +177,11 @@ def test_its_stages_and_shards_have_names_progress_and_links_that_open(platform:
         assert answer.headers["content-type"].startswith(("text/html", "image/png"))
 
 
+def test_nothing_of_the_working_folders_own_code_was_loaded(platform: Platform) -> None:
+    """The folder has tasks.py, models.py, storage.py and flows/; its owner has launched a run by now."""
+    assert loaded(platform.folder) == []
+
+
 def test_results_are_json(platform: Platform) -> None:
     files = [path for path in (platform.home.path / "prefect" / "results").rglob("*") if path.is_file()]
     assert files
@@ -254,8 +259,8 @@ def test_the_same_is_registered_and_what_an_earlier_version_left_is_locked(
         "DST_TIMEZONE": "UTC",
     }
     done = subprocess.run(
-        [sys.executable, *way],
-        cwd=ROOT,
+        [sys.executable, "-P", *way],
+        cwd=platform.folder,
         env=environment,
         capture_output=True,
         text=True,
