@@ -203,7 +203,7 @@ def template() -> dict[str, Any]:
     setting = [f"{name}={value}" for name, value in FOR_RUNS.items()]
     return {
         "job_configuration": {
-            "command": shlex.join(["env", *setting, sys.executable, "-m", "prefect.engine"]),
+            "command": shlex.join(["env", *setting, sys.executable, "-m", "flows.engine"]),
             "working_dir": os.getcwd(),
             "stream_output": True,
         },

@@ -440,7 +440,7 @@ def test_a_run_that_is_cancelled_in_the_ui_ends_between_two_samples(platform: Pl
     while len(list(renders.glob("??/*/record.json"))) == before:
         assert time.monotonic() < until, platform.said()
         time.sleep(0.1)
-    engines = [process for process in platform.family() if "prefect.engine" in " ".join(process.cmdline())]
+    engines = [process for process in platform.family() if "flows.engine" in " ".join(process.cmdline())]
     assert engines, "a run is a process of its own"
     # What the button of the UI asks for.
     asked = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
@@ -456,7 +456,7 @@ def test_ctrl_c_ends_everything_also_a_run_that_is_going_on(platform: Platform) 
     run = platform.launch("generate a class", class_name="car", samples=300, recipe="small").raise_for_status().json()
     platform.wait(run["id"], "RUNNING")
     family = platform.family()
-    assert any("prefect.engine" in " ".join(process.cmdline()) for process in family), "a run is a process of its own"
+    assert any("flows.engine" in " ".join(process.cmdline()) for process in family), "a run is a process of its own"
     assert platform.interrupt() == 0
     assert "nothing of it runs on" in platform.log.read_text()
     alive = [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
