@@ -235,7 +235,7 @@ def train(
 
     Example: dst train --class duck --begin-from embedded --base-minutes 60 --control-minutes 60
     """
-    from flows.prefect_env import prepare
+    from flows.prefect_env import own_server, prepare
 
     prepare(_settings())
     from flows.commands.terminal import watched
@@ -248,6 +248,7 @@ def train(
     where = training(place.home, class_names or [], base, begin_from)
     if begin_from:
         weights_of(begin_from)
+    own_server(_settings())
     with watched():
         folder = run_train(
             shards=shards,
@@ -314,6 +315,7 @@ def main() -> None:
     """Run a command; a person's mistake is one line on stderr and exit code 2, a bug is a traceback."""
     from storage.artifacts import StoreFull
 
+    _own_code_only()
     try:
         app()
     except (ValueError, StoreFull, FileNotFoundError) as error:
@@ -328,6 +330,21 @@ def main() -> None:
     except KeyboardInterrupt:
         print("dst: stopped; start the same command again and it goes on where it was", file=sys.stderr)
         sys.exit(130)
+
+
+def _own_code_only() -> None:
+    """Let every process that a command starts load this code, and none from the working folder.
+
+    Python looks there first for `python -m` and `python -c`, and a person's own `tasks.py` or `models.py` would be taken for
+    ours.
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"
+    here = Path(__file__).resolve().parents[1]
+    # A checkout may be started in place (`python -m flows.cli`), uninstalled or beside another that is installed. What is
+    # installed is found anyway, and its folder must not come before the standard library. An empty part is the working folder.
+    own = [] if here.name in ("site-packages", "dist-packages") else [str(here)]
+    parts = [*own, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(parts))
 
 
 def _in_a_line(error: Exception) -> str:

@@ -6,6 +6,7 @@ has set stays.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -15,6 +16,8 @@ from typing import Any
 from storage.settings import Settings
 
 FOR_RUNS = {
+    # Code of the working folder's owner is not ours, whatever it is called.
+    "PYTHONSAFEPATH": "1",
     # Results are references to artifacts: JSON, never pickle, which would run code when it is read.
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "true",
@@ -30,7 +33,7 @@ FOR_RUNS = {
     "TRANSFORMERS_VERBOSITY": "error",
     "DIFFUSERS_VERBOSITY": "error",
 }
-"""What every run needs, wherever it is started; deployments hand it to their runs."""
+"""What every run needs, wherever it is started; the work pool hands it to its runs."""
 
 
 def prepare(settings: Settings) -> None:
@@ -60,6 +63,23 @@ def prepare(settings: Settings) -> None:
         ours |= {"PREFECT_API_URL": there["api"], "DST_FILES_URL": there["files"]}
     for name, value in ours.items():
         os.environ.setdefault(name, value)
+
+
+def own_server(settings: Settings) -> None:
+    """Start the server that Prefect starts for a command where no other is named: now, and away from the working folder.
+
+    Its migrations put the folder that it runs in before everything it imports afterwards, and code of that folder's owner would
+    be taken for ours. Started once, it is the one that Prefect takes.
+    """
+    from prefect.settings import get_current_settings
+
+    prefect = get_current_settings()
+    if prefect.api.url or not prefect.server.ephemeral.enabled:
+        return
+    from prefect.server.api.server import SubprocessASGIServer
+
+    with contextlib.chdir(settings.root / "prefect"):
+        SubprocessASGIServer().start()
 
 
 def note_path(settings: Settings) -> Path:

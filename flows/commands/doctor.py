@@ -66,7 +66,8 @@ def _catalog(settings: Settings) -> str:
 
 def _renderer(settings: Settings) -> str:
     # In a process of its own, as always: a missing system library shows as a failed import there.
-    tried = subprocess.run([sys.executable, "-c", "import bpy; print(bpy.app.version_string)"], capture_output=True, text=True)
+    command = [sys.executable, "-P", "-c", "import bpy; print(bpy.app.version_string)"]
+    tried = subprocess.run(command, capture_output=True, text=True)
     lines = tried.stdout.strip().splitlines()
     if not lines:
         last = (tried.stderr.strip().splitlines() or ["no output"])[-1]

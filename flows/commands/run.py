@@ -56,7 +56,7 @@ def look_ahead(
 
     The class's present cohort, if there is one, stays as it is.
     """
-    from flows.prefect_env import prepare
+    from flows.prefect_env import own_server, prepare
 
     console, place = Console(stderr=True), Place.of(settings)
     prepare(settings)
@@ -71,6 +71,7 @@ def look_ahead(
         # What the filter would say is no part of a preview.
         if set(runs.to_make(place.store, few)) - set(OF_A_COHORT):
             console.print("starting Prefect ...", style="dim")
+            own_server(settings)
             with watched():
                 preview(cohort.class_name, len(few.samples), recipe_name, changes)
         sheets.append(write(place, few))
@@ -123,13 +124,14 @@ def _priced(cohort: Cohort, missing: Mapping[str, int]) -> dict[str, int]:
 def _start(
     settings: Settings, console: Console, class_names: list[str], samples: int, recipe_name: str, changes: dict[str, Any]
 ) -> dict[str, str | None]:
-    from flows.prefect_env import prepare
+    from flows.prefect_env import own_server, prepare
 
     prepare(settings)
     console.print("starting Prefect ...", style="dim")
     from flows.commands.terminal import watched
     from flows.generate import generate, generate_many
 
+    own_server(settings)
     with watched():
         if len(class_names) == 1:
             reports = [generate(class_names[0], samples, recipe_name, changes)]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from flows.collected import look_again
-from flows.prefect_env import prepare, server
+from flows.prefect_env import own_server, prepare, server
 from flows.wanted import CLAIM, Wanted, at_it, wanted
 from storage.catalog.catalog import Catalog
 from storage.catalog.claims import claimed
@@ -51,6 +51,7 @@ def scan(settings: Settings, dry_run: bool) -> bool:
     from flows.commands.terminal import watched
     from flows.scan import scan as scan_flow
 
+    own_server(settings)
     with watched():
         state = scan_flow(return_state=True)
     console.print(f"{'done' if state.is_completed() else 'failed'} in {time.monotonic() - started:.0f} s", highlight=False)

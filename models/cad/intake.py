@@ -54,7 +54,7 @@ def canonicalise_isolated(
             [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         )
         process = subprocess.Popen(
-            [sys.executable, "-m", "models.cad.intake", json.dumps(job)],
+            [sys.executable, "-P", "-m", "models.cad.intake", json.dumps(job)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

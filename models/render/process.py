@@ -39,7 +39,7 @@ class Process:
         self._log = scratch / "log.txt"
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "models.render.worker", str(scratch), device, str(threads)],
+                [sys.executable, "-P", "-m", "models.render.worker", str(scratch), device, str(threads)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

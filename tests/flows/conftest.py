@@ -50,6 +50,25 @@ def _generator() -> Path:
     return random_pipeline(folder)
 
 
+DST = Path(sys.executable).with_name("dst")
+"""The command as it is installed; `python -m flows.cli` needs this checkout for a working folder."""
+
+
+def folder_with_code(folder: Path) -> Path:
+    """Make a working folder whose owner has code there under the names of this project's packages."""
+    names = ("tasks.py", "models.py", "storage.py", "flows/__init__.py")
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("import pathlib\npathlib.Path(__file__).with_suffix('.loaded').touch()\n")
+    return folder
+
+
+def loaded(folder: Path) -> list[str]:
+    """Return which of that code was loaded."""
+    return [str(path.relative_to(folder)) for path in folder.rglob("*.loaded")]
+
+
 @dataclass
 class Server:
     """A Prefect server of the tests' own."""
