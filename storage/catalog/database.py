@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from storage.catalog import tables
+from storage.folders import NoRoomLeft
 
 WAIT_S = 60.0
 """How long a writer waits for another one."""
@@ -48,6 +49,10 @@ class CatalogLocked(CatalogError):
     """Another process has held the catalog for too long."""
 
 
+class CatalogFull(CatalogError, NoRoomLeft):
+    """There is no room left where the catalog lies."""
+
+
 class Database:
     """Connections to one catalog."""
 
@@ -58,6 +63,9 @@ class Database:
             raise CatalogError(
                 f'"{url}" is no database URL; a catalog is sqlite:///folder/catalog.sqlite or postgresql://user@host/name'
             ) from error
+        if self.url.drivername == "postgres":
+            # How hosts of databases spell it, and older libraries read it.
+            self.url = self.url.set(drivername="postgresql")
         self.kind = self.url.get_backend_name()
         if self.kind not in ("sqlite", "postgresql"):
             raise CatalogError(f"a catalog lives in SQLite or Postgres, not in {self.kind}")
@@ -71,7 +79,8 @@ class Database:
             raise CatalogError("a catalog in memory is seen by nobody else; give a file: sqlite:///folder/catalog.sqlite")
 
     def __str__(self) -> str:
-        return self.url.render_as_string(hide_password=True)
+        # A file's path as it is: escaped it could be neither read nor copied.
+        return f"sqlite:///{self._file}" if self.kind == "sqlite" else self.url.render_as_string(hide_password=True)
 
     # -- connections ---------------------------------------------------------------------------------------------------
 
@@ -218,7 +227,7 @@ class Database:
                 f"another process has been writing the catalog at {self} for over {WAIT_S:.0f} s; wait for it, or end it"
             )
         if "disk is full" in text:
-            return CatalogError(f"no space left for the catalog at {self}; free some and start again")
+            return CatalogFull(f"no space left for the catalog at {self}; free some and start again")
         if "not a database" in text or "malformed" in text:
             return CatalogError(
                 f"{self} is no catalog, or a damaged one ({text}); move it away and restore it with: dst catalog rebuild"
