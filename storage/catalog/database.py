@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,10 @@ WAIT_S = 60.0
 """How long a writer waits for another one."""
 _WRITE_LOCK = 0x3D57
 """Postgres: the advisory lock that makes writers queue as they do on SQLite."""
+
+
+_LITTLE = 1 << 20
+"""Bytes: with less free, the disk counts as full."""
 
 
 class CatalogError(ValueError):
@@ -220,14 +225,21 @@ class Database:
     def _open(self, mode: str) -> sqlite3.Connection:
         return sqlite3.connect(f"{self._file.as_uri()}?{mode}", uri=True, timeout=WAIT_S, isolation_level=None)
 
+    def _has_no_room(self) -> bool:
+        folder = next(path for path in self._file.parents if path.exists())
+        return self.kind == "sqlite" and shutil.disk_usage(folder).free < _LITTLE
+
     def _explained(self, error: sa.exc.DBAPIError) -> Exception:
         text = first_line(error)
         if any(said in text for said in ("database is locked", "database is busy", "due to lock timeout")):
             return CatalogLocked(
                 f"another process has been writing the catalog at {self} for over {WAIT_S:.0f} s; wait for it, or end it"
             )
-        if "disk is full" in text:
+        # SQLite says many things where it finds no room for its log and the log's index.
+        if "disk is full" in text or (("disk I/O" in text or "unable to open" in text) and self._has_no_room()):
             return CatalogFull(f"no space left for the catalog at {self}; free some and start again")
+        if "disk I/O" in text:
+            return CatalogError(f"the catalog at {self} cannot be read or written: {text}")
         if "not a database" in text or "malformed" in text:
             return CatalogError(
                 f"{self} is no catalog, or a damaged one ({text}); move it away and restore it with: dst catalog rebuild"

@@ -165,7 +165,7 @@ def _explained(database: Database, error: sa.exc.DBAPIError, sql: str) -> str:
         name = next(filter(None, found.groups()))
         return f'no such table "{name}"{_meant(name, _tables())}; there are: {", ".join(_tables())}'
     if found := _NO_COLUMN.search(text):
-        return _no_column(database, next(filter(None, found.groups())), sql, quoted="single-quotes" in text)
+        return _no_column(database, next(filter(None, found.groups())), sql)
     return f"the query does not run: {text}"
 
 
@@ -173,7 +173,7 @@ def _tables() -> list[str]:
     return [*views.NAMES, *sorted(set(tables.metadata.tables) - {"catalog_facts"})]
 
 
-def _no_column(database: Database, said: str, sql: str, quoted: bool) -> str:
+def _no_column(database: Database, said: str, sql: str) -> str:
     """Return the line for a column that what is asked does not have: what was meant there, and where one of that name is."""
     name, columns = said.rsplit(".", 1)[-1], _columns(database)
     asked = [table for table in columns if re.search(rf"\b{table}\b", sql, re.IGNORECASE)] or list(columns)
@@ -181,8 +181,7 @@ def _no_column(database: Database, said: str, sql: str, quoted: bool) -> str:
     # A column of the table that is asked is missing only under another's alias: "it is in" would be no news.
     elsewhere = [table for table in columns if name.lower() in columns[table] and table not in asked]
     there = f"; there is one in {', '.join(elsewhere[:4])}" if elsewhere else ""
-    text = f"; a text stands in single quotes: '{name}'" if quoted else ""
-    return f'no such column "{said}"{meant}{there}{text}; all of them: dst sql "SELECT * FROM {asked[0]} LIMIT 1"'
+    return f'no such column "{said}"{meant}{there}; all of them: dst sql "SELECT * FROM {asked[0]} LIMIT 1"'
 
 
 def _columns(database: Database) -> dict[str, list[str]]:
@@ -199,23 +198,27 @@ def unheard_of(database: Database, sql: str) -> list[str]:
 
     Such a statement is sound, and its answer empty: of a slip of the pen nothing else would tell.
     """
-    model, lines = tables.cad_models.c, list[str]()
-    columns = {
-        "class_name": ("class", model.class_name),
-        "cad_name": ("CAD model", model.name),
-        "cad_id": ("CAD model", model.cad_id),
-    }
-    for column, value in dict.fromkeys(_COMPARED.findall(sql)):
-        thing, known = columns[column.lower()]
-        value = value.replace("''", "'")
-        with database.reading() as connection:
-            if connection.execute(sa.select(known).where(known == value).limit(1)).scalar() is not None:
-                continue
-            names = [str(name) for name in connection.scalars(sa.select(known).distinct())]
-        begun = [name for name in names if value and name.startswith(value)] if column.lower() == "cad_id" else []
+    lines = list[str]()
+    for column, value in dict.fromkeys((column.lower(), value.replace("''", "'")) for column, value in _COMPARED.findall(sql)):
+        names = _named(database, column)
+        if value in names:
+            continue
+        begun = [name for name in names if value and name.startswith(value)] if column == "cad_id" else []
         meant = f"; {len(begun)} begin so: cad_id LIKE '{value}%'" if begun else _meant(value, names)
-        lines.append(f'no {thing} has the {column.lower()} "{value}"{meant or "; see: dst cad list"}')
+        thing = "class" if column == "class_name" else "CAD model"
+        lines.append(f'no {thing} has the {column} "{value}"{meant or "; see: dst cad list"}')
     return lines
+
+
+def _named(database: Database, column: str) -> list[str]:
+    """Return every name, cad_id or class that rows bear: images of others have classes of their own."""
+    if column == "class_name":
+        known = [table.c.class_name for table in (tables.classes, tables.members, tables.foreign_images)]
+    else:
+        known = [tables.cad_models.c.name if column == "cad_name" else tables.cad_models.c.cad_id]
+    with database.reading() as connection:
+        found = [name for one in known for name in connection.scalars(sa.select(one).distinct())]
+    return sorted({str(name) for name in found if name is not None})
 
 
 _COMPARED = re.compile(r"\b(class_name|cad_name|cad_id)\s*=\s*'((?:[^']|'')*)'", re.IGNORECASE)
