@@ -198,7 +198,7 @@ def test_the_default_takes_one_recipe_or_asks(made: Made, tmp_path: Path) -> Non
     shutil.copytree(made.home, tmp_path / "home")
     two = Made(tmp_path / "home")
     with two.catalog.database.writing() as connection:
-        connection.exec_driver_sql("UPDATE members SET recipe = 'other' WHERE class_name = 'car'")
+        connection.exec_driver_sql("UPDATE members SET recipe = 'other' WHERE view_index = 0")
     with pytest.raises(ValueError, match=r"^which recipe\? kept are samples of \w+ \(\d+\), \w+ \(\d+\); say one: ") as raised:
         export(two.catalog, two.store, format="coco", out=tmp_path / "out", name="two-v1")
     assert not (tmp_path / "out").exists()
