@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -29,6 +30,18 @@ app.command(evaluate.app)
 app.command(export_commands.app)
 app.command(catalog.app)
 app.command(catalog.prune)
+
+_OF_A_PLACE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENAMETOOLONG,
+}
+"""Errors that are a folder's or a disk's, which a person can put right; any other is a bug of ours."""
 
 _ANY, _SOME, _PORT = Number(gte=0), Number(gte=1), Number(gte=0, lte=65535)
 
@@ -60,8 +73,9 @@ def run(
         bool, Parameter(help="Make only the first 8 samples and one picture of them; the class stays as it is.", negative="")
     ] = False,
     dry_run: Annotated[
-        bool, Parameter(help="Print the recipe, what is cached, what is missing and what that costs, and stop.", negative="")
+        bool, Parameter(help="Print what is cached, what is missing and what that costs, and stop.", negative="")
     ] = False,
+    verbose: Annotated[bool, Parameter(help="With --dry-run: print the resolved recipe as well.", negative="")] = False,
 ) -> None:
     """Make a class's images: renders, controls, captions, images, verdicts, catalog, report. Only what is missing is made.
 
@@ -72,7 +86,7 @@ def run(
     if preview and not dry_run:
         look_ahead(_settings(), class_names, samples, recipe, overrides)
     else:
-        launch(_settings(), class_names, samples, recipe, overrides, dry_run=dry_run)
+        launch(_settings(), class_names, samples, recipe, overrides, dry_run=dry_run, verbose=verbose)
 
 
 @app.command
@@ -236,11 +250,14 @@ def train(
     Example: dst train --class duck --begin-from embedded --base-minutes 60 --control-minutes 60
     """
     from flows.prefect_env import own_server, prepare
+    from tasks.plan.place import Place
 
+    if class_names:
+        # Before a home is made where there is none.
+        Place.of(_settings()).catalog.database.require_schema()
     prepare(_settings())
     from flows.commands.terminal import watched
     from flows.train import train as run_train
-    from tasks.plan.place import Place
     from tasks.train import registered, training, weights_of
 
     place = Place.of(_settings())
@@ -313,20 +330,23 @@ def _settings(home: Path | None = None) -> Settings:
 
 def main() -> None:
     """Run a command; a person's mistake is one line on stderr and exit code 2, a bug is a traceback."""
-    from storage.artifacts import StoreFull
+    from storage.folders import NoRoomLeft
 
     _own_code_only()
     try:
         app()
-    except (ValueError, StoreFull, FileNotFoundError) as error:
+    except (ValueError, NoRoomLeft, FileNotFoundError) as error:
         print(f"dst: {_in_a_line(error)}", file=sys.stderr)
-        sys.exit(2)
-    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
-        print(f"dst: {error.filename or 'a file'}: {(error.strerror or str(error)).lower()}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         # `dst show ... | head` has seen enough; what is still in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in _OF_A_PLACE:
+            raise
+        said = error.strerror or str(error)
+        print(f"dst: {error.filename or 'a file'}: {said[:1].lower()}{said[1:]}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("dst: stopped; start the same command again and it goes on where it was", file=sys.stderr)
         sys.exit(130)
@@ -350,7 +370,8 @@ def _own_code_only() -> None:
 def _in_a_line(error: Exception) -> str:
     """Return what an error says; of a setting that cannot be its name and the rule, not its value, which may be a secret."""
     if isinstance(error, pydantic.ValidationError) and error.title == Settings.__name__:
-        wrong = (f"DST_{str(one['loc'][0]).upper()}: {one['msg'].lower()}" for one in error.errors())
+        said = ((str(one["loc"][0]).upper(), one["msg"].removeprefix("Value error, ")) for one in error.errors())
+        wrong = (f"DST_{name}: {what[:1].lower()}{what[1:]}" for name, what in said)
         return f"{'; '.join(wrong)} (in the environment or in .env)"
     return str(error)
 

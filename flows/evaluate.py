@@ -15,13 +15,14 @@ from prefect import flow
 from pydantic import Field
 
 from flows.forms import Said
-from flows.runner import threads
+from flows.runner import results, threads
 from models.evaluation.spec import EvaluationSpec, ReadoutSpec
 from models.image.controlnet import ControlNetSpec
 from models.image.weights import EMBEDDED
 from storage.settings import Settings
 from tasks import evaluate as tasks
 from tasks.plan.place import Place
+from tasks.plan.ready import ready
 
 PARTS = ("main", "sweep", "samplers")
 GENERATOR = ("steps", "guidance", "eta", "control_scale", "scheduler", "dtype")
@@ -47,6 +48,7 @@ def evaluate(
     from models.cad.parametric import TRAINED_CLASSES
 
     place = Place.of(Settings())
+    ready(place)
     spec = EvaluationSpec.of(samples, sweep)
     asked = ControlNetSpec(model=model, **(setting or {})).pinned()
     folder = Path(out) if out else tasks.folder_of(place) / asked.revision.removeprefix("sha256:")[:12]
@@ -59,8 +61,9 @@ def evaluate(
         made[kind] = tasks.views.submit(place, kind, kind, spec.uncommon, classes)
     if cad:
         made["files"] = tasks.file_views.submit(place, cad, orientations, spec.per_cad_model)
-    files = {name: future.result() for name, future in made.items()}
+    files = dict(zip(made, results(made.values()), strict=True))
     painted = [tasks.paint.submit(place, part, spec, asked, files) for part in PARTS if part == "main" or spec.sweep]
+    results(painted)
     figures: dict[str, Any] = tasks.measure.submit(
         place, spec, asked, files, readouts or str(_readouts(place)), str(folder), trained or [], pictures, *painted
     ).result()
@@ -77,9 +80,10 @@ def train_readouts(
 ) -> str:
     """Make the pictures that are missing, train the readouts on them; return their file."""
     place, named = Place.of(Settings()), list(classes or [])
+    ready(place)
     halves = [(0, shards // 2 - 1), (shards // 2, shards - 1)]
     done = [tasks.readout_shards.submit(place, named, first, last) for first, last in halves if last >= first]
-    folders = list(dict.fromkeys([future.result() for future in done] + list(pictures or [])))
+    folders = list(dict.fromkeys(results(done) + list(pictures or [])))
     spec = ReadoutSpec(classes=tuple(named), epochs=epochs)
     made: str = tasks.train_readouts.submit(place, spec, folders, out or str(tasks.own_readouts(place))).result()
     return made

@@ -17,13 +17,14 @@ from pydantic import Field
 
 from flows import recipes, runs
 from flows.pending import class_status
-from flows.runner import threads
+from flows.runner import results, threads
 from flows.table import table
 from storage.settings import Settings
 from tasks import stages, status
 from tasks.catalog import catalog, check
 from tasks.plan.cohort import Cohort
 from tasks.plan.place import Place
+from tasks.plan.ready import ready
 from tasks.report import report
 from tasks.run import RunReport
 
@@ -48,11 +49,14 @@ def generate(
     cohort = runs.cohort(place, class_name, samples, recipes.resolve(recipe_name, overrides))
     runs.announce(place, cohort)
     with runs.on_record(place, cohort, samples) as run:
+        ready(place)
         made = samples_of(place, cohort)
         judged = verdicts_on(place, cohort, made)
+        done = runs.reports(made | judged)
         counts = catalog.submit(place, cohort, run.run_id, *judged["verdict"])
         findings = check.submit(place, cohort, run.run_id, counts)
-        run.finish(counts.result(), findings.result(), runs.reports(made | judged))
+        counted, found = results([counts, findings])
+        run.finish(counted, found, done)
     page = report(place, cohort, run.run_id)
     # It looks at every class: whatever makes several shows it once, at its own end.
     if flow_run.get_parent_flow_run_id() is None:

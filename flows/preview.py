@@ -20,6 +20,7 @@ from storage.settings import Settings
 from tasks import preview as sheet
 from tasks.plan.failures import PREVIEW
 from tasks.plan.place import Place
+from tasks.plan.ready import ready
 
 SAMPLES = 8
 """Views are dealt round the CAD models, so these show as many of them as they can."""
@@ -38,8 +39,10 @@ def preview(
     cohort = runs.cohort(place, class_name, samples, recipes.resolve(recipe_name, overrides))
     runs.announce(place, cohort)
     with runs.on_record(place, cohort, samples, kind=PREVIEW) as run:
+        ready(place)
         made = samples_of(place, cohort)
+        done = runs.reports(made)
         counts = sheet.preview.submit(place, cohort, *made["image"]).result()
         unchecked = {"success": True, "failed": [], "docs": ""}
-        run.finish(counts, unchecked, runs.reports(made))
+        run.finish(counts, unchecked, done)
     return str(sheet.preview_path(place.home, cohort))

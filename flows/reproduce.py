@@ -19,6 +19,7 @@ from flows.history import History, histories
 from models import kinds
 from models.cad.spec import CadSpec
 from storage.artifacts import ArtifactStore
+from storage.catalog import address
 from storage.keys import canonical_json
 from storage.stages import OF_A_SAMPLE
 from tasks import stages
@@ -93,7 +94,7 @@ def _elsewhere(place: Place, home: Path, store: ArtifactStore, history: History)
         place,
         home=home,
         store=store,
-        catalog_url=f"sqlite:///{home / 'catalog.sqlite'}",
+        catalog_url=address.of_file(home / "catalog.sqlite"),
         device="cpu" if runtime.get("device") == "cpu" else place.device,
         batch=int(runtime.get("batch") or place.batch),
         threads=int(runtime.get("threads") or place.threads),

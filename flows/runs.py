@@ -41,11 +41,15 @@ _LOOK_EVERY_S = 2.0
 def cohort(place: Place, class_name: str, samples: int, recipe: Recipe) -> Cohort:
     """Return the cohort of a registered class. Raises ValueError with a suggestion when there is no such class."""
     catalog = place.catalog
-    catalog.migrate()
-    known = catalog.classes()
+    known: list[str] = []
+    # Nothing is made by a question: in another folder than the last time there would be an empty home everywhere.
+    if catalog.exists:
+        catalog.migrate()
+        known = catalog.classes()
     if class_name not in known:
+        looked = f"in {place.home}" if known else f"in {place.home}, where nothing was added yet (DST_HOME names another home)"
         hint = meant(class_name, known) or f'; add CAD models first: dst cad add PATH --class "{class_name}"'
-        raise ValueError(f'no such class "{class_name}" in the catalog{hint} See: dst cad list')
+        raise ValueError(f'no such class "{class_name}" {looked}{hint}{" See: dst cad list" if known else ""}')
     planning.check_count(samples)
     recipe, captions = foreign.pinned(catalog, class_name, recipe.pinned())
     return planning.plan(class_name, recipe, [cad_model(row, captions) for row in catalog.cad_models(class_name)], samples)
@@ -120,8 +124,11 @@ def task_runs(cohort: Cohort) -> int:
 
 
 def reports(made: Mapping[str, Sequence[Any]]) -> list[StageReport]:
-    """Wait for task runs, by stage, and return what became of each."""
-    return [future.result() for futures in made.values() for future in futures]
+    """Wait for task runs, by stage in order, and return what became of each."""
+    # Prefect is imported by whoever has task runs: what plans only must stay light.
+    from flows.runner import results
+
+    return results(future for futures in made.values() for future in futures)
 
 
 @dataclass

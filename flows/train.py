@@ -14,12 +14,13 @@ from prefect import flow
 from pydantic import Field
 
 from flows.forms import ClassName, Said
-from flows.runner import threads
+from flows.runner import results, threads
 from models.training.spec import STAGES, Stage
 from models.world.spec import WorldSpec
 from storage.settings import Settings
 from tasks import train as tasks
 from tasks.plan.place import Place
+from tasks.plan.ready import ready
 
 Minutes = Annotated[float, Field(ge=0), Said("Minutes of this stage over all sittings")]
 
@@ -42,6 +43,7 @@ def train(
 ) -> str:
     """Make pictures, train on them, write the weights; return their folder."""
     place = Place.of(Settings())
+    ready(place)
     where = tasks.training(place.home, class_names, base, begin_from)
     if begin_from:
         tasks.begin(where, begin_from)
@@ -51,8 +53,11 @@ def train(
     done: list[Any] = [tasks.world.submit(place, spec, where.pictures, first, last) for first, last in halves if last >= first]
     minutes = {"autoencoder": autoencoder_minutes, "base": base_minutes, "control": control_minutes}
     stages: tuple[Stage, ...] = ("control",) if base else STAGES
+    behind = list(done)
     for stage in stages:
         done = [tasks.train.submit(place, stage, where, minutes[stage], workers, device, base, sheet_minutes, *done)]
+        behind += done
+    results(behind)
     folder: Path = tasks.export.submit(where, base, *done).result()
     return str(folder)
 

@@ -27,6 +27,7 @@ from urllib.parse import quote
 from storage import keys
 from storage.blobs.folder import FolderBlobs
 from storage.blobs.protocol import Blobs, NoRoom
+from storage.folders import NoRoomLeft, try_folder
 
 RECORD = "record.json"
 _DAMAGED = ".damaged"
@@ -53,7 +54,7 @@ class MissingFile(DamagedArtifact):
     """A file of the artifact is missing."""
 
 
-class StoreFull(ArtifactError):
+class StoreFull(ArtifactError, NoRoomLeft):
     """The store has no room left. Nothing half-written stays behind."""
 
 
@@ -145,6 +146,11 @@ class ArtifactStore:
     def sweep(self, older_than_s: float = 3600.0) -> int:
         """Remove what killed writers left unfinished; return how many that were."""
         return self.blobs.sweep(older_than_s)
+
+    def try_writing(self) -> None:
+        """Raise where nothing can be written, or too little: see storage.folders. Of other places only work tells."""
+        if self.blobs.folder is not None:
+            try_folder(self.blobs.folder)
 
     # -- reading -------------------------------------------------------------------------------------------------------
 

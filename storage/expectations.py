@@ -215,7 +215,8 @@ def _form(form: str) -> dict[str, Any]:
 
 
 def _source(context: Any, database: Database) -> Any:
-    url = database.url.render_as_string(hide_password=False)
+    # It reads addresses by the rules of the web, where a blank ends one; SQLAlchemy leaves that as it is.
+    url = database.url.render_as_string(hide_password=False).replace(" ", "%20")
     if database.kind == "sqlite":
         return context.data_sources.add_sqlite("catalog", connection_string=url)
     return context.data_sources.add_sql("catalog", connection_string=url)
@@ -242,7 +243,11 @@ def _found(result: Any) -> str:
     found = outcome.get("observed_value")
     if not isinstance(found, (int, float)):
         return "as promised"
-    return f"{found} rows" if result.expectation_config.type == "unexpected_rows_expectation" else f"found {found:g}"
+    kind = result.expectation_config.type
+    if kind == "expect_column_mean_to_be_between":
+        # The one mean that is looked at is that of a yes and no: a share.
+        return f"found {100 * found:.4g}%"
+    return f"{found} rows" if kind == "unexpected_rows_expectation" else f"found {found:g}"
 
 
 @contextmanager

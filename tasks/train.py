@@ -76,12 +76,15 @@ def registered(place: Place, class_names: Sequence[str]) -> tuple[WorldCad, ...]
     """Return the registered CAD models of classes. Raises ValueError for a class without any."""
     catalog = place.catalog
     found: list[WorldCad] = []
-    if class_names:
+    if class_names and catalog.exists:
         catalog.migrate()
     for class_name in dict.fromkeys(class_names):
-        rows = [row for row in catalog.cad_models(class_name) if place.store.has("cad", row["cad_key"])]
+        rows = catalog.cad_models(class_name) if catalog.exists else []
+        rows = [row for row in rows if place.store.has("cad", row["cad_key"])]
         if not rows:
-            raise ValueError(f'no usable CAD model of class "{class_name}"; add some: dst cad add PATH --class "{class_name}"')
+            raise ValueError(
+                f'no usable CAD model of class "{class_name}" in {place.home}; add some: dst cad add PATH --class "{class_name}"'
+            )
         found += [
             WorldCad(class_name=class_name, cad_id=row["cad_id"], cad_key=row["cad_key"], keywords=tuple(row["keywords"]))
             for row in rows

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from storage.catalog.catalog import Catalog
+from storage.catalog.query import unheard_of
 from storage.settings import Settings
 
 
@@ -23,7 +24,10 @@ def ask(settings: Settings, query: str, format: str, out: Path | None, copy: boo
         raise ValueError(
             f"{out} cannot be written: " + ("it is a folder" if out.is_dir() else f"there is no folder {out.parent}")
         )
-    frame = _of_copy(settings, query) if copy else Catalog(settings.catalog, settings.store).query(query)
+    catalog = Catalog(settings.catalog, settings.store)
+    frame = _of_copy(settings, query) if copy else catalog.query(query)
+    for line in unheard_of(catalog.database, query) if catalog.exists else []:
+        print(line, file=sys.stderr)
     if format in ("json", "parquet"):
         _check_names(frame)
     if format == "parquet":

@@ -344,6 +344,8 @@ def _sheet(settings: Settings, row: dict[str, Any], out: Path | None) -> Path:
 
 
 def _find(catalog: Catalog, text: str, class_name: str | None = None) -> dict[str, Any]:
+    from models.kinds import meant
+
     rows = catalog.cad_models(class_name, status=None)
     found = [row for row in rows if row["cad_id"].startswith(text)] if len(text) >= 4 else []
     found = found or [row for row in rows if text in (row["name"], f"{row['class_name']}/{row['name']}")]
@@ -353,14 +355,16 @@ def _find(catalog: Catalog, text: str, class_name: str | None = None) -> dict[st
         raise ValueError(
             f'"{text}" are {len(found)} CAD models; say more of the cad_id: {", ".join(r["cad_id"][:12] for r in found)}'
         )
-    raise ValueError(f'no CAD model "{text}" in the catalog; see: dst cad list')
+    names = {str(row["name"]) for row in rows}
+    raise ValueError(f'no CAD model "{text}" in the catalog{meant(text, names)}; see: dst cad list')
 
 
 def _catalog(settings: Settings) -> Catalog:
     from storage.catalog.catalog import Catalog
 
     catalog = Catalog(settings.catalog, settings.store)
-    catalog.migrate()
+    if catalog.exists:
+        catalog.migrate()
     return catalog
 
 

@@ -27,11 +27,13 @@ def demo(settings: Settings, samples: int) -> None:
     from flows.commands.run import launch
     from tasks.plan.pages import index_path, report_path, write_report
     from tasks.plan.place import Place
+    from tasks.plan.ready import ready
 
     console = Console(stderr=True)
     started = time.monotonic()
     console.print(f"[bold]dst demo[/bold]: {len(CLASSES)} classes, {MODELS} CAD models each, {samples * len(CLASSES)} samples")
     place = Place.of(settings)
+    ready(place)
     for class_name in CLASSES:
         _register(place, class_name)
     for run_id in launch(settings, list(CLASSES), samples, "embedded"):

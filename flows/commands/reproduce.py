@@ -11,11 +11,14 @@ from rich.console import Console
 
 from flows.compare import TOLERANCE_DB
 from flows.prefect_env import prepare
+from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 
 
 def reproduce(settings: Settings, sample_ids: Sequence[str], recipe: str | None, into: Path | None, last: str | None) -> bool:
     """Make samples again, compare, and print what came of it; return whether all agree within tolerance."""
+    # Before a home is made where there is none.
+    Catalog(settings.catalog).database.require_schema()
     prepare(settings)
     from flows.commands.terminal import watched
     from flows.reproduce import reproduce as make_again

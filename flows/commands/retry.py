@@ -18,6 +18,7 @@ from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 from tasks.plan.failures import Failure, failures, forget_failures, last_run
 from tasks.plan.place import Place
+from tasks.plan.ready import ready
 
 
 def retry(
@@ -42,6 +43,8 @@ def retry(
         return []
     print_rows(_counted([failure for failed in found.values() for failure in failed]), title="to be tried again")
     run_ids: list[str] = []
+    # Before anything is forgotten.
+    ready(place)
     for name, failed in found.items():
         run = last_run(catalog, name)
         if run is None or not (failed or name in broken):

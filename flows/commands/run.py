@@ -30,15 +30,16 @@ def launch(
     recipe_name: str,
     overrides: Path | Mapping[str, Any] | None = None,
     dry_run: bool = False,
+    verbose: bool = False,
 ) -> list[str]:
     """Make what is missing of these classes; return the run ids, one a class. Nothing pending: no server, done in seconds.
 
-    overrides: of the recipe, or a TOML file with them.
+    overrides: of the recipe, or a TOML file with them. verbose: a dry run prints the resolved recipe as well.
     """
     console, place = Console(stderr=True), Place.of(settings)
     changes, cohorts = _planned(place, class_names, samples, recipe_name, overrides)
     if dry_run:
-        explain(place, cohorts)
+        explain(place, cohorts, verbose)
         return []
     done = {cohort.class_name: runs.complete(place, cohort) for cohort in cohorts}
     todo = [cohort.class_name for cohort in cohorts if not done[cohort.class_name]]
@@ -59,12 +60,12 @@ def look_ahead(
     from flows.prefect_env import own_server, prepare
 
     console, place = Console(stderr=True), Place.of(settings)
+    changes, cohorts = _planned(place, class_names, samples, recipe_name, overrides)
     prepare(settings)
     from flows.commands.terminal import watched
     from flows.preview import SAMPLES, preview
     from tasks.preview import write
 
-    changes, cohorts = _planned(place, class_names, samples, recipe_name, overrides)
     sheets = []
     for cohort in cohorts:
         few = replace(cohort, samples=cohort.samples[:SAMPLES])
@@ -81,10 +82,11 @@ def look_ahead(
     return sheets
 
 
-def explain(place: Place, cohorts: list[Cohort]) -> None:
-    """Print the resolved recipe, what is cached, what is missing, what that takes in time and disk, and how many task runs."""
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print_json(canonical_json(cohorts[0].recipe))
+def explain(place: Place, cohorts: list[Cohort], verbose: bool = False) -> None:
+    """Print what is cached, what is missing, what that takes in time and disk, and how many task runs.
+
+    verbose: behind it the resolved recipe, which is longer than a screen.
+    """
     rows: list[dict[str, Any]] = []
     total = Counter[str]()
     for cohort in cohorts:
@@ -101,6 +103,9 @@ def explain(place: Place, cohorts: list[Cohort]) -> None:
         )
     print_rows(rows, "cached and missing")
     print(f"to make what is missing: {estimate.in_words(estimate.costs(place, cohorts[0].recipe), total)}")
+    if verbose:
+        print(f"the recipe {cohorts[0].recipe.name}:")
+        Console(width=None if sys.stdout.isatty() else 160).print_json(canonical_json(cohorts[0].recipe))
 
 
 def _planned(
@@ -146,11 +151,12 @@ def _say(place: Place, console: Console, cohort: Cohort, run_id: str, made_now: 
     counts = run["counts"] or {}
     state = run["status"] if made_now else f"{run['status']} already, nothing to make"
     line = f"{counts.get('made', 0)} made: {in_words(counts)}"
-    console.print(f"[bold]{cohort.class_name}[/bold] ({cohort.recipe.name}, {len(cohort.samples)} samples): {state}. {line}")
+    title = f"[bold]{cohort.class_name}[/bold] ({cohort.recipe.name}, {len(cohort.samples)} samples)"
+    console.print(f"{title}: {state}. {line}", soft_wrap=True)
     if counts.get("failed"):
         _say_why(place, console, cohort.class_name)
     if run["status"] == "invalid":
-        console.print(f"  expectations that failed: {run['reason']}", style="red", markup=False)
+        console.print(f"  expectations that failed: {run['reason']}", style="red", markup=False, soft_wrap=True)
     console.print(f"  report: {report_path(place.home, run_id)}", markup=False, highlight=False, soft_wrap=True)
 
 

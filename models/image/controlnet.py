@@ -297,6 +297,7 @@ def load(spec: ControlNetSpec) -> Any:
     import torch
     import transformers
     from diffusers import ControlNetModel, MultiControlNetModel, StableDiffusionControlNetPipeline
+    from safetensors import SafetensorError
 
     dtype = getattr(torch, spec.dtype)
     # Their notes (an autoencoder other than AutoencoderKL, progress bars of loading) say nothing a user could act on.
@@ -313,12 +314,30 @@ def load(spec: ControlNetSpec) -> Any:
             nets = [ControlNetModel.from_pretrained(**source(one.model, one.revision), **common) for one in spec.control_models]
             parts["controlnet"] = MultiControlNetModel(nets)
         pipeline = StableDiffusionControlNetPipeline.from_pretrained(**source(spec.model, spec.revision), **parts, **common)
-    except (OSError, ValueError) as error:
-        line = str(error).strip().splitlines()[0]
-        raise BadModelFolder(f"{spec.model} cannot be loaded as a ControlNet pipeline: {line}") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, RuntimeError, SafetensorError) as error:
+        # A folder that lacks something or holds something else ends in any of these, somewhere inside diffusers.
+        raise BadModelFolder(f"{spec.model} cannot be loaded as a ControlNet pipeline: {_why(error)}") from error
     for name in ("unet", "controlnet", "vae", "text_encoder"):
         getattr(pipeline, name).eval().requires_grad_(False)
     return pipeline
+
+
+def _why(error: BaseException) -> str:
+    """Return, in one line, why a pipeline could not be loaded.
+
+    A hub that is not reached is told apart: of it transformers says that the model lacks a file.
+    """
+    from httpx import TransportError
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, (TransportError, ConnectionError, OfflineModeIsEnabled)):
+            said = (str(behind).strip() or type(behind).__name__).splitlines()[0]
+            return f"the hub cannot be reached ({said}), and the model is not among those that were loaded before"
+        behind = behind.__cause__ or behind.__context__
+    said = (str(error).strip() or "it says nothing").splitlines()[0]
+    return said if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: {said}"
 
 
 def _scheduler(spec: ControlNetSpec, saved: Any) -> Any:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from storage.blobs.protocol import NoRoom
+from storage.folders import is_full
 from storage.keys import digest
 
 _UNFINISHED = ".unfinished"
@@ -124,7 +125,7 @@ class FolderBlobs:
             os.chmod(temporary, 0o755)
             yield temporary
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if is_full(error):
                 raise NoRoom(str(error)) from error
             raise
         finally:
@@ -133,8 +134,13 @@ class FolderBlobs:
 
 
 def at_url(url: str) -> FolderBlobs:
-    """Return the folder that a `file://` URL names."""
-    return FolderBlobs(url2pathname(urlsplit(url).path))
+    """Return the folder that a `file://` URL names. Raises ValueError for one that names something else besides."""
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost") or not parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(
+            f'"{url}" names no folder: it is file:// and an absolute path, as in file:///srv/artifacts (# is %23, ? %3F)'
+        )
+    return FolderBlobs(url2pathname(parts.path))
 
 
 def _mine(pid: int) -> str:

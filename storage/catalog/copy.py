@@ -72,6 +72,7 @@ class About:
 def write(database: Database, folder: Path, tell: Callable[[str, int], None] = lambda name, rows: None) -> About:
     """Copy the catalog into `folder`, in place of an older copy there. tell(name, rows so far) is called along the way."""
     folder = folder.expanduser().absolute()
+    database.require_schema()
     if folder.exists() and not (folder / ABOUT).exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} holds something else than a copy of a catalog; name another folder with --out")
     for left in folder.parent.glob(f".{folder.name}.*"):

@@ -12,12 +12,13 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
 from storage.artifacts import RECORD, Artifact, ArtifactError, ArtifactStore, DamagedArtifact, MissingFile, at
-from storage.catalog import before_0004, journal, tables
+from storage.catalog import address, before_0004, journal, tables
 from storage.catalog.catalog import Catalog
 from storage.catalog.index import Indexer, Row, Rows
 from storage.stages import OF_A_SAMPLE
@@ -180,7 +181,7 @@ def _rows_compared(
 def _journalled(catalog: Catalog, store: ArtifactStore) -> Iterator[Difference]:
     """Compare what people and runs did with the journal: replayed into an empty catalog, it gives the rows there should be."""
     with tempfile.TemporaryDirectory(prefix="dst-verify-") as folder:
-        replayed = Catalog(f"sqlite:///{folder}/journal.sqlite")
+        replayed = Catalog(address.of_file(Path(folder, "journal.sqlite")))
         replayed.migrate()
         replayed.index(record for stage in ("cad", *journal.JOURNAL) for record in store.records(stage))
         unfinished = {row["run_id"] for row in catalog.runs() if row["status"] in ("running", "crashed")}

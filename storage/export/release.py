@@ -25,7 +25,7 @@ from storage.export.imagefolder import ImageFolder
 from storage.export.official import Official
 from storage.export.pascal3d import Pascal3d
 from storage.export.rows import load_each
-from storage.export.selection import DEFAULT_WHERE, PIECE, Selection, freeze, unjudged
+from storage.export.selection import DEFAULT_WHERE, PIECE, Selection, freeze, refuse_several_recipes, unjudged
 from storage.export.webdataset import WebDataset
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ def export(
     asked = where if where is not None else str(known["query"]) if known else DEFAULT_WHERE
     # A release of this name is what it was, even where its query would find more today.
     condition = _members(name) if known and asked == known["query"] else asked
+    if where is None and not known:
+        refuse_several_recipes(catalog)
     growing = UnfinishedFolder(out)
     written = 0
     with growing.held():

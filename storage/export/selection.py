@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from storage.artifacts import ArtifactStore
-from storage.catalog.query import query, stream
+from storage.catalog.query import query, stream, unheard_of
 from storage.export.rows import LostFiles, ReleaseSample, lost_line
 from storage.report.facts import controls, scores
 from storage.stages import OF_A_SAMPLE
@@ -42,6 +42,10 @@ _TEXTS = (
     "scene", "light", "captioner", "captioner_revision", "model_id", "model_revision", "drop_reason", "recipe", "run_id",
     "flow_run_url", "sha256", "created_at", *(f"{stage}_{what}" for stage in _STAGES for what in ("key", "spec")),
 )  # fmt: skip
+
+
+class SeveralRecipes(ValueError):
+    """Nobody said which recipe's samples are meant; one line that asks."""
 
 
 class NothingSelected(ValueError):
@@ -225,7 +229,25 @@ def _nothing(catalog: Catalog, where: str) -> str:
     if where == DEFAULT_WHERE and (count := unjudged(catalog)):
         was = "the only image there is was" if count == 1 else f"the {count} images there are were"
         return f'nothing was kept: {was} not judged (dst report says why); to export what was not judged: --where "in_cohort = 1"'
-    return f"no sample with an image fulfils: {where}; see what there is: dst status"
+    told = "; ".join(unheard_of(catalog.database, where)) or "see what there is: dst status"
+    return f"no sample with an image fulfils: {where}; {told}"
+
+
+def refuse_several_recipes(catalog: Catalog) -> None:
+    """Raise SeveralRecipes where DEFAULT_WHERE holds for samples of more than one recipe: pictures of two kinds in one release.
+
+    A condition that somebody said means what it says.
+    """
+    sql = (
+        f"SELECT recipe, count(*) AS n FROM samples WHERE {DEFAULT_WHERE} AND file IS NOT NULL GROUP BY recipe ORDER BY n DESC, 1"
+    )
+    found = catalog.rows(sql)
+    if len(found) > 1:
+        listed = ", ".join(f"{row['recipe']} ({row['n']})" for row in found)
+        raise SeveralRecipes(
+            f"which recipe? kept are samples of {listed}; say one: "
+            f'--where "{DEFAULT_WHERE} and recipe = \'{found[0]["recipe"]}\'" (or all: --where "{DEFAULT_WHERE}")'
+        )
 
 
 def _class_of(figures: Figures) -> str:

@@ -103,6 +103,12 @@ def test_a_planted_violation_is_found_and_named(run: Run, expectation: str) -> N
     assert expectation in str(result.reason) or len(result.failed) > 5
 
 
+def test_a_share_is_told_in_per_cent(run: Run) -> None:
+    run.sql("UPDATE members SET status = 'failed', stage = 'image', reason = 'nan'")
+    failed = next(line for line in run.check().failed if "of the samples failed" in line)
+    assert failed == "at most 20% of the samples failed (found 100%)"
+
+
 def _image(run: Run) -> Path:
     key = str(run.catalog.query("SELECT min(image_key) AS k FROM samples").k[0])
     return Path(run.store.where) / at("image", key) / "image.png"

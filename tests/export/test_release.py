@@ -194,6 +194,24 @@ def test_the_default_is_what_the_filter_kept_of_the_cohort(made: Made, tmp_path:
     assert card["query"] == "kept = 1 and in_cohort = 1"
 
 
+def test_the_default_takes_one_recipe_or_asks(made: Made, tmp_path: Path) -> None:
+    shutil.copytree(made.home, tmp_path / "home")
+    two = Made(tmp_path / "home")
+    with two.catalog.database.writing() as connection:
+        connection.exec_driver_sql("UPDATE members SET recipe = 'other' WHERE view_index = 0")
+    with pytest.raises(ValueError, match=r"^which recipe\? kept are samples of \w+ \(\d+\), \w+ \(\d+\); say one: ") as raised:
+        export(two.catalog, two.store, format="coco", out=tmp_path / "out", name="two-v1")
+    assert not (tmp_path / "out").exists()
+    one, both = re.findall('--where "([^"]+)"', str(raised.value))
+    assert found_recipes(two, tmp_path / "one", "one-v1", one) < found_recipes(two, tmp_path / "both", "both-v1", both)
+
+
+def found_recipes(made: Made, out: Path, name: str, where: str) -> set[str]:
+    """Write a release and return the recipes of its samples."""
+    export(made.catalog, made.store, format="coco", out=out, name=name, where=where)
+    return set(found(made.catalog, name)["card"]["recipes"])
+
+
 def unjudged(made: Made, home: Path, which: str = "1 = 1") -> Made:
     """Return a copy in which nobody could judge some images."""
     shutil.copytree(made.home, home)

@@ -228,6 +228,27 @@ def test_a_folder_that_is_no_pipeline_is_one_clear_line(tmp_path: Path) -> None:
         ControlNetGenerator(_spec(tmp_path), device="cpu")
 
 
+def test_a_pipeline_without_its_class_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}")
+    with pytest.raises(BadModelFolder, match=r"cannot be loaded as a ControlNet pipeline: KeyError: '_class_name'$"):
+        ControlNetGenerator(_spec(tmp_path), device="cpu")
+
+
+def test_a_hub_that_is_not_reached_is_told_and_not_a_file_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    import diffusers
+    import httpx
+
+    def away(**named: str) -> None:
+        try:
+            raise httpx.ConnectError("[Errno 111] Connection refused")
+        except httpx.ConnectError as error:
+            raise OSError("c/d does not appear to have a file named config.json.") from error
+
+    monkeypatch.setattr(diffusers.ControlNetModel, "from_pretrained", away)
+    with pytest.raises(BadModelFolder, match=r"the hub cannot be reached \(\[Errno 111\] Connection refused\)"):
+        ControlNetGenerator(paper_sd15(), device="cpu")
+
+
 def test_the_door_is_light_to_import() -> None:
     heavy = (
         "import sys, models.image.kinds, models.training.spec\n"
