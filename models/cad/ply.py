@@ -248,7 +248,9 @@ def _parts(tables: dict[str, Table], header: _Header, path: Path, model: SourceM
     listed = next((face[name] for name in ("vertex_indices", "vertex_index") if name in face), None)
     if listed is None:
         raise BadModel("no_faces", f"{path.name} has no faces (a point cloud?); export the mesh itself")
-    corners, sizes = listed[0].astype(np.int64), listed[1]
+    # A broken number is the number of no vertex.
+    whole_numbers = np.isfinite(listed[0]) & (listed[0] == np.floor(listed[0]))
+    corners, sizes = np.where(whole_numbers, listed[0], -1).astype(np.int64), listed[1]
     keep = sound_polygons(corners, sizes, len(points), model, path.name)
     corner_kept = np.repeat(keep, sizes)
     corners, kept_sizes = corners[corner_kept], sizes[keep]

@@ -17,7 +17,7 @@ from models.cad.source import Floats, Ints, SourceModel, SourcePart
 _FAR = 10.0
 """An object is measured by a stray when its box is so many times as long as that of nearly all its surface."""
 _NEARLY_ALL = 0.999
-"""Share of the surface."""
+"""Share of the surface, or of the vertices: one that was moved far away spans a large face."""
 
 
 def shown(model: SourceModel) -> list[SourcePart]:
@@ -67,25 +67,34 @@ def _filled(values: Floats | None, filling: Floats, what: str, model: SourceMode
 def warn_of_strays(parts: list[SourcePart], model: SourceModel) -> None:
     """Warn where a few faces far away make the object small: it is scaled to its longest side, and so are they."""
     corners = np.concatenate([part.points[part.faces] for part in parts])
+    points = np.concatenate([part.points for part in parts])
     with np.errstate(over="ignore", invalid="ignore"):
         area = np.concatenate([np.linalg.norm(face_normals(part.points, part.faces), axis=1) for part in parts])
-        longest = float(np.ptp(corners.reshape(-1, 3), axis=0).max())
-    if not np.isfinite(longest) or not np.isfinite(area.sum()) or area.sum() <= 0 or len(corners) < 3:
+        longest = float(np.ptp(points, axis=0).max())
+    if not np.isfinite(longest) or not np.isfinite(area.sum()) or area.sum() <= 0:
         return
-    # Outwards from the middle of the surface, until nearly all of it is inside.
-    centres = corners.mean(axis=1)
+    for places, weights, what in ((corners, area, "faces"), (points[:, None], np.ones(len(points)), "vertices")):
+        inside = _inside(places, weights)
+        core = float(np.ptp(places[inside].reshape(-1, 3), axis=0).max())
+        if longest > _FAR * core > 0:
+            model.warn(
+                "stray_geometry",
+                f"{len(places) - len(inside)} of {len(places)} {what} lie far from the rest, which takes up only "
+                f"{100 * core / longest:.2g} % of the length; delete them, or the object is a speck",
+            )
+            return
+
+
+def _inside(places: Floats, weights: Floats) -> Ints:
+    """Return what of (N, k, 3) places lies inside, going outwards from their middle until nearly all of the weight does."""
+    centres = places.mean(axis=1)
     order = np.argsort(centres, axis=0)
-    middle = np.array([centres[order[:, i], i][np.searchsorted(np.cumsum(area[order[:, i]]), area.sum() / 2)] for i in range(3)])
-    far = np.abs(corners - middle).max(axis=(1, 2))
-    ranked = np.argsort(far, kind="stable")
-    inside = ranked[: int(np.searchsorted(np.cumsum(area[ranked]), _NEARLY_ALL * area.sum())) + 1]
-    core = float(np.ptp(corners[inside].reshape(-1, 3), axis=0).max())
-    if longest > _FAR * core > 0:
-        model.warn(
-            "stray_geometry",
-            f"{len(corners) - len(inside)} of {len(corners)} faces lie far from the rest, which takes up only "
-            f"{100 * core / longest:.2g} % of the length; delete them, or the object is a speck",
-        )
+    half = [np.searchsorted(np.cumsum(weights[order[:, axis]]), weights.sum() / 2) for axis in range(3)]
+    middle = np.array([centres[order[min(half[axis], len(order) - 1), axis], axis] for axis in range(3)])
+    ranked = np.argsort(np.abs(places - middle).max(axis=(1, 2)), kind="stable")
+    # At least one may be a stray, however few there are.
+    most = min(int(np.searchsorted(np.cumsum(weights[ranked]), _NEARLY_ALL * weights.sum())) + 1, len(ranked) - 1)
+    return np.asarray(ranked[:most], dtype=np.int64)
 
 
 def compact(part: SourcePart) -> SourcePart:

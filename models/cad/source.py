@@ -108,11 +108,14 @@ def linear(srgb: Floats) -> Floats:
 def linear_colors(rgb: Floats, white: float | None = None) -> Floats:
     """Return (N, 4) linear colours of sRGB ones, NaN where one is no number. `white`: 1 or 255; None: as the numbers look."""
     sound = rgb[np.isfinite(rgb)]
-    top = float(sound.max(initial=0.0))
     if white is None:
-        # A little more than 1 among fractions is a bright colour, not a byte.
-        white = 255.0 if top > 2.0 or (top > 1.0 and (sound == np.rint(sound)).all()) else 1.0
-    return np.concatenate([linear(np.where(np.isfinite(rgb), rgb, np.nan) / white), np.ones((len(rgb), 1))], axis=1)
+        # One number above 1 among fractions is a bright colour or a mistake: bytes are most of them above 1, or whole.
+        above, between = sound > 1.0, (sound > 0.0) & (sound < 1.0)
+        white = 255.0 if above.sum() > between.sum() and (sound.max() > 2.0 or (sound == np.rint(sound)).all()) else 1.0
+    shades = np.where(np.isfinite(rgb), rgb, np.nan) / white
+    # A bright colour is cut to white; a number far out is no colour.
+    shades[np.abs(shades) > 2.0] = np.nan
+    return np.concatenate([linear(shades), np.ones((len(rgb), 1))], axis=1)
 
 
 def linear_rgb(color: Floats | list[float] | tuple[float, ...]) -> tuple[float, float, float]:

@@ -179,6 +179,8 @@ def dae(folder: Path, primitive: str, points: np.ndarray = BOX, effect: str = ""
 INPUTS = '<input semantic="VERTEX" source="#v" offset="0"/><input semantic="TEXCOORD" source="#u" offset="1" set="0"/>'
 QUADS = " ".join(f"{corner} {i}" for quad in makers.BOX_QUADS for i, corner in enumerate(quad))
 POLYLIST = f'<polylist material="sym" count="6">{INPUTS}<vcount>{"4 " * 6}</vcount><p>{QUADS}</p></polylist>'
+CORNERS_OF_TRIANGLES = [f"{quad[i]} {i}" for quad in makers.BOX_QUADS for i in (0, 1, 2, 0, 2, 3)]
+TRIANGLES = f'<triangles material="sym" count="12">{INPUTS}<p>{" ".join(CORNERS_OF_TRIANGLES)}</p></triangles>'
 WALL = np.concatenate(
     [
         [(0, 0, 0), (4, 0, 0), (4, 0, 3), (0, 0, 3)],
