@@ -16,6 +16,8 @@ from models.cad.source import Floats, Ints, SourceModel, SourcePart
 
 _FAR = 10.0
 """An object is measured by a stray when its box is so many times as long as that of nearly all its surface."""
+_FEW = 8
+"""Of fewer faces or vertices none is a stray: each is a part of the shape."""
 _NEARLY_ALL = 0.999
 """Share of the surface, or of the vertices: one that was moved far away spans a large face."""
 
@@ -41,7 +43,7 @@ def finite(part: SourcePart, model: SourceModel) -> SourcePart:
     """Return the part without what is no number. Raises BadModel (non_finite_vertices) where too little is left."""
     lost = np.asarray(~np.isfinite(part.points).all(axis=1))
     if lost.any():
-        bad = lost[part.faces].any(axis=1)
+        bad = np.asarray(lost[part.faces].any(axis=1))
         said = f"part {part.name}: {int(bad.sum())} of {len(bad)} faces have a vertex that is NaN or infinite"
         if bad.mean() > MOST_LOST:
             raise BadModel("non_finite_vertices", f"{said}; export it again")
@@ -74,6 +76,8 @@ def warn_of_strays(parts: list[SourcePart], model: SourceModel) -> None:
     if not np.isfinite(longest) or not np.isfinite(area.sum()) or area.sum() <= 0:
         return
     for places, weights, what in ((corners, area, "faces"), (points[:, None], np.ones(len(points)), "vertices")):
+        if len(places) < _FEW:
+            continue
         inside = _inside(places, weights)
         core = float(np.ptp(places[inside].reshape(-1, 3), axis=0).max())
         if longest > _FAR * core > 0:

@@ -107,6 +107,9 @@ def _of_scene(scene: Any, kind: str) -> Surface | None:
             tints = tints if linear else to_linear(tints)
         elif (material := getattr(visual, "material", None)) is not None:
             picture = getattr(material, "baseColorTexture", None) or getattr(material, "image", None)
+            if kind == "ply" and picture is not None and picture.size == (2, 2):
+                # A picture that trimesh makes up for coordinates without one.
+                picture = None
             factor = getattr(material, "baseColorFactor", None)
             plain = np.asarray(getattr(material, "diffuse", (255, 255, 255)) if factor is None else factor)[:3]
             plain = plain / (255.0 if plain.dtype.kind in "ui" else 1.0)

@@ -126,6 +126,8 @@ def _text(data: bytes, rng: np.random.Generator) -> bytes:
     match int(rng.integers(12)):
         case 0 | 1 | 2 | 3:
             numbers = list(NUMBER.finditer(data))
+            if not numbers:
+                return data
             found = numbers[int(rng.integers(len(numbers)))]
             return data[: found.start()] + VALUES[int(rng.integers(len(VALUES)))] + data[found.end() :]
         case 4:
