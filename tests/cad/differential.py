@@ -122,6 +122,8 @@ def _of_scene(scene: Any, kind: str) -> Surface | None:
                 pixels = to_linear(
                     np.asarray(picture.convert("RGB").resize((min(picture.width, 256), min(picture.height, 256)), 0)) / 255.0
                 )
+                if np.shape(visual.uv)[1:] != (2,):
+                    raise ValueError("texture coordinates of one number")
                 texture, uv = len(pictures), np.asarray(visual.uv)[mesh.faces]
                 pictures.append(pixels[::-1])
             at_vertices = visual.vertex_attributes.get("color") if linear else None
@@ -208,6 +210,9 @@ def _colours(one: Surface, other: Surface) -> list[str]:
     there = trimesh.triangles.points_to_barycentric(one.corners[hit[met]], places[met])
     near = np.linalg.norm(np.einsum("nk,nkd->nd", there, one.corners[hit[met]]) - places[met], axis=1) < 1e-3
     clear = np.array([_alone(other.corners, place) for place in places[met]])
+    # On the border of a picture rounding decides which of its sides is seen.
+    uv = np.einsum("nk,nkd->nd", weights[met], other.uv[faces[met]])
+    clear &= (other.texture[faces[met]] < 0) | (np.abs(uv - np.rint(uv)).min(axis=1) > 1e-4)
     near |= ~clear
     apart = np.abs(one.colour(hit[met], there) - other.colour(faces[met], weights[met])).max(axis=1)
     if (met.sum() and near.mean() < 0.9) or not met.any():
