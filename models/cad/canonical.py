@@ -18,6 +18,7 @@ from models.cad.glb import write_glb
 from models.cad.normals import contradicting, corner_normals, face_normals, plausible, unit, watertight, weld
 from models.cad.parse import parse
 from models.cad.rows import distinct
+from models.cad.sound import compact, finite, shown, taken, warn_of_strays
 from models.cad.source import Floats, Ints, Material, SourceModel, SourcePart, clean
 from models.cad.spec import CadSpec, resolve_axes
 
@@ -57,13 +58,11 @@ def canonicalise(path: Path, spec: CadSpec, max_faces: int = 2_000_000) -> Canon
     """
     path = Path(path)
     model = parse(path, max_faces)
-    parts = [_sound(part, model) for part in model.parts]
+    parts = [_sound(part, model) for part in shown(model)]
     parts = [part for part in parts if len(part.faces)]
     if not parts:
         raise BadModel("no_faces", f"{path.name} has only faces without an area; export it again")
-    for part in parts:
-        if not np.isfinite(part.points).all():
-            raise BadModel("non_finite_vertices", f"{path.name} has vertices that are NaN or infinite; export it again")
+    warn_of_strays(parts, model)
     up, front = resolve_axes(spec, path.suffix.lower(), model.declared_up)
     turn = rotation(up, front)
     first = np.eye(3)
@@ -102,7 +101,7 @@ def canonicalise(path: Path, spec: CadSpec, max_faces: int = 2_000_000) -> Canon
         "canonical_from_source": matrix.tolist(),
     }
     parts = [_shaded(part, model) for part in parts]
-    parts, materials = _with_materials(_fewer(parts), model.materials)
+    parts, materials = _with_materials(_fewer(parts), model)
     facts["parts"] = len({part.name for part in parts})
     facts["materials"] = len(materials)
     facts["warnings"] = list(model.warnings)
@@ -139,7 +138,7 @@ def _single(parts: list[SourcePart], model: SourceModel) -> list[SourcePart]:
     keep[order[first]] = True
     model.warn("doubled_faces", f"{len(joined) - len(first)} faces lay in others with the same corners; one of each was kept")
     kept = np.split(keep, np.cumsum([len(part.faces) for part in parts])[:-1])
-    single = [_compact(replace(part, faces=part.faces[own])) for part, own in zip(parts, kept)]
+    single = [compact(replace(part, faces=part.faces[own])) for part, own in zip(parts, kept)]
     return [part for part in single if len(part.faces)]
 
 
@@ -152,30 +151,13 @@ def _sound(part: SourcePart, model: SourceModel) -> SourcePart:
     if len(part.faces) and (part.faces.min() < 0 or part.faces.max() >= len(part.points)):
         raise BadModel("bad_index", f"part {part.name}: a face refers to a vertex that is not there; export it again")
     a, b, c = part.faces.T if len(part.faces) else np.zeros((3, 0), dtype=np.int64)
-    return _compact(replace(part, faces=part.faces[(a != b) & (b != c) & (c != a)]))
-
-
-def _compact(part: SourcePart) -> SourcePart:
-    used, inverse = np.unique(part.faces, return_inverse=True)
-    return _taken(part, used, inverse.reshape(-1, 3).astype(np.int64))
-
-
-def _taken(part: SourcePart, rows: Ints, faces: Ints) -> SourcePart:
-    """Return the part with the vertices `rows` and new faces into them."""
-    return replace(
-        part,
-        points=part.points[rows],
-        faces=faces,
-        normals=None if part.normals is None else part.normals[rows],
-        uv=None if part.uv is None else part.uv[rows],
-        colors=None if part.colors is None else part.colors[rows],
-    )
+    return finite(compact(replace(part, faces=part.faces[(a != b) & (b != c) & (c != a)])), model)
 
 
 def _shaded(part: SourcePart, model: SourceModel) -> SourcePart:
     """Return the part with unit normals that agree with its winding."""
     normals = part.normals
-    if normals is not None and np.isfinite(normals).all():
+    if normals is not None:
         normals = unit(normals)
         missing = (normals == 0).all(axis=1)
         if missing.mean() <= 0.5:
@@ -197,7 +179,7 @@ def _shaded(part: SourcePart, model: SourceModel) -> SourcePart:
     smooth, groups = corner_normals(part.points[first], welded[part.faces])
     corners = part.faces.reshape(-1)
     rows, numbers = distinct(np.stack([corners, groups], axis=1))
-    made = _taken(replace(part, normals=None), corners[rows], numbers.reshape(-1, 3).astype(np.int64))
+    made = taken(replace(part, normals=None), corners[rows], numbers.reshape(-1, 3).astype(np.int64))
     return replace(made, normals=smooth[rows])
 
 
@@ -228,14 +210,16 @@ def _joined(group: list[SourcePart]) -> SourcePart:
     )
 
 
-def _with_materials(parts: list[SourcePart], materials: list[Material]) -> tuple[list[SourcePart], list[Material]]:
+def _with_materials(parts: list[SourcePart], model: SourceModel) -> tuple[list[SourcePart], list[Material]]:
     """Return parts and the materials they use, numbered anew; parts without one share a grey (or white under vertex colours)."""
     used: list[Material] = []
     numbered = []
     for part in parts:
         if part.material is not None:
-            material = materials[part.material]
+            material = model.materials[part.material]
             if part.uv is None:
+                if material.base_texture is not None:
+                    model.warn("texture_unused", f"{part.name} has no texture coordinates for {material.name}; shown plain")
                 material = replace(
                     material,
                     base_texture=None,

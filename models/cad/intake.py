@@ -107,14 +107,17 @@ def _work(job: str) -> None:
     """The worker's whole life. An unforeseen exception ends it with a traceback, which the parent turns into a reason."""
     import resource
 
+    # Before the limit: scipy's BLAS waits for ever where too little memory is left to load it (models.cad.normals needs it).
+    import scipy.sparse.csgraph  # noqa: F401
+
+    from models.cad.canonical import canonicalise
+
     task = json.loads(job)
     resource.setrlimit(resource.RLIMIT_AS, (task["memory_bytes"],) * 2)
     resource.setrlimit(resource.RLIMIT_CPU, (task["cpu_s"], task["cpu_s"] + 5))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     out = Path(task["out"])
     try:
-        from models.cad.canonical import canonicalise
-
         made = canonicalise(Path(task["path"]), CadSpec(**task["spec"]), task["max_faces"])
     except BadModel as error:
         result: dict[str, Any] = {"reason": error.reason, "detail": error.detail}

@@ -282,6 +282,7 @@ def _cad_models(
                 keywords=tuple(row.get("keywords") or ()),
                 faces=row.get("faces"),
                 licence=str(row.get("licence") or ""),
+                warnings=tuple((row.get("facts") or {}).get("warnings", ())),
                 thumbnail=_portrait(cad_id, samples),
                 made=made,
                 kept=used[cad_id, "kept"],

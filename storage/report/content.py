@@ -133,6 +133,8 @@ class ReportModel:
     """Number of faces of the source."""
     licence: str = ""
     """Licence, where known."""
+    warnings: tuple[str, ...] = ()
+    """What was left out or read as best it could when its file was read."""
     thumbnail: Thumbnail | None = None
     """One of its renders."""
     made: int = 0

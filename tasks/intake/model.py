@@ -188,6 +188,7 @@ def prepare(
                 status="known",
                 detail=f'the same bytes are in class "{class_name}" already{where}',
                 cad_key=record.key,
+                warnings=tuple(record.values.get("warnings", ())),
             )
             return Prepared(registration=known)
     status: Literal["added", "changed", "rejected"] = "rejected" if not made else ("added" if before is None else "changed")

@@ -152,6 +152,7 @@ def run_report(
             keywords=("five doors", "alloy wheels"),
             faces=int(rng.integers(900, 90_000)),
             licence="MIT",
+            warnings=("texture_missing: wheels.png; shown without it",),
             thumbnail=next((row.render for row in rows if row.cad_id == cad_id), None),
             made=sum(row.cad_id == cad_id and row.status != "failed" for row in rows),
             kept=sum(row.cad_id == cad_id and row.status == "kept" for row in rows),

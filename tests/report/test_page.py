@@ -47,6 +47,10 @@ def test_every_sample_has_a_card_with_its_pictures_pose_seed_and_scores(made_up_
         assert sample.seed is None or str(sample.seed) in html
 
 
+def test_what_was_left_out_of_a_cad_file_is_said(html: str) -> None:
+    assert "texture_missing: wheels.png; shown without it" in html
+
+
 def test_counts_are_those_of_the_run(made_up_run: Report, html: str) -> None:
     tiles = dict(re.findall(r"<dt>(\w+)</dt><dd>(\d+)</dd>", html))
     assert tiles["asked"] == "24"
@@ -103,7 +107,8 @@ def test_hostile_names_and_captions_stay_text() -> None:
         ),
         poses=tuple((a, e, status, HOSTILE) for a, e, status, _ in hostile.poses),
         cad_models=tuple(
-            dataclasses.replace(m, source=HOSTILE, licence=HOSTILE, keywords=(HOSTILE,)) for m in hostile.cad_models
+            dataclasses.replace(m, source=HOSTILE, licence=HOSTILE, keywords=(HOSTILE,), warnings=(HOSTILE,))
+            for m in hostile.cad_models
         ),
         stages=tuple(dataclasses.replace(s, stage=HOSTILE, reasons=((HOSTILE, 1),)) for s in hostile.stages),
     )
