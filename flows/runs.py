@@ -97,8 +97,7 @@ def announce(place: Place, cohort: Cohort) -> None:
         log.warning("%s  %s", cohort.class_name, ONE_CAD_MODEL)
     if "control" in missing and place.catalog.made_before_0004(cohort.class_name, cohort.recipe.name):
         log.warning(
-            "%s  renders are kept; controls, captions, images and verdicts are made again: an earlier version made them under "
-            "keys of another kind (what it made stays in the store and the catalog)",
+            "%s  an earlier version made this cohort under other keys: what stands above is made again, and what it made stays",
             cohort.class_name,
         )
 

@@ -31,21 +31,22 @@ def cad(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageReport:
         for missing in todo:
             cad_id = missing.planned.sample.cad_id
             spec = model.spec_of(rows[cad_id])
+            record = Record(
+                key=missing.key,
+                stage=STAGE,
+                version=VERSION,
+                spec=plain(spec.spelled()),
+                inputs={"cad_id": cad_id},
+                outcome="failed",
+            )
+            if model.cad_key(cad_id, spec) != missing.key:
+                detail = f"what an earlier version made of it has gone; read it again: dst cad add {rows[cad_id]['source']}"
+                yield replace(record, reason="other_version", detail=detail), {}
+                continue
             try:
                 source = model.source_of(rows[cad_id])
             except ValueError as error:
-                gone = Record(
-                    key=missing.key,
-                    stage=STAGE,
-                    version=VERSION,
-                    spec=plain(spec.spelled()),
-                    inputs={"cad_id": cad_id},
-                    outcome="failed",
-                    reason="missing_file",
-                    detail=str(error),
-                    values={"error": type(error).__name__},
-                )
-                yield gone, {}
+                yield replace(record, reason="missing_file", detail=str(error), values={"error": type(error).__name__}), {}
                 continue
             record, files = model.make(place, source, cad_id, spec)
             yield (record if files else replace(record, values={"error": BadModel.__name__})), files

@@ -13,7 +13,7 @@ from typing import Any
 from models.kinds import Spec
 
 STAGE = "cad"
-VERSION = 1
+VERSION = 2
 
 AXES = ("+x", "-x", "+y", "-y", "+z", "-z")
 
