@@ -12,6 +12,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import Flow, flow
@@ -195,6 +196,12 @@ def lock_pool() -> None:
             client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template()))
 
 
+def _python() -> str:
+    """Return this environment's Python under one name, whoever asks: `prefect deploy` is started by another link to it."""
+    python = Path(sys.prefix, "bin", "python")
+    return str(python) if python.exists() else sys.executable
+
+
 def template() -> dict[str, Any]:
     """Return how the pool's workers start a run: all of it constants, none of it a variable that a run could set.
 
@@ -203,7 +210,7 @@ def template() -> dict[str, Any]:
     setting = [f"{name}={value}" for name, value in FOR_RUNS.items()]
     return {
         "job_configuration": {
-            "command": shlex.join(["env", *setting, sys.executable, "-m", "flows.engine"]),
+            "command": shlex.join(["env", *setting, _python(), "-m", "flows.engine"]),
             "working_dir": os.getcwd(),
             "stream_output": True,
         },
