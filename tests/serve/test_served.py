@@ -210,6 +210,13 @@ PREFECT_DEPLOY = ("-m", "prefect", "--no-prompt", "deploy", "--all")
 SERVED_AGAIN = ("-c", "from flows.deployments import register; register()")
 
 
+def offered(deployment: dict[str, Any]) -> Any:
+    """Return the classes that a deployment's form offers, or "no class" where it asks for none."""
+    asked = deployment["parameter_openapi_schema"]["properties"]
+    field = asked.get("class_name") or asked.get("class_names", {}).get("items")
+    return "no class" if field is None else field.get("enum")
+
+
 @pytest.mark.parametrize("way", [PREFECT_DEPLOY, SERVED_AGAIN], ids=["prefect deploy", "dst serve"])
 def test_the_same_is_registered_and_what_an_earlier_version_left_is_locked(
     platform: Platform, tmp_path: Path, way: tuple[str, ...]
@@ -245,6 +252,12 @@ def test_the_same_is_registered_and_what_an_earlier_version_left_is_locked(
     def pool() -> dict[str, Any]:
         return dict(platform.ask("GET", "/work_pools/dst").raise_for_status().json()["base_job_template"])
 
+    # The forms' choices are renewed one after the other, a moment after a class was added.
+    known = [row["class_name"] for row in platform.home.rows("select distinct class_name from cad_models order by 1")] or None
+    until = time.monotonic() + 60
+    while {str(offered(row)) for row in platform.deployments().values()} - {"no class", str(known)}:
+        assert time.monotonic() < until, "the forms do not offer the classes there are"
+        time.sleep(0.5)
     before, locked = registered(), pool()
     assert locked["variables"] == {"type": "object", "properties": {}, "additionalProperties": False}
     # As `prefect work-pool create` makes it, and as deployments of an earlier version are.
