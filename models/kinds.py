@@ -148,6 +148,13 @@ def _fields(spec: Any, path: list[str]) -> list[str]:
     return [field.name for field in dataclasses.fields(spec)]
 
 
+def as_table(value: Any, where: str) -> Mapping[str, Any]:
+    """Return what was said where a table of fields belongs. Raises BadSpec for anything else."""
+    if not isinstance(value, Mapping):
+        raise BadSpec(f"{where} is a table of fields, not {value!r}")
+    return value
+
+
 def meant(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean "..."?` for a slip of the pen, or nothing."""
     # Above difflib's own 0.6, with which "edge" would be a slip of "render".

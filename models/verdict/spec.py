@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from models.kinds import BadSpec, Spec, meant
+from models.kinds import BadSpec, Spec, as_table, meant
 from models.verdict.fidelity import FidelitySpec
 from models.verdict.kcf import KcfSpec
 from models.verdict.kinds import JUDGES, RULES
@@ -78,18 +78,12 @@ def verdict_spec(said: Mapping[str, Any], where: str = "verdict") -> VerdictSpec
     tables: dict[str, Any] = {}
     for table, kinds in (("judges", JUDGES), ("rules", RULES)):
         if table in said:
-            specs = _table(said[table], f"{where}.{table}")
+            specs = as_table(said[table], f"{where}.{table}")
             tables[table] = {
-                name: kinds.read({"kind": name, **_table(spec, f"{where}.{table}.{name}")}, f"{where}.{table}.{name}")
+                name: kinds.read({"kind": name, **as_table(spec, f"{where}.{table}.{name}")}, f"{where}.{table}.{name}")
                 for name, spec in specs.items()
             }
     try:
         return VerdictSpec(**tables)
     except BadSpec as error:
         raise BadSpec(f"{where}: {error}") from None
-
-
-def _table(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise BadSpec(f"{where} is a table of fields, not {value!r}")
-    return value

@@ -59,7 +59,7 @@ def read(said: Mapping[str, Any]) -> Recipe:
         if name not in known:
             raise BadSpec(f'{where} has no field "{name}"{kinds.meant(name, known)}; it has: {", ".join(known)}')
         if name != "name":
-            _table(table, f"{where}.{name}")
+            kinds.as_table(table, f"{where}.{name}")
     if missing := [name for name in known if name not in said]:
         raise BadSpec(f"{where} is not whole: it lacks {', '.join(missing)}")
     if not isinstance(said["name"], str):
@@ -76,13 +76,7 @@ def read(said: Mapping[str, Any]) -> Recipe:
 
 def _control(kind: str, said: Any, where: str) -> ControlSpec:
     """Return a control's spec; a recipe has at most one of each kind, so that its table is named after it."""
-    spec = CONTROLS.read({"kind": kind, **_table(said, where)}, where)
+    spec = CONTROLS.read({"kind": kind, **kinds.as_table(said, where)}, where)
     if spec.kind != kind:
         raise BadSpec(f"{where} is of kind {kind!r} by its name, not {spec.kind!r}; say [controls.{spec.kind}] instead")
     return spec
-
-
-def _table(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise BadSpec(f"{where} is a table of fields, not {value!r}")
-    return value
