@@ -56,8 +56,8 @@ class Blueprint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
-    """A stage with artifacts of single samples."""
+class _Stage:
+    """What every stage says of itself."""
 
     name: str
     """Its name, one of storage.stages."""
@@ -67,6 +67,16 @@ class Stage:
     """Its task, `package.module:name`; imported when a flow runs it."""
     obeys: str
     """The table of a recipe that holds its spec, or its specs by name; "" for none."""
+
+    def run(self) -> Any:
+        """Return its task."""
+        return pkgutil.resolve_name(self.task)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(_Stage):
+    """A stage with artifacts of single samples."""
+
     specs: Callable[[Recipe, Planned], Mapping[str, Any]]
     """The specs of a sample's artifacts of this stage, by what tells these apart: {"": spec} for a single one, {kind: spec} for
     its controls."""
@@ -86,31 +96,15 @@ class Stage:
             for part, spec in self.specs(recipe, planned).items()
         }
 
-    def run(self) -> Any:
-        """Return its task."""
-        return pkgutil.resolve_name(self.task)
-
 
 @dataclass(frozen=True, kw_only=True)
-class CohortStage:
-    """A stage that looks at all images of a cohort together."""
+class CohortStage(_Stage):
+    """A stage that looks at all images of a cohort together; its task runs once for each artifact."""
 
-    name: str
-    """Its name, one of storage.stages."""
-    reads: tuple[str, ...]
-    """The stages whose artifacts go in."""
-    task: str
-    """Its task, `package.module:name`, run once for each artifact."""
-    obeys: str
-    """The table of a recipe that holds its specs."""
     parts: Callable[[Recipe], Sequence[str]]
     """What tells its artifacts apart: the judges' names, or "" for the one verdict."""
     blueprints: Callable[[Cohort, Sequence[Planned]], Mapping[str, Blueprint]]
     """What determines each of them, over the samples that have an image."""
-
-    def run(self) -> Any:
-        """Return its task."""
-        return pkgutil.resolve_name(self.task)
 
 
 def _view(recipe: Recipe, planned: Planned) -> dict[str, Any]:
