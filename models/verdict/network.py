@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.device import pick_device
 from models.verdict.targets import LEAST_PROBABILITY
 
 if TYPE_CHECKING:
     import torch
 
-    from models.verdict.kcf import KcfSpec
+    from models.device import pick_device
+from models.verdict.kcf import KcfSpec
 
 SHAPES: dict[str, dict[str, Any]] = {
     "resnet-small": {"embedding_size": 32, "hidden_sizes": [32, 64, 128, 192], "depths": [1, 1, 1, 1], "layer_type": "basic"},
@@ -44,6 +46,7 @@ def predict(
     """Return (M, heads, bins) probabilities of images `asked` after training on `known` with `answers`."""
     import torch
 
+    device = pick_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
     heads, bins = answers.shape[1:]

@@ -64,7 +64,7 @@ Progress = Callable[[int, int], None]
 
 
 class Judge(Protocol):
-    """A kind of judge at work; it is called with its spec, `device` (`cpu`, `cuda`, ...) and `threads`."""
+    """A kind of judge at work; it is called with its spec, `device` (`auto`, `cpu`, `cuda`, ...) and `threads`."""
 
     def judge(self, evidence: Sequence[Evidence], progress: Progress | None = None) -> Judgement:
         """Measure the images of one class. What is too little to judge is not judged, and that is no error."""

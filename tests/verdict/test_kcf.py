@@ -304,6 +304,15 @@ def test_an_images_answer_does_not_depend_on_its_batch_mates() -> None:
     assert np.allclose(answer(images[16:])[0], answer(images[16:17])[0], atol=1e-6)
 
 
+@pytest.mark.slow
+def test_a_network_judges_on_whatever_device_a_run_names_auto_included() -> None:
+    images, poses, _ = cars(1, 24)
+    images, answers = images[:, ::2, ::2].copy(), targets(poses, 41, 12.0)
+    rng = np.random.default_rng(0)
+    said = network.predict(images[:16], answers[:16], images[16:], rng, TINY, "resnet-small", device="auto")
+    assert said.shape == (len(images) - 16, *answers.shape[1:])
+
+
 @pytest.mark.parametrize(
     ("wrong", "line"),
     [
