@@ -18,8 +18,7 @@ from models.verdict.targets import LEAST_PROBABILITY
 if TYPE_CHECKING:
     import torch
 
-    from models.device import pick_device
-from models.verdict.kcf import KcfSpec
+    from models.verdict.kcf import KcfSpec
 
 SHAPES: dict[str, dict[str, Any]] = {
     "resnet-small": {"embedding_size": 32, "hidden_sizes": [32, 64, 128, 192], "depths": [1, 1, 1, 1], "layer_type": "basic"},
