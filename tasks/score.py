@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from tasks import progress, stages
 from tasks.caching import cohort_task
 from tasks.plan.cohort import Cohort, Planned
 from tasks.plan.place import Place
-from tasks.shard import StageReport
+from tasks.shard import Finished, StageReport, fill_cohort
 
 log = logging.getLogger("dst")
 
@@ -64,45 +64,32 @@ class Stored:
 @cohort_task("score", "score {part} {cohort.class_name}")
 def score(place: Place, cohort: Cohort, part: str, *after: Any) -> StageReport:
     """Let the recipe's judge `part` measure every image of the cohort. What was measured before under the same key is kept."""
-    store, started = place.store, time.monotonic()
-    made = cohort.made(store)
-    if not made:
-        return report("score", cohort, started, failed={"no_images": 1})
-    blueprint = stages.OVER_A_COHORT["score"].blueprints(cohort, made)[part]
-    if store.has("score", blueprint.key):
-        return report("score", cohort, started, kept=1)
-    judge = JUDGES.load(cohort.recipe.verdict.judges[part], device=place.device, threads=place.threads)
-    evidence = [Stored(store=store, planned=planned, controls=cohort.recipe.controls) for planned in made]
-    with progress.stage("score", cohort.class_name, 100) as bar:
-        judgement = judge.judge(evidence, lambda done, total: bar.advance(100 * done // total - bar.done))
-    judged = np.any([~np.isnan(values) for values in judgement.scores.values()], axis=0) if judgement.scores else np.zeros(0)
-    rows = [
-        {
-            "sample_id": str(planned.sample),
-            "image_key": planned.key("image"),
-            "scores": {name: _number(values[i]) for name, values in judgement.scores.items()},
-        }
-        for i, planned in enumerate(made)
-    ]
-    record = blueprint.record(
-        values={"judge": part, "judged": int(judged.sum()), "not_judged": judgement.not_judged, **judgement.facts},
-        runtime={"threads": place.threads, "seconds": round(time.monotonic() - started, 2)},
-    )
-    store.put(record, {"scores.json": json.dumps(rows, indent=1, sort_keys=True, allow_nan=False).encode()})
-    log.info(
-        "score   %s  %s: %d of %d judged  %.1f s", cohort.class_name, part, judged.sum(), len(made), time.monotonic() - started
-    )
-    return report("score", cohort, started, made=1)
+    store = place.store
 
+    def make(made: Sequence[Planned], blueprint: stages.Blueprint) -> Finished:
+        began = time.monotonic()
+        judge = JUDGES.load(cohort.recipe.verdict.judges[part], device=place.device, threads=place.threads)
+        evidence = [Stored(store=store, planned=planned, controls=cohort.recipe.controls) for planned in made]
+        with progress.stage("score", cohort.class_name, 100) as bar:
+            judgement = judge.judge(evidence, lambda done, total: bar.advance(100 * done // total - bar.done))
+        judged = np.any([~np.isnan(values) for values in judgement.scores.values()], axis=0) if judgement.scores else np.zeros(0)
+        rows = [
+            {
+                "sample_id": str(planned.sample),
+                "image_key": planned.key("image"),
+                "scores": {name: _number(values[i]) for name, values in judgement.scores.items()},
+            }
+            for i, planned in enumerate(made)
+        ]
+        seconds = time.monotonic() - began
+        log.info("score   %s  %s: %d of %d judged  %.1f s", cohort.class_name, part, judged.sum(), len(made), seconds)
+        record = blueprint.record(
+            values={"judge": part, "judged": int(judged.sum()), "not_judged": judgement.not_judged, **judgement.facts},
+            runtime={"threads": place.threads, "seconds": round(seconds, 2)},
+        )
+        return record, {"scores.json": json.dumps(rows, indent=1, sort_keys=True, allow_nan=False).encode()}
 
-def report(
-    stage: str, cohort: Cohort, started: float, made: int = 0, kept: int = 0, failed: dict[str, int] | None = None
-) -> StageReport:
-    """Return what became of one artifact over a whole cohort."""
-    seconds = round(time.monotonic() - started, 3)
-    return StageReport(
-        stage=stage, shard=cohort.class_name, made=made, kept=kept, failed=failed or {}, blocked=0, seconds=seconds
-    )
+    return fill_cohort("score", part, cohort, store, make)
 
 
 def _number(value: float) -> float | None:

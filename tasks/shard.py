@@ -16,7 +16,7 @@ from storage.artifacts import ArtifactStore, Record
 from storage.keys import plain
 from storage.stages import before
 from tasks import progress, stages
-from tasks.plan.cohort import Planned, Shard, failure
+from tasks.plan.cohort import Cohort, Planned, Shard, failure
 from tasks.plan.recipe import Recipe
 
 log = logging.getLogger("dst")
@@ -125,6 +125,32 @@ def fill(
     return StageReport(
         stage=stage, shard=str(shard), made=made, kept=kept, failed=dict(failed), blocked=blocked, seconds=round(seconds, 3)
     )
+
+
+def fill_cohort(
+    stage: str,
+    part: str,
+    cohort: Cohort,
+    store: ArtifactStore,
+    make: Callable[[Sequence[Planned], stages.Blueprint], Finished],
+) -> StageReport:
+    """Make one artifact over all images of a cohort, unless it is there; without an image there is nothing to make it of.
+
+    `make` gets the samples that have an image, and what determines the artifact.
+    """
+    started = time.monotonic()
+    report = StageReport(stage=stage, shard=cohort.class_name, made=0, kept=0, failed={}, blocked=0, seconds=0.0)
+    if images := cohort.made(store):
+        blueprint = stages.OVER_A_COHORT[stage].blueprints(cohort, images)[part]
+        if store.has(stage, blueprint.key):
+            report["kept"] = 1
+        else:
+            store.put(*make(images, blueprint))
+            report["made"] = 1
+    else:
+        report["failed"] = {"no_images": 1}
+    report["seconds"] = round(time.monotonic() - started, 3)
+    return report
 
 
 def _named(record: Record, planned: Planned) -> Record:

@@ -17,13 +17,11 @@ from typing import Any
 import numpy as np
 
 from models.verdict.decide import decide
-from storage.artifacts import Artifact
 from tasks import stages
 from tasks.caching import cohort_task
 from tasks.plan.cohort import Cohort, Planned
 from tasks.plan.place import Place
-from tasks.score import report
-from tasks.shard import Finished, StageReport
+from tasks.shard import Finished, StageReport, fill_cohort
 
 log = logging.getLogger("dst")
 
@@ -31,35 +29,35 @@ log = logging.getLogger("dst")
 @cohort_task("verdict", "verdict {cohort.class_name}")
 def verdict(place: Place, cohort: Cohort, part: str, *after: Any) -> StageReport:
     """Decide over every image of the cohort. What was decided before under the same key is kept."""
-    store, started = place.store, time.monotonic()
-    made = cohort.made(store)
-    if not made:
-        return report("verdict", cohort, started, failed={"no_images": 1})
-    keys = cohort.judged(made)
-    if store.has("verdict", keys["verdict", ""]):
-        return report("verdict", cohort, started, kept=1)
-    scores = {judge: store.get("score", key) for (stage, judge), key in keys.items() if stage == "score"}
-    by_image: dict[str, dict[str, float | None]] = {}
-    for artifact in scores.values():
-        for row in json.loads(store.read(artifact, "scores.json")):
-            by_image.setdefault(row["image_key"], {}).update(row["scores"])
-    record, files = _decided(cohort, made, scores, by_image)
-    store.put(record, files)
-    said = record.values
-    log.info(
-        "verdict %s  %d kept  %d dropped  %d not judged  %.1f s",
-        cohort.class_name,
-        said["kept"],
-        said["dropped"],
-        said["not_judged"],
-        time.monotonic() - started,
-    )
-    return report("verdict", cohort, started, made=1)
+    store = place.store
+
+    def make(made: Sequence[Planned], blueprint: stages.Blueprint) -> Finished:
+        began = time.monotonic()
+        scores = {judge: store.get("score", key) for judge, key in blueprint.inputs["scores"].items()}
+        by_image: dict[str, dict[str, float | None]] = {}
+        for artifact in scores.values():
+            for row in json.loads(store.read(artifact, "scores.json")):
+                by_image.setdefault(row["image_key"], {}).update(row["scores"])
+        judges = {judge: artifact.record.values for judge, artifact in scores.items()}
+        values, rows = _decided(cohort, made, judges, by_image)
+        log.info(
+            "verdict %s  %d kept  %d dropped  %d not judged  %.1f s",
+            cohort.class_name,
+            values["kept"],
+            values["dropped"],
+            values["not_judged"],
+            time.monotonic() - began,
+        )
+        text = json.dumps(rows, indent=1, sort_keys=True, allow_nan=False)
+        return blueprint.record(values=values), {"verdicts.json": text.encode()}
+
+    return fill_cohort("verdict", part, cohort, store, make)
 
 
 def _decided(
-    cohort: Cohort, made: Sequence[Planned], scores: Mapping[str, Artifact], by_image: Mapping[str, Mapping[str, float | None]]
-) -> Finished:
+    cohort: Cohort, made: Sequence[Planned], judges: Mapping[str, Any], by_image: Mapping[str, Mapping[str, float | None]]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return what the rules make of the cohort as a whole, and of each image."""
     found = [by_image[planned.key("image")] for planned in made]
     names = list(dict.fromkeys(name for row in found for name in row))
     columns = {name: np.array([row.get(name) for row in found], np.float64) for name in names}
@@ -81,8 +79,6 @@ def _decided(
         "reasons": dict(sorted(Counter(reason for reason in decision.reasons if reason).items())),
         "rule": decision.words,
         "rules": list(decision.rules),
-        "judges": {judge: artifact.record.values for judge, artifact in scores.items()},
+        "judges": dict(judges),
     }
-    blueprint = stages.OVER_A_COHORT["verdict"].blueprints(cohort, made)[""]
-    text = json.dumps(rows, indent=1, sort_keys=True, allow_nan=False)
-    return blueprint.record(values=values), {"verdicts.json": text.encode()}
+    return values, rows
