@@ -138,7 +138,7 @@ class Kcf:
     """Trains models on all folds but one, lets them predict the poses of that one, and measures how far they are off."""
 
     def __init__(self, spec: KcfSpec, device: str = "cpu", threads: int | None = None) -> None:
-        """device: where networks are trained (`auto`, `cpu`, `cuda`, ...); threads: cores that torch uses, None: its own choice."""
+        """device: where networks are trained (`auto`, `cpu`, `cuda`, ...); threads: cores for torch, None: its own choice."""
         self.spec = spec
         self.device = device
         self.threads = threads
