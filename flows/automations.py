@@ -7,12 +7,16 @@ as Slack, Mattermost and others take it). The address is a secret: it is kept in
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import cast
+from uuid import UUID
 
 from prefect.automations import Automation
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import get_client
 from prefect.events.actions import CallWebhook
 from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.types import SecretDict
+from pydantic import SecretStr
 
 from storage.settings import Settings
 from tasks.events import RUN_INVALID
@@ -40,8 +44,8 @@ def ensure(settings: Settings) -> bool:
             client.delete_automation(automation.id)
     if not address:
         return False
-    block = Webhook(method="POST", url=address, headers={"Content-Type": "application/json"})
-    block_id = block.save(BLOCK, overwrite=True)
+    block = Webhook(method="POST", url=SecretStr(address), headers=SecretDict({"Content-Type": "application/json"}))
+    block_id = cast(UUID, block.save(BLOCK, overwrite=True))
     Automation(
         name=NAME,
         description="Posts to the webhook in DST_NOTIFY_URL",

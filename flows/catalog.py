@@ -9,7 +9,8 @@ from typing import Annotated
 
 from prefect import flow
 from prefect.artifacts import create_table_artifact
-from prefect.states import Completed, Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
 from flows.forms import Said
 from storage.catalog import journal
@@ -65,8 +66,7 @@ def compare(settings: Settings, digests: bool) -> Comparison:
     found, unwritten = Comparison(), Comparison()
     for difference in differences(catalog, settings.store, digests=digests):
         (unwritten if difference.kind == "no_row" else found).add(difference)
-    going = "select run_id from runs where status = 'running' or finished_at >= :began limit 1"
-    if catalog.rows(going, began=began):
+    if catalog.any_run_since(began):
         found.being_made = unwritten.counts.total()
         return found
     found.counts.update(unwritten.counts)

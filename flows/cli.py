@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -12,9 +13,10 @@ import pydantic
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from flows.commands import cad, catalog, evaluate, foreign
+from flows.commands import cad, catalog, evaluate, imports
 from flows.commands import export as export_commands
 from storage.settings import Settings
+from storage.stages import OfASample
 
 app = cyclopts.App(
     suppress_keyboard_interrupt=False,
@@ -23,11 +25,23 @@ app = cyclopts.App(
     version="0.1.0",
 )
 app.command(cad.app)
-app.command(foreign.app)
+app.command(imports.app)
 app.command(evaluate.app)
 app.command(export_commands.app)
 app.command(catalog.app)
 app.command(catalog.prune)
+
+_OF_A_PLACE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENAMETOOLONG,
+}
+"""Errors that are a folder's or a disk's, which a person can put right; any other is a bug of ours."""
 
 _ANY, _SOME, _PORT = Number(gte=0), Number(gte=1), Number(gte=0, lte=65535)
 
@@ -59,10 +73,11 @@ def run(
         bool, Parameter(help="Make only the first 8 samples and one picture of them; the class stays as it is.", negative="")
     ] = False,
     dry_run: Annotated[
-        bool, Parameter(help="Print the recipe, what is cached, what is missing and what that costs, and stop.", negative="")
+        bool, Parameter(help="Print what is cached, what is missing and what that costs, and stop.", negative="")
     ] = False,
+    verbose: Annotated[bool, Parameter(help="With --dry-run: print the resolved recipe as well.", negative="")] = False,
 ) -> None:
-    """Make a class's images: render, edges, captions, images, verdicts, catalog, report. Only what is missing is made.
+    """Make a class's images: renders, controls, captions, images, verdicts, catalog, report. Only what is missing is made.
 
     Example: dst run car --samples 24
     """
@@ -71,7 +86,7 @@ def run(
     if preview and not dry_run:
         look_ahead(_settings(), class_names, samples, recipe, overrides)
     else:
-        launch(_settings(), class_names, samples, recipe, overrides, dry_run=dry_run)
+        launch(_settings(), class_names, samples, recipe, overrides, dry_run=dry_run, verbose=verbose)
 
 
 @app.command
@@ -108,9 +123,7 @@ def retry(
     class_name: Annotated[str | None, Parameter(name="CLASS", help="Only this class.")] = None,
     /,
     *,
-    stage: Annotated[
-        Literal["cad", "render", "edge", "caption", "image"] | None, Parameter(help="Only what failed at this stage.")
-    ] = None,
+    stage: Annotated[OfASample | None, Parameter(help="Only what failed at this stage.")] = None,
     reason: Annotated[str | None, Parameter(help="Only what failed for this reason, as `dst status` names it.")] = None,
     sample: Annotated[list[str] | None, Parameter(help="Only this sample; may be said several times.")] = None,
 ) -> None:
@@ -151,22 +164,16 @@ def reproduce(
     /,
     *,
     recipe: Annotated[str | None, Parameter(help="Which image of it, where it was made under several recipes.")] = None,
-    stage: Annotated[Literal["cad", "render", "edge", "caption", "image"] | None, Parameter(help="Stop behind this one.")] = None,
+    stage: Annotated[OfASample | None, Parameter(help="Stop behind this one.")] = None,
     into: Annotated[Path | None, Parameter(help="Keep what is made in this empty folder.")] = None,
 ) -> None:
     """Make samples again from their records alone, in an empty store, and compare. Exit code 1 if one differs beyond 40 dB.
 
     Example: dst reproduce car-3fa9c1d27b10-0003-00
     """
-    from flows import reproduce as again
-    from flows.commands.terminal import watched
-    from flows.prefect_env import prepare
+    from flows.commands.reproduce import reproduce as make_again
 
-    settings = _settings()
-    prepare(settings)
-    with watched():
-        made = again.reproduce(settings, samples, recipe, into, stage)
-    sys.exit(0 if again.report(made, into) else 1)
+    sys.exit(0 if make_again(_settings(), samples, recipe, into, stage) else 1)
 
 
 @app.command
@@ -245,19 +252,24 @@ def train(
 
     Example: dst train --class duck --begin-from embedded --base-minutes 60 --control-minutes 60
     """
-    from flows.prefect_env import prepare
+    from flows.prefect_env import own_server, prepare
+    from tasks.plan.place import Place
 
+    if class_names:
+        # Before a home is made where there is none.
+        Place.of(_settings()).catalog.database.require_schema()
     prepare(_settings())
     from flows.commands.terminal import watched
     from flows.train import train as run_train
-    from tasks.train import place, registered, stages, weights_of
+    from tasks.train import registered, stages, training, weights_of
 
-    settings = _settings()
-    registered(settings, class_names or [])
-    where = place(settings.root, class_names or [], base, begin_from)
+    place = Place.of(_settings())
+    registered(place, class_names or [])
+    where = training(place.home, class_names or [], base, begin_from)
     if begin_from:
         weights_of(begin_from)
     stages(base, begin_from)
+    own_server(_settings())
     with watched():
         folder = run_train(
             shards=shards,
@@ -323,28 +335,48 @@ def _settings(home: Path | None = None) -> Settings:
 
 def main() -> None:
     """Run a command; a person's mistake is one line on stderr and exit code 2, a bug is a traceback."""
-    from storage.artifacts import StoreFull
+    from storage.folders import NoRoomLeft
 
+    _own_code_only()
     try:
         app()
-    except (ValueError, StoreFull, FileNotFoundError) as error:
+    except (ValueError, NoRoomLeft, FileNotFoundError) as error:
         print(f"dst: {_in_a_line(error)}", file=sys.stderr)
-        sys.exit(2)
-    except (PermissionError, NotADirectoryError, IsADirectoryError) as error:
-        print(f"dst: {error.filename or 'a file'}: {(error.strerror or str(error)).lower()}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         # `dst show ... | head` has seen enough; what is still in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in _OF_A_PLACE:
+            raise
+        said = error.strerror or str(error)
+        print(f"dst: {error.filename or 'a file'}: {said[:1].lower()}{said[1:]}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("dst: stopped; start the same command again and it goes on where it was", file=sys.stderr)
         sys.exit(130)
 
 
+def _own_code_only() -> None:
+    """Let every process that a command starts load this code, and none from the working folder.
+
+    Python looks there first for `python -m` and `python -c`, and a person's own `tasks.py` or `models.py` would be taken for
+    ours.
+    """
+    os.environ["PYTHONSAFEPATH"] = "1"
+    here = Path(__file__).resolve().parents[1]
+    # A checkout may be started in place (`python -m flows.cli`), uninstalled or beside another that is installed. What is
+    # installed is found anyway, and its folder must not come before the standard library. An empty part is the working folder.
+    own = [] if here.name in ("site-packages", "dist-packages") else [str(here)]
+    parts = [*own, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(parts))
+
+
 def _in_a_line(error: Exception) -> str:
     """Return what an error says; of a setting that cannot be its name and the rule, not its value, which may be a secret."""
     if isinstance(error, pydantic.ValidationError) and error.title == Settings.__name__:
-        wrong = (f"DST_{str(one['loc'][0]).upper()}: {one['msg'].lower()}" for one in error.errors())
+        said = ((str(one["loc"][0]).upper(), one["msg"].removeprefix("Value error, ")) for one in error.errors())
+        wrong = (f"DST_{name}: {what[:1].lower()}{what[1:]}" for name, what in said)
         return f"{'; '.join(wrong)} (in the environment or in .env)"
     return str(error)
 

@@ -18,20 +18,21 @@ from typing import Any
 from storage.cad.collections import layouts
 from storage.cad.collections.published import Listed, read_cad_list
 from storage.settings import Settings
-from tasks import imports
+from tasks.intake import collections
+from tasks.plan.place import Place
 
 log = logging.getLogger("dst")
 
 
 def wanted(
     collection: str, root: Path, classes: Sequence[str], cad_list: Path | None, limit: int | None, strength: int
-) -> tuple[list[imports.Candidate], list[imports.Missing]]:
+) -> tuple[list[collections.Candidate], list[collections.NotThere]]:
     """Return what to import of a collection, and the rows of its list whose models are not there. Raises BadCollection."""
     rows = None if cad_list is None else listed(cad_list, collection, root, strength)
     found = layouts.entries(collection, root)
     if rows is None:
-        return imports.of_collection(found, classes, limit), []
-    return imports.of_list(rows, found, classes, limit)
+        return collections.of_collection(found, classes, limit), []
+    return collections.of_list(rows, found, classes, limit)
 
 
 def listed(cad_list: Path, collection: str, root: Path, strength: int) -> list[Listed]:
@@ -87,7 +88,7 @@ def look_again(settings: Settings) -> Counter[str]:
             log.warning("collection %s in %s: %s", entry["collection"], root, error)
             continue
         settled = [model for model in models if _settled(model.path, settings.watch_settle_s)]
-        report = imports.bring_in(settings, entry["collection"], root, settled)
+        report = collections.bring_in(Place.of(settings), entry["collection"], root, settled)
         counts.update({status: count for status, count in report.counts.items() if status != "remembered"})
     return counts
 

@@ -31,11 +31,7 @@ def bury(catalog: Catalog, others: Iterable[tuple[str, str]] = ()) -> list[str]:
     for row in catalog.bury_the_dead():
         log.warning("%s  run %s: %s; what it left is taken up", row["class_name"], row["run_id"][:8], row["reason"])
     since = (datetime.now(UTC) - timedelta(days=FOR_DAYS)).isoformat()
-    crashed = catalog.rows(
-        "select flow_run_id, reason from runs where status = 'crashed' and flow_run_id is not null and finished_at > :since",
-        since=since,
-    )
-    return _tell({row["flow_run_id"]: row["reason"] for row in crashed} | dict(others))
+    return _tell(catalog.crashed_flow_runs(since) | dict(others))
 
 
 def cancelled(flow_run_id: str) -> bool:

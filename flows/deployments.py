@@ -8,9 +8,11 @@ and `prefect deploy --all` reads the same list from prefect.yaml (a test compare
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import Flow, flow
@@ -27,7 +29,7 @@ from flows.scan import scan
 from flows.schedule import of_scan, of_verify
 from flows.train import train
 from models.evaluation.spec import EvaluationSpec
-from models.image.spec import EMBEDDED
+from models.image.weights import EMBEDDED
 from storage.settings import Settings
 from tasks.run import RunReport
 
@@ -43,7 +45,7 @@ def offered() -> tuple[list[str], list[str]]:
 RecipeName = Annotated[str, OneOf(recipes.names), Said("What decides how pictures look: size, generator, viewpoints, filter")]
 Samples = Annotated[int, Field(ge=1, le=100_000), Said("Samples of a class, divided evenly over its CAD models")]
 Steps = Annotated[int, Field(ge=0, le=200), Said("Denoising steps of the generator; 0: as the recipe says")]
-ControlScale = Annotated[float, Field(ge=0, le=10), Said("How firmly the edge map is obeyed; 0: as the recipe says")]
+ControlScale = Annotated[float, Field(ge=0, le=10), Said("How firmly the controls are obeyed; 0: as the recipe says")]
 
 
 @flow(
@@ -150,21 +152,15 @@ def register() -> list[str]:
 
     Registering again changes what has changed (the choices of a form, for one) and leaves runs alone.
     """
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.actions import WorkPoolCreate
     from prefect.deployments.runner import RunnerDeployment
-    from prefect.exceptions import ObjectAlreadyExists
     from prefect.types.entrypoint import EntrypointType
 
-    with get_client(sync_client=True) as client:
-        with suppress(ObjectAlreadyExists):
-            client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=_template()))
+    lock_pool()
     for entry in deployments():
         deployment = RunnerDeployment.from_flow(
             entry.flow,
             name=entry.name,
             work_pool_name=POOL,
-            job_variables={"env": dict(FOR_RUNS), "working_dir": os.getcwd()},
             tags=list(entry.tags),
             entrypoint_type=EntrypointType.MODULE_PATH,
             **entry.more,
@@ -187,8 +183,36 @@ def renew_forms() -> None:
             client.update_deployment(there.id, DeploymentUpdate(parameter_openapi_schema=form))
 
 
-def _template() -> dict[str, Any]:
-    """Return the job template of Prefect's own process workers."""
-    from prefect.workers.process import ProcessWorker
+def lock_pool() -> None:
+    """Make the work pool, or give the one there is, the template that takes nothing from a run. A step of prefect.yaml, too."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+    from prefect.exceptions import ObjectAlreadyExists
 
-    return dict(ProcessWorker.get_default_base_job_template())
+    with get_client(sync_client=True) as client:
+        try:
+            client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template()))
+        except ObjectAlreadyExists:
+            client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template()))
+
+
+def _python() -> str:
+    """Return this environment's Python under one name, whoever asks: `prefect deploy` is started by another link to it."""
+    python = Path(sys.prefix, "bin", "python")
+    return str(python) if python.exists() else sys.executable
+
+
+def template() -> dict[str, Any]:
+    """Return how the pool's workers start a run: all of it constants, none of it a variable that a run could set.
+
+    There is no `env` among them, since Prefect joins a run's own to that whatever the variables are; the command sets it.
+    """
+    setting = [f"{name}={value}" for name, value in FOR_RUNS.items()]
+    return {
+        "job_configuration": {
+            "command": shlex.join(["env", *setting, _python(), "-m", "flows.engine"]),
+            "working_dir": os.getcwd(),
+            "stream_output": True,
+        },
+        "variables": {"type": "object", "properties": {}, "additionalProperties": False},
+    }

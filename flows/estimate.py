@@ -11,20 +11,14 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
-from models import edge
-from models.caption import spec as caption
-from models.image import spec as image
-from models.render import spec as render
 from storage.catalog.catalog import Catalog
 from storage.catalog.index import spec_key
 from storage.keys import plain
-from storage.settings import Settings
-from tasks.recipe import Recipe
-
-STAGES = {"render": render.VERSION, "edge": edge.VERSION, "caption": caption.VERSION, "image": image.VERSION}
-"""What costs, with the stages' present versions; the verdict is counted a sample, the CAD models are there already."""
+from storage.stages import OF_A_COHORT, OF_A_SAMPLE
+from tasks import stages
+from tasks.plan.place import Place
+from tasks.plan.recipe import Recipe
 
 RUNS = 20
 """The newest runs with the same settings tell; older ones met another machine."""
@@ -47,30 +41,33 @@ class Costs:
 
     def bytes_for(self, missing: Mapping[str, int]) -> tuple[float, list[str]]:
         """Return the bytes of so many artifacts, and the stages of which nothing is known."""
-        return _total(self.bytes, {stage: count for stage, count in missing.items() if stage in STAGES})
+        return _total(self.bytes, {stage: count for stage, count in missing.items() if stage in OF_A_SAMPLE})
 
 
-def costs(settings: Settings, recipe: Recipe) -> Costs:
-    """Return what this machine's past runs say about a recipe, stage by stage."""
-    catalog = Catalog(settings.catalog, settings.store)
+def costs(place: Place, recipe: Recipe) -> Costs:
+    """Return what this machine's past runs say about a recipe, stage by stage.
+
+    What is made of all images together is counted a sample; the CAD models are there already.
+    """
+    catalog = place.catalog
     if not catalog.exists:
         return Costs()
-    wanted = {stage: plain(getattr(recipe, stage)) for stage in (*STAGES, "verdict")}
-    spent: dict[str, list[tuple[float, int]]] = {stage: [] for stage in wanted}
+    tables = {stage.name: stage.obeys for stage in (*stages.OF_A_SAMPLE, *stages.OF_A_COHORT) if stage.obeys}
+    wanted = {table: plain(getattr(recipe, table)) for table in tables.values()}
+    spent: dict[str, list[tuple[float, int]]] = {stage: [] for stage in tables}
     told = set()
     for run in catalog.runs():
         if run["host"] != platform.node() or not run["finished_at"] or not run["seconds"] or not run["counts"]:
             continue
         total, wall = sum(run["seconds"].values()), _between(run["started_at"], run["finished_at"])
-        for stage, spec in wanted.items():
-            count = run["counts"].get("made" if stage == "verdict" else f"new_{stage}", 0)
-            if stage == "verdict" and not run["counts"].get("new_verdict"):
-                continue
-            if count and total and run["recipe_specs"].get(stage) == spec and len(spent[stage]) < RUNS:
+        for stage, table in tables.items():
+            made = run["counts"].get(f"new_{stage}", 0)
+            count = run["counts"].get("made", 0) if made and stage in OF_A_COHORT else made
+            if count and total and run["recipe_specs"].get(table) == wanted[table] and len(spent[stage]) < RUNS:
                 spent[stage].append((wall * run["seconds"].get(stage, 0.0) / total, count))
                 told.add(run["run_id"])
     seconds = {stage: sum(s for s, _ in runs) / sum(n for _, n in runs) for stage, runs in spent.items() if runs}
-    sizes = {stage: _size(catalog, stage, wanted[stage]) for stage in STAGES if stage in seconds}
+    sizes = {stage.name: _size(catalog, stage, recipe) for stage in stages.OF_A_SAMPLE if stage.name in seconds}
     return Costs(seconds=seconds, bytes={stage: size for stage, size in sizes.items() if size is not None}, runs=len(told))
 
 
@@ -107,15 +104,13 @@ def _total(each: Mapping[str, float], missing: Mapping[str, int]) -> tuple[float
     return sum(each.get(stage, 0.0) * count for stage, count in wanted.items()), [s for s in wanted if s not in each]
 
 
-def _size(catalog: Catalog, stage: str, spec: Any) -> float | None:
-    key = spec_key(stage, STAGES[stage], spec)
-    rows = catalog.rows(
-        "select avg(bytes) as size from (select bytes from artifacts where stage = :stage and spec_key = :key "
-        "and status = 'made' limit 500) a",
-        stage=stage,
-        key=key,
-    )
-    return None if rows[0]["size"] is None else float(rows[0]["size"])
+def _size(catalog: Catalog, stage: stages.Stage, recipe: Recipe) -> float | None:
+    """Return the mean bytes of an artifact that was made under the recipe's spec, or specs, of a stage."""
+    table = getattr(recipe, stage.obeys)
+    specs = table.values() if isinstance(table, Mapping) else [table]
+    sizes = [catalog.mean_bytes(stage.name, spec_key(stage.name, stage.version(spec), plain(spec))) for spec in specs]
+    known = [size for size in sizes if size is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _between(start: str, end: str) -> float:

@@ -15,11 +15,14 @@ from prefect import flow
 from pydantic import Field
 
 from flows.forms import Said
-from flows.runner import threads
+from flows.runner import results, threads
 from models.evaluation.spec import EvaluationSpec, ReadoutSpec
-from models.image.spec import EMBEDDED, ImageSpec, pinned
+from models.image.controlnet import ControlNetSpec
+from models.image.weights import EMBEDDED
 from storage.settings import Settings
 from tasks import evaluate as tasks
+from tasks.plan.place import Place
+from tasks.plan.ready import ready
 
 PARTS = ("main", "sweep", "samplers")
 GENERATOR = ("steps", "guidance", "eta", "control_scale", "scheduler", "dtype")
@@ -44,25 +47,27 @@ def evaluate(
     """Paint what is missing, measure, write figures.json, README.md, sweep.png and sheet.jpg; return the figures."""
     from models.cad.parametric import TRAINED_CLASSES
 
-    settings = Settings()
+    place = Place.of(Settings())
+    ready(place)
     spec = EvaluationSpec.of(samples, sweep)
-    asked = pinned(ImageSpec(model=model, **(setting or {})))
-    folder = Path(out) if out else tasks.place(settings) / asked.revision.removeprefix("sha256:")[:12]
+    asked = ControlNetSpec(model=model, **(setting or {})).pinned()
+    folder = Path(out) if out else tasks.folder_of(place) / asked.revision.removeprefix("sha256:")[:12]
     classes, own = list(TRAINED_CLASSES), list(tasks.UNTRAINED_CLASSES)
     made: dict[str, Any] = {
-        "held-out": tasks.views.submit("held-out", None, spec.samples, classes),
-        "untrained": tasks.views.submit("untrained", None, spec.untrained, own),
+        "held-out": tasks.views.submit(place, "held-out", None, spec.samples, classes),
+        "untrained": tasks.views.submit(place, "untrained", None, spec.untrained, own),
     }
     for kind in ("steep", "one face"):
-        made[kind] = tasks.views.submit(kind, kind, spec.uncommon, classes)
+        made[kind] = tasks.views.submit(place, kind, kind, spec.uncommon, classes)
     if spec.realism and tasks.sees_realism():
-        made |= {group: tasks.views.submit(group, None, spec.realism, classes) for group in ("many", "world")}
+        made |= {group: tasks.views.submit(place, group, None, spec.realism, classes) for group in ("many", "world")}
     if cad:
-        made["files"] = tasks.file_views.submit(cad, orientations, spec.per_cad_model)
-    files = {name: future.result() for name, future in made.items()}
-    painted = [tasks.paint.submit(part, spec, asked, files) for part in PARTS if part == "main" or spec.sweep]
+        made["files"] = tasks.file_views.submit(place, cad, orientations, spec.per_cad_model)
+    files = dict(zip(made, results(made.values()), strict=True))
+    painted = [tasks.paint.submit(place, part, spec, asked, files) for part in PARTS if part == "main" or spec.sweep]
+    results(painted)
     figures: dict[str, Any] = tasks.measure.submit(
-        spec, asked, files, readouts or str(_readouts(settings)), str(folder), trained or [], pictures, *painted
+        place, spec, asked, files, readouts or str(_readouts(place)), str(folder), trained or [], pictures, *painted
     ).result()
     return figures | {"folder": str(folder)}
 
@@ -76,17 +81,18 @@ def train_readouts(
     out: Annotated[str, Said("Where to write them; empty: in the home folder, where evaluations find them")] = "",
 ) -> str:
     """Make the pictures that are missing, train the readouts on them; return their file."""
-    settings, named = Settings(), list(classes or [])
+    place, named = Place.of(Settings()), list(classes or [])
+    ready(place)
     halves = [(0, shards // 2 - 1), (shards // 2, shards - 1)]
-    done = [tasks.readout_shards.submit(named, first, last) for first, last in halves if last >= first]
-    folders = list(dict.fromkeys([future.result() for future in done] + list(pictures or [])))
+    done = [tasks.readout_shards.submit(place, named, first, last) for first, last in halves if last >= first]
+    folders = list(dict.fromkeys(results(done) + list(pictures or [])))
     spec = ReadoutSpec(classes=tuple(named), epochs=epochs)
-    made: str = tasks.train_readouts.submit(spec, folders, out or str(tasks.own_readouts(settings))).result()
+    made: str = tasks.train_readouts.submit(place, spec, folders, out or str(tasks.own_readouts(place))).result()
     return made
 
 
-def _readouts(settings: Settings) -> Path:
+def _readouts(place: Place) -> Path:
     from models.evaluation.readouts import BUNDLED
 
-    own = tasks.own_readouts(settings)
+    own = tasks.own_readouts(place)
     return own if own.is_file() else BUNDLED

@@ -43,9 +43,7 @@ class OneOf:
 def classes() -> list[str]:
     """Return the classes with a CAD model that can be rendered; none before the first `dst cad add`."""
     settings = Settings()
-    catalog = Catalog(settings.catalog, settings.store)
-    known = "select distinct class_name from cad_models where status = 'ok' order by 1"
-    return [str(row["class_name"]) for row in catalog.rows(known)] if catalog.exists else []
+    return Catalog(settings.catalog, settings.store).classes_to_run()
 
 
 ClassName = Annotated[str, OneOf(classes)]

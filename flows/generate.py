@@ -1,40 +1,39 @@
 """Generate: one class is one run.
 
-    cad -> render -> edge ------+
-    class, keywords -> caption -+-> image -> verdict (the whole cohort) -> catalog -> report
+    cad -> render -> control ---+
+    class, keywords -> caption -+-> image -> score -> verdict (the whole cohort) -> catalog -> report
 
 Launched by `dst run`, by `dst demo` and from the Prefect UI. Several classes are sub-flow runs of one parent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
-from prefect import flow, task
+from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows import pending, recipes, runs
-from flows.runner import threads
+from flows import recipes, runs
+from flows.pending import class_status
+from flows.runner import results, threads
+from flows.table import table
 from storage.settings import Settings
-from tasks import status
-from tasks.cad import cad
-from tasks.caption import caption
+from tasks import stages, status
 from tasks.catalog import catalog, check
-from tasks.cohort import Cohort, Shard
-from tasks.edge import edge
-from tasks.image import image
-from tasks.render import render
+from tasks.plan.cohort import Cohort
+from tasks.plan.place import Place
+from tasks.plan.ready import ready
 from tasks.report import report
 from tasks.run import RunReport
-from tasks.verdict import verdict
 
 NAMED = 4
 """Classes that the name of a run lists; the others are counted."""
 
 Samples = Annotated[int, Field(ge=1, le=1_000_000, description="Samples, divided evenly over the class's CAD models")]
+Made = dict[str, list[PrefectFuture[Any]]]
+"""Stage -> its task runs."""
 
 
 @flow(
@@ -46,26 +45,45 @@ def generate(
     class_name: str, samples: Samples = 200, recipe_name: str = "embedded", overrides: dict[str, Any] | None = None
 ) -> RunReport:
     """Make a class's images under a recipe. What the store has is kept; what is missing is made."""
-    cohort = runs.cohort(Settings(), class_name, samples, recipes.resolve(recipe_name, overrides))
-    runs.announce(cohort)
-    with runs.recorded(cohort, samples, flow_run.get_id()) as run:
-        shards = cohort.shards()
-        models = over(cohort, cad, shards)
-        renders = over(cohort, render, shards, models)
-        edges = over(cohort, edge, shards, renders)
-        captions = over(cohort, caption, shards)
-        images = over(cohort, image, shards, edges, captions)
-        verdicts = verdict.submit(cohort, images)
-        counts = catalog.submit(cohort, run.run_id, verdicts)
-        findings = check.submit(cohort, run.run_id, counts)
-        run.finish(
-            counts.result(), findings.result(), [f.result() for f in (*models, *renders, *edges, *captions, *images, verdicts)]
-        )
-    page = report(cohort, run.run_id)
+    place = Place.of(Settings(), run=str(flow_run.get_id()))
+    cohort = runs.cohort(place, class_name, samples, recipes.resolve(recipe_name, overrides))
+    runs.announce(place, cohort)
+    with runs.on_record(place, cohort, samples) as run:
+        ready(place)
+        made = samples_of(place, cohort)
+        judged = verdicts_on(place, cohort, made)
+        done = runs.reports(made | judged)
+        counts = catalog.submit(place, cohort, run.run_id, *judged["verdict"])
+        findings = check.submit(place, cohort, run.run_id, counts)
+        counted, found = results([counts, findings])
+        run.finish(counted, found, done)
+    page = report(place, cohort, run.run_id)
     # It looks at every class: whatever makes several shows it once, at its own end.
     if flow_run.get_parent_flow_run_id() is None:
-        status.show(pending.table(pending.class_status(Settings())))
+        status.show(table(class_status(place)))
     return run.summary(page)
+
+
+def samples_of(place: Place, cohort: Cohort) -> Made:
+    """Submit every stage of a sample for every shard, each behind the same shard of the stages it reads (tasks/stages.py).
+
+    A stage with something missing in the store does not ask Prefect's cache: the store is the truth.
+    """
+    shards, made = cohort.shards(), Made()
+    for stage in stages.OF_A_SAMPLE:
+        task = stage.run().with_options(refresh_cache=runs.lacks(place.store, cohort, stage.name))
+        behind = zip(shards, *(made[name] for name in stage.reads), strict=True)
+        made[stage.name] = [task.submit(place, shard, cohort.recipe, *before) for shard, *before in behind]
+    return made
+
+
+def verdicts_on(place: Place, cohort: Cohort, made: Made) -> Made:
+    """Submit every stage that looks at all images of the cohort together, once for each judge and for the verdict."""
+    judged = Made()
+    for stage in stages.OF_A_COHORT:
+        before = [future for name in stage.reads for future in (made | judged)[name]]
+        judged[stage.name] = [stage.run().submit(place, cohort, part, *before) for part in stage.parts(cohort.recipe)]
+    return judged
 
 
 def several() -> str:
@@ -83,16 +101,5 @@ def generate_many(
     """Make several classes, one sub-flow run each."""
     # One class's misfortune is not another's: each runs to its own end, then this run fails if any of them did.
     states = [generate(class_name, samples, recipe_name, overrides, return_state=True) for class_name in class_names]
-    status.show(pending.table(pending.class_status(Settings())))
+    status.show(table(class_status(Place.of(Settings()))))
     return [state.result() for state in states]
-
-
-def over(
-    cohort: Cohort, stage: task, shards: Sequence[Shard], *upstream: Sequence[PrefectFuture[Any]]
-) -> list[PrefectFuture[Any]]:
-    """Submit a stage for every shard, each behind the same shard of the stages before it.
-
-    A stage with something missing in the store does not ask Prefect's cache: the store is the truth.
-    """
-    fresh = stage.with_options(refresh_cache=runs.lacks(cohort, stage.name))
-    return [fresh.submit(shard, cohort.recipe, *before) for shard, *before in zip(shards, *upstream, strict=True)]

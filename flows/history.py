@@ -13,8 +13,9 @@ from models.sample import SampleId
 from storage.artifacts import ArtifactStore, DamagedArtifact, MissingArtifact, Record
 from storage.catalog.catalog import Catalog
 from storage.keys import artifact_key, plain
-from storage.settings import Settings
-from tasks.cohort import STAGES
+from storage.stages import OF_A_SAMPLE, before
+from tasks import stages
+from tasks.plan.place import Place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,16 +28,21 @@ class History:
     """Name and specs, each stage's as its own record spells it."""
     keywords: tuple[str, ...]
     """The CAD model's keywords as they were when its caption was written."""
-    keys: Mapping[str, str | None]
-    """Stage -> key of its artifact; None behind the stage that failed."""
-    records: Mapping[str, Record]
-    """Stage -> record, of the stages it went through."""
+    keys: Mapping[str, Mapping[str, str]]
+    """Stage -> the keys of its artifacts ({"": key}, or {kind: key} of its controls), of the stages it went through."""
+    records: Mapping[str, Mapping[str, Record]]
+    """Stage -> their records."""
     cad_model: Mapping[str, Any]
     """The CAD model's row."""
     member: Mapping[str, Any]
     """The sample's own row."""
     run_runtime: Mapping[str, Any]
     """Machine, versions and code of the run that first had it."""
+
+    @property
+    def image_runtime(self) -> Mapping[str, Any]:
+        """What the image's bytes depend on besides its spec; nothing where there is no image."""
+        return self.records["image"][""].runtime if "image" in self.records else {}
 
     @property
     def sample_id(self) -> str:
@@ -46,15 +52,10 @@ class History:
 
 def members_of(catalog: Catalog, sample_id: str, recipe: str | None = None) -> list[dict[str, Any]]:
     """Return the rows of a sample, those of present cohorts and late runs first. Raises ValueError with names that are close."""
-    rows = catalog.rows(
-        "select m.* from members m join runs r on r.run_id = m.run_id where m.sample_id = :sample_id "
-        "order by m.in_cohort desc, r.started_at desc",
-        sample_id=sample_id,
-    )
+    rows = catalog.members(sample_id)
     if not rows:
-        start = f"{sample_id[:12]}%"
-        close = catalog.rows("select distinct sample_id from members where sample_id like :start order by 1 limit 3", start=start)
-        hint = f"; did you mean {', '.join(row['sample_id'] for row in close)}?" if close else ""
+        close = catalog.sample_ids(sample_id[:12], limit=3)
+        hint = f"; did you mean {', '.join(close)}?" if close else ""
         raise ValueError(f'no sample "{sample_id}" in the catalog{hint or "."} See: dst sql "select sample_id from samples"')
     found = [row for row in rows if recipe in (None, row["recipe"])]
     if not found:
@@ -63,31 +64,41 @@ def members_of(catalog: Catalog, sample_id: str, recipe: str | None = None) -> l
     return found
 
 
-def histories(settings: Settings, sample_ids: Sequence[str], recipe: str | None = None) -> list[History]:
+def histories(place: Place, sample_ids: Sequence[str], recipe: str | None = None) -> list[History]:
     """Return the history of each sample, of its present or else newest image. Raises ValueError for unknown ones."""
-    catalog = Catalog(settings.catalog, settings.store)
-    return [_history(catalog, settings.store, members_of(catalog, sample_id, recipe)[0]) for sample_id in sample_ids]
+    catalog = place.catalog
+    return [_history(catalog, place.store, members_of(catalog, sample_id, recipe)[0]) for sample_id in sample_ids]
 
 
 def _history(catalog: Catalog, store: ArtifactStore, member: Mapping[str, Any]) -> History:
-    keys = {stage: member[f"{stage}_key"] for stage in STAGES}
-    if member["status"] != "made":
-        # Behind the stage that failed nothing is on record, and the image's key belongs to what was never made.
-        reached = STAGES[: STAGES.index(member["stage"]) + 1]
-        keys = {stage: key if stage in reached else None for stage, key in keys.items()}
-    records = {stage: record_of(catalog, store, stage, key) for stage, key in keys.items() if key}
+    # Behind the stage that failed nothing is on record, and the image's key belongs to what was never made.
+    reached = OF_A_SAMPLE if member["status"] == "made" else (*before(member["stage"]), member["stage"])
+    keys: dict[str, Mapping[str, str]] = {}
+    for stage in reached:
+        key = member[f"{stage}_key"]
+        keys[stage] = dict(member["controls"] or {}) if stage == "control" else {"": key} if key else {}
+    records = {
+        stage: {part: record_of(catalog, store, stage, key) for part, key in parts.items()}
+        for stage, parts in keys.items()
+        if parts
+    }
     models = catalog.cad_models(member["class_name"], status=None)
     sample = SampleId(**{name: member[name] for name in ("class_name", "cad_id", "view_index", "draw_index")})
     run = catalog.run(member["first_run_id"])
     cad_model = next((row for row in models if row["cad_id"] == sample.cad_id), None)
     if cad_model is None:
         raise ValueError(f"{sample}: its CAD model is not in the catalog any more; add it again: dst cad add PATH --class CLASS")
-    caption = records.get("caption")
-    keywords = tuple((caption.inputs if caption else cad_model)["keywords"])
-    specs = {**run["recipe_specs"], **{stage: record.spec for stage, record in records.items() if stage != "cad"}}
+    captions = records.get("caption")
+    keywords = tuple((captions[""].inputs if captions else cad_model)["keywords"])
+    # What a stage's own records say it obeyed, above what the run's row says.
+    obeyed: dict[str, Any] = {}
+    for stage in stages.OF_A_SAMPLE:
+        parts = records.get(stage.name)
+        if parts and stage.obeys:
+            obeyed[stage.obeys] = parts[""].spec if "" in parts else {part: record.spec for part, record in parts.items()}
     return History(
         sample=sample,
-        recipe={**specs, "name": member["recipe"]},
+        recipe={**run["recipe_specs"], **obeyed, "name": member["recipe"]},
         keywords=keywords,
         keys=keys,
         records=records,

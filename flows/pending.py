@@ -17,12 +17,13 @@ from flows import recipes, runs
 from storage.artifacts import ArtifactStore
 from storage.catalog.catalog import Catalog
 from storage.keys import plain
-from storage.settings import Settings
-from tasks import cohort as planning
-from tasks import foreign
-from tasks.cohort import STAGES, Cohort, Planned
-from tasks.mend import GENERATE
-from tasks.recipe import Recipe
+from storage.stages import OF_A_COHORT, OF_A_SAMPLE
+from tasks.intake import foreign
+from tasks.plan import cohort as planning
+from tasks.plan.cohort import Cohort, Planned
+from tasks.plan.failures import GENERATE
+from tasks.plan.place import Place
+from tasks.plan.recipe import Recipe
 
 log = logging.getLogger("dst")
 
@@ -34,7 +35,7 @@ class StageStatus:
     """How far a class is at one stage, in samples."""
 
     stage: str
-    """cad, render, edge, caption, image or verdict."""
+    """One of storage.stages."""
     done: int
     """Samples that have it."""
     pending: int
@@ -70,7 +71,9 @@ class ClassStatus:
     kept: int = 0
     """Samples of the present cohort that the filter keeps."""
     dropped: int = 0
-    """Samples of the present cohort that it does not."""
+    """Samples of the present cohort that it drops."""
+    not_judged: int = 0
+    """Samples of the present cohort that no rule could decide over."""
     fresh: Mapping[str, int] = field(default_factory=dict)
     """Stage -> samples whose artifact was made since the last run began; only of one that has not ended well."""
     run_id: str | None = None
@@ -90,24 +93,24 @@ class ClassStatus:
         return max((stage.pending for stage in self.stages), default=0)
 
 
-def class_status(settings: Settings, class_name: str | None = None, every_recipe: bool = False) -> list[ClassStatus]:
+def class_status(place: Place, class_name: str | None = None, every_recipe: bool = False) -> list[ClassStatus]:
     """Return how far each class is (or one class) under the recipe of its last run, in order of name.
 
     every_recipe: one entry for each recipe a class was run with, the last one first. Raises CatalogMissing.
     """
-    catalog = Catalog(settings.catalog, settings.store)
+    catalog = place.catalog
     names = catalog.classes() if class_name is None else [class_name]
     last = last_runs(catalog, class_name)
     models: dict[str, list[Row]] = {name: [] for name in names}
     for row in catalog.cad_models(class_name, status=None):
         models.setdefault(row["class_name"], []).append(row)
     today = _Today(catalog)
-    members = _members(catalog, class_name)
+    members = catalog.counted(class_name)
     found = []
     for name in sorted(models):
-        own = last.get(name, [])
+        own: list[Row | None] = [*last.get(name, [])]
         for run in (own if every_recipe else own[:1]) or [None]:
-            status = _status(settings.store, catalog, name, models[name], run, members, today)
+            status = _status(place.store, catalog, name, models[name], run, members, today)
             found.append(replace(status, last=run is None or run is own[0]))
     return found
 
@@ -130,26 +133,10 @@ def recorded_cohort(
     compared with what lies on disk today.
     """
     recipe = recipes.recorded(run["recipe_specs"])
-    captions = foreign.recorded(catalog, run["class_name"], recipe)
+    captions = foreign.captions_of(catalog, run["class_name"], recipe)
     rows = catalog.cad_models(run["class_name"]) if usable is None else usable
     models = [runs.cad_model(row, captions) for row in rows]
     return planning.plan(run["class_name"], recipe, models, int(run["samples"]) if samples is None else samples)
-
-
-def table(statuses: Sequence[ClassStatus]) -> list[dict[str, Any]]:
-    """Return the table that a terminal and the Prefect UI show: one row for each class and recipe."""
-    return [
-        {
-            "class": status.class_name,
-            "CAD models": _models(status),
-            "recipe": f"{status.recipe or ''}{' (changed since)' if status.recipe_changed else ''}",
-            "samples": status.samples,
-            **{name: _cell(status.stage(name)) for name in STAGES if name != "cad"},
-            "verdict": _verdicts(status),
-            "last run": status.run_status or "none yet",
-        }
-        for status in statuses
-    ]
 
 
 class _Today:
@@ -163,7 +150,7 @@ class _Today:
         """Say whether a run of the class would obey other specs today; imported captions are pinned to what there is."""
         if name not in self._recipes:
             try:
-                self._recipes[name] = runs.resolved(recipes.resolve(name))
+                self._recipes[name] = recipes.resolve(name).pinned()
             except ValueError as error:
                 # One of the user's own that is wrong by now must not cost what can be said of all the other classes.
                 if name in recipes.names():
@@ -203,7 +190,6 @@ def _status(
         "run_id": run["run_id"],
         "run_status": run["status"],
     }
-    which = {"class_name": name, "recipe": run["recipe"]}
     members = cohorts.get((name, run["recipe"]), ())
     belonging = {row["cad_id"]: row["cad_key"] for row in usable[: run["samples"]]}
     have = {row["cad_id"]: row["cad_key"] for row in members}
@@ -215,34 +201,18 @@ def _status(
             **known,
             stages=_from_rows(members),
             failures=_reasons(members),
-            kept=counts.get("kept", 0),
-            dropped=counts.get("dropped", 0),
+            **{name: counts.get(name, 0) for name in ("kept", "dropped", "not_judged")},
         )
     try:
         cohort = recorded_cohort(catalog, run, usable=usable)
     except ValueError:
         # No usable CAD model is left, or other code wrote the recipe: what rows say is all there is to say.
-        return ClassStatus(**known, stages=_from_rows(members), failures=_reasons(members), **_decided(catalog, which))
-    return ClassStatus(**known, **_looked_up(store, cohort, since=run["started_at"]), **_decided(catalog, which))
-
-
-_FIRST = ", ".join(
-    f"min(case when view_index = 0 and draw_index = 0 then {stage}_key end) as {stage}_key" for stage in STAGES[1:]
-)
-_GROUP = "class_name, recipe, cad_id, cad_key, status, stage, reason"
-
-
-def _members(catalog: Catalog, class_name: str | None) -> dict[tuple[str, str], list[Row]]:
-    """Return (class, recipe) -> its cohort, counted, with the keys of the first view of each CAD model: one query for all."""
-    which = {} if class_name is None else {"class_name": class_name}
-    found: dict[tuple[str, str], list[Row]] = {}
-    for row in catalog.rows(
-        f"select {_GROUP}, count(*) as samples, min(view_index) as first, {_FIRST} from members "
-        f"where in_cohort = 1 {'and class_name = :class_name ' if which else ''}group by {_GROUP}",
-        **which,
-    ):
-        found.setdefault((row["class_name"], row["recipe"]), []).append(row)
-    return found
+        return ClassStatus(
+            **known, stages=_from_rows(members), failures=_reasons(members), **vars(catalog.decided(name, run["recipe"]))
+        )
+    return ClassStatus(
+        **known, **_looked_up(store, cohort, since=run["started_at"]), **vars(catalog.decided(name, run["recipe"]))
+    )
 
 
 def _keys_stand(catalog: Catalog, usable: Sequence[Row], run: Row, members: Sequence[Row]) -> bool:
@@ -260,17 +230,17 @@ def _keys_stand(catalog: Catalog, usable: Sequence[Row], run: Row, members: Sequ
 
 
 def _same_keys(planned: Planned, row: Row | None) -> bool:
-    return row is not None and all(row[f"{stage}_key"] in (None, planned.key(stage)) for stage in STAGES)
+    return row is not None and all(row[f"{stage}_key"] in (None, planned.key(stage)) for stage in OF_A_SAMPLE)
 
 
 def _from_rows(members: Sequence[Row]) -> tuple[StageStatus, ...]:
     left = sum(row["samples"] for row in members)
     stages = []
-    for stage in STAGES:
+    for stage in OF_A_SAMPLE:
         failed = sum(row["samples"] for row in members if row["status"] == "failed" and row["stage"] == stage)
         left -= failed
         stages.append(StageStatus(stage=stage, done=left, pending=0, failed=failed))
-    return (*stages, StageStatus(stage="verdict", done=left, pending=0, failed=0))
+    return (*stages, *(StageStatus(stage=stage, done=left, pending=0, failed=0) for stage in OF_A_COHORT))
 
 
 def _reasons(members: Sequence[Row]) -> dict[tuple[str, str], int]:
@@ -285,56 +255,22 @@ def _looked_up(store: ArtifactStore, cohort: Cohort, since: str) -> dict[str, An
     done, pending, failed, fresh = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     reasons: Counter[tuple[str, str]] = Counter()
     for planned in cohort.samples:
-        for stage in STAGES:
-            artifact = store.find(stage, planned.key(stage))
-            if artifact is None:
-                pending[stage] += 1
-                continue
+        for stage in OF_A_SAMPLE:
+            there = [store.find(stage, key) for key in planned.keys[stage].values()]
+            found = [artifact.record for artifact in there if artifact is not None]
             # Records name the second, runs the microsecond.
-            fresh[stage] += artifact.record.created_at[:19] >= since[:19]
-            if artifact.record.outcome == "failed":
+            fresh[stage] += bool(found) and max(record.created_at for record in found)[:19] >= since[:19]
+            wrong = next((record for record in found if record.outcome == "failed"), None)
+            if wrong is not None:
                 failed[stage] += 1
-                reasons[stage, str(artifact.record.reason)] += 1
+                reasons[stage, str(wrong.reason)] += 1
                 break
-            done[stage] += 1
+            (done if len(found) == len(there) else pending)[stage] += 1
     made = cohort.made(store) if not pending else []
-    judged = bool(made) and store.has("verdict", cohort.verdict_key(made))
+    judged = cohort.judged(made) if made else {}
     waiting = len(cohort.samples) - failed.total()
-    stages = [StageStatus(stage=s, done=done[s], pending=pending[s], failed=failed[s]) for s in STAGES]
-    stages.append(StageStatus(stage="verdict", done=waiting if judged else 0, pending=0 if judged else waiting, failed=0))
+    stages = [StageStatus(stage=s, done=done[s], pending=pending[s], failed=failed[s]) for s in OF_A_SAMPLE]
+    for stage in OF_A_COHORT:
+        ready = bool(judged) and all(store.has(stage, key) for (at, _), key in judged.items() if at == stage)
+        stages.append(StageStatus(stage=stage, done=waiting if ready else 0, pending=0 if ready else waiting, failed=0))
     return {"stages": tuple(stages), "failures": dict(reasons.most_common()), "fresh": dict(fresh)}
-
-
-def _decided(catalog: Catalog, which: Mapping[str, Any]) -> dict[str, int]:
-    rows = catalog.rows(
-        "select d.kept as kept, count(*) as samples from members m join verdicts d on d.verdict_key = m.verdict_key "
-        "and d.image_key = m.image_key where m.class_name = :class_name and m.recipe = :recipe and m.in_cohort = 1 "
-        "group by d.kept",
-        **which,
-    )
-    counts = {row["kept"]: row["samples"] for row in rows}
-    return {"kept": counts.get(1, 0), "dropped": counts.get(0, 0)}
-
-
-def _models(status: ClassStatus) -> str:
-    parts = [str(status.cad_models)]
-    if status.rejected:
-        parts.append(f"{status.rejected} rejected")
-    if status.new_cad_models and status.recipe is not None:
-        parts.append(f"{len(status.new_cad_models)} not in the cohort")
-    return ", ".join(parts)
-
-
-def _cell(stage: StageStatus) -> str:
-    parts = [str(stage.done)]
-    if stage.pending:
-        parts.append(f"{stage.pending} pending")
-    if stage.failed:
-        parts.append(f"{stage.failed} failed")
-    return ", ".join(parts)
-
-
-def _verdicts(status: ClassStatus) -> str:
-    parts = [f"{status.kept} kept, {status.dropped} dropped"] if status.kept or status.dropped else []
-    waiting = status.stage("verdict").pending
-    return ", ".join([*parts, f"{waiting} pending"] if waiting else parts)

@@ -6,15 +6,23 @@ has set stays.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from storage.folders import try_folder
 from storage.settings import Settings
+from tasks.plan.place import Place
+from tasks.plan.ready import ready
 
 FOR_RUNS = {
+    # Code of the working folder's owner is not ours, whatever it is called.
+    "PYTHONSAFEPATH": "1",
     # Results are references to artifacts: JSON, never pickle, which would run code when it is read.
     "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "true",
@@ -30,11 +38,16 @@ FOR_RUNS = {
     "TRANSFORMERS_VERBOSITY": "error",
     "DIFFUSERS_VERBOSITY": "error",
 }
-"""What every run needs, wherever it is started; deployments hand it to their runs."""
+"""What every run needs, wherever it is started; the work pool hands it to its runs."""
 
 
 def prepare(settings: Settings) -> None:
-    """Set Prefect's environment. Must run before `import prefect`."""
+    """Set Prefect's environment. Must run before `import prefect`.
+
+    Raises, in one line, where nothing can be made (tasks.plan.ready), or where Prefect's own database cannot be: a server of its
+    own would not start, be started again and again, and be waited for in silence.
+    """
+    ready(Place.of(settings))
     home = settings.root / "prefect"
     home.mkdir(parents=True, exist_ok=True)
     ours = {
@@ -60,6 +73,44 @@ def prepare(settings: Settings) -> None:
         ours |= {"PREFECT_API_URL": there["api"], "DST_FILES_URL": there["files"]}
     for name, value in ours.items():
         os.environ.setdefault(name, value)
+    if not os.environ.get("PREFECT_API_URL"):
+        _try_database(Path(os.environ["PREFECT_HOME"]).expanduser())
+
+
+def _try_database(home: Path) -> None:
+    """Raise ValueError or an error of storage.folders where a server that is started for a run would have no database."""
+    try_folder(home)
+    path = home / "prefect.db"
+    if not path.exists() or os.environ.get("PREFECT_API_DATABASE_CONNECTION_URL"):
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=1.0)) as database:
+            database.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.OperationalError as error:
+        # Busy is well; another process has a server there.
+        if "locked" not in str(error):
+            raise ValueError(f"Prefect's database {path} cannot be opened: {error}") from None
+    except sqlite3.DatabaseError as error:
+        raise ValueError(
+            f"Prefect's database {path} is damaged ({error}); move it away: only its history of runs is lost"
+        ) from None
+
+
+def own_server(settings: Settings) -> None:
+    """Start the server that Prefect starts for a command where no other is named: now, and away from the working folder.
+
+    Its migrations put the folder that it runs in before everything it imports afterwards, and code of that folder's owner would
+    be taken for ours. Started once, it is the one that Prefect takes.
+    """
+    from prefect.settings import get_current_settings
+
+    prefect = get_current_settings()
+    if prefect.api.url or not prefect.server.ephemeral.enabled:
+        return
+    from prefect.server.api.server import SubprocessASGIServer
+
+    with contextlib.chdir(settings.root / "prefect"):
+        SubprocessASGIServer().start()
 
 
 def note_path(settings: Settings) -> Path:

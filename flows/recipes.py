@@ -7,26 +7,26 @@ is not said there is the spec's default, written down beside the code that obeys
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from models.caption.imported import ImportedCaptionSpec
-from models.caption.spec import CaptionSpec
-from models.edge import EdgeSpec
-from models.image.spec import ImageSpec
-from models.image.spec import paper_sd15 as paper_generator
+from models.caption.grammar import GrammarSpec
+from models.control.canny import CannySpec
+from models.image.controlnet import ControlNetSpec
+from models.image.controlnet import paper_sd15 as paper_generator
+from models.image.finished import FinishedRenderSpec
+from models.kinds import BadSpec, meant
 from models.render.spec import RenderSpec, ViewpointSpec
 from models.verdict.spec import VerdictSpec
-from models.world.spec import FINISHED, FinishedSpec
+from storage.keys import plain
 from storage.settings import Settings
-from tasks.recipe import Recipe
+from tasks.plan.recipe import Recipe, read
 
 
-class UnknownRecipe(ValueError):
-    """No recipe has this name, or an override names no field of it."""
+class UnknownRecipe(BadSpec):
+    """No recipe has this name, or its file cannot be read."""
 
 
 NEAR = dataclasses.replace(ViewpointSpec.official(3), distance_sd=0.1, distance_range=(-0.1, 0.2))
@@ -39,9 +39,9 @@ def embedded() -> Recipe:
     return Recipe(
         name="embedded",
         render=RenderSpec(resolution=128, samples=16, viewpoint=NEAR),
-        edge=EdgeSpec(source="canny"),
-        caption=CaptionSpec(),
-        image=ImageSpec(),
+        controls={"canny": CannySpec()},
+        caption=GrammarSpec(),
+        image=ControlNetSpec(),
         verdict=VerdictSpec(),
     )
 
@@ -51,23 +51,23 @@ def paper_sd15() -> Recipe:
     return Recipe(
         name="paper-sd15",
         render=RenderSpec(resolution=512, viewpoint=ViewpointSpec.official(3)),
-        edge=EdgeSpec(source="canny"),
-        caption=CaptionSpec(),
+        controls={"canny": CannySpec()},
+        caption=GrammarSpec(),
         image=paper_generator(),
         verdict=VerdictSpec(),
     )
 
 
 def render_world() -> Recipe:
-    """Finished renders at 128x128: materials and backgrounds, no diffusion; the same renders, edges and captions as embedded."""
-    return dataclasses.replace(embedded(), name="render-world", image=FinishedSpec(resolution=128, supersampling=3))
+    """Finished renders at 128x128: materials and backgrounds, no diffusion; the renders and controls are those of embedded."""
+    return dataclasses.replace(embedded(), name="render-world", image=FinishedRenderSpec(resolution=128, supersampling=3))
 
 
 RECIPES = {"embedded": embedded, "paper-sd15": paper_sd15, "render-world": render_world}
 
 
 def resolve(name: str, overrides: Mapping[str, Any] | None = None, through: tuple[str, ...] = ()) -> Recipe:
-    """Return the recipe called `name` with overrides applied (nested as its specs are). Raises UnknownRecipe.
+    """Return the recipe called `name` with overrides applied (nested as its specs are). Raises BadSpec.
 
     through: the user's own recipes that are based on this one, which it must not be based on in turn.
     """
@@ -82,8 +82,12 @@ def resolve(name: str, overrides: Mapping[str, Any] | None = None, through: tupl
             )
         recipe = resolve(base, said | {"name": name}, (*through, name))
     else:
-        raise UnknownRecipe(f'no such recipe "{name}"{_meant(name, dict.fromkeys(names()))}; there are: {", ".join(names())}')
-    changed = _replaced(recipe, overrides or {}, name)
+        raise UnknownRecipe(f'no such recipe "{name}"{meant(name, names())}; there are: {", ".join(names())}')
+    tables = _changed(plain(recipe), overrides or {}, OWN_TABLES)
+    if all(isinstance(tables[name], dict) for name in ("render", "image")):
+        # What another kind of generator makes is as large as the renders, unless somebody says otherwise.
+        tables["image"] = {"resolution": tables["render"]["resolution"], **tables["image"]}
+    changed = read(tables)
     if changed == recipe or changed.name != name or "name" in (overrides or {}):
         return changed
     # A changed recipe needs a name of its own: cohorts and rows are told apart by it.
@@ -91,14 +95,15 @@ def resolve(name: str, overrides: Mapping[str, Any] | None = None, through: tupl
 
 
 def recorded(specs: Mapping[str, Any]) -> Recipe:
-    """Return the recipe that a run's row spells out (`runs.recipe_specs`). Raises UnknownRecipe where this code knows no such."""
-    return resolve(**as_overrides(specs))
+    """Return the recipe that a run's row spells out (`runs.recipe_specs`). Raises BadSpec where this code knows no such."""
+    return read(specs)
 
 
 def as_overrides(specs: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run's recorded recipe as the arguments of `resolve` that give exactly it, name and all."""
     name = str(specs["name"])
-    return {"name": name if name in RECIPES else next(iter(RECIPES)), "overrides": dict(specs)}
+    base = name if name in RECIPES else next(iter(RECIPES))
+    return {"name": base, "overrides": _exactly(specs, plain(RECIPES[base]()))}
 
 
 def names() -> list[str]:
@@ -123,44 +128,43 @@ def read_overrides(path: Path | None) -> dict[str, Any]:
         raise UnknownRecipe(f"{path} is not TOML: {error}") from error
 
 
-_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
-"""What a TOML file may say for a field of a plain type; other fields are checked by their spec alone."""
-_SAID = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
+OWN_TABLES = ("controls", "judges", "rules")
+"""Tables whose entries are specs of their own, by name: more of them may be said, and `false` takes one out."""
 
 
-def _replaced(spec: Any, overrides: Mapping[str, Any], where: str) -> Any:
-    known = {field.name: getattr(spec, field.name) for field in dataclasses.fields(spec)}
-    kinds = {field.name: str(field.type) for field in dataclasses.fields(spec)}
-    changes: dict[str, Any] = {}
+def _changed(table: Mapping[str, Any], overrides: Mapping[str, Any], own_tables: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a recipe's tables with overrides laid over them; a table of another `kind` begins with that kind's defaults."""
+    if overrides.get("kind", table.get("kind")) != table.get("kind"):
+        return dict(overrides)
+    changed = dict(table)
     for name, value in overrides.items():
-        if name not in known:
-            raise UnknownRecipe(f'recipe {where} has no field "{name}"{_meant(name, known)}; it has: {", ".join(known)}')
-        current = known[name]
-        if dataclasses.is_dataclass(current):
-            if not isinstance(value, Mapping):
-                raise UnknownRecipe(f"{where}.{name} is a table of fields, not {value!r}")
-            changes[name] = _replaced(_of_kind(current, value), value, f"{where}.{name}")
-        elif type(value) not in _KINDS.get(kinds[name], (type(value),)):
-            raise UnknownRecipe(f"{where}.{name} is {_SAID[kinds[name]]}, not {value!r}")
-        elif isinstance(current, float) and type(value) is int:
-            changes[name] = float(value)
+        there = table.get(name)
+        if isinstance(value, Mapping) and isinstance(there, Mapping):
+            changed[name] = _of_specs(there, value) if name in own_tables else _changed(there, value, own_tables)
         else:
-            changes[name] = tuple(value) if isinstance(value, list) else value
-    return dataclasses.replace(spec, **changes)
+            changed[name] = value
+    return changed
 
 
-def _of_kind(current: Any, wanted: Mapping[str, Any]) -> Any:
-    """Return the spec that overrides speak about: captions can be written by the grammar, or imported; images painted by a
-    generator, or finished renders."""
-    if isinstance(current, CaptionSpec) and wanted.get("captioner") == "imported":
-        return ImportedCaptionSpec(origin=str(wanted.get("origin", "")))
-    if isinstance(current, ImageSpec) and wanted.get("model") == FINISHED:
-        return FinishedSpec(resolution=current.resolution)
-    if isinstance(current, FinishedSpec) and wanted.get("model", FINISHED) != FINISHED:
-        return ImageSpec(resolution=current.resolution)
-    return current
+def _exactly(specs: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the overrides that make `specs` of `base`: what they spell out, and `false` for what only the base has."""
+    overrides = dict(specs)
+    for name, value in specs.items():
+        there = base.get(name)
+        if isinstance(value, Mapping) and isinstance(there, Mapping):
+            taken_out = dict.fromkeys(there.keys() - value.keys(), False)
+            overrides[name] = taken_out | dict(value) if name in OWN_TABLES else _exactly(value, there)
+    return overrides
 
 
-def _meant(name: str, known: Mapping[str, Any]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f'; did you mean "{close[0]}"?' if close else ""
+def _of_specs(table: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table of specs by name with some changed, more of them (of the kind they are named after) or fewer."""
+    changed = dict(table)
+    for name, value in overrides.items():
+        if value is False:
+            changed.pop(name, None)
+        elif isinstance(value, Mapping):
+            changed[name] = _changed(table[name], value) if name in table else {"kind": name, **value}
+        else:
+            changed[name] = value
+    return changed

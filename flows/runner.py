@@ -6,8 +6,10 @@ Prefect's own runner waits for them: behind Ctrl-C a training would go on for ho
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Any, Self
 
+from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks import stopping
@@ -41,3 +43,12 @@ class Threads(ThreadPoolTaskRunner[Any]):
 def threads(count: int) -> Any:
     """Return a task runner of so many threads."""
     return Threads(max_workers=count)
+
+
+def results(futures: Iterable[PrefectFuture[Any]]) -> list[Any]:
+    """Wait for task runs and return what they return; the first that failed raises what made it fail.
+
+    They come in the order in which they need each other. Prefect starts nothing behind a task run that failed, and of what it
+    did not start it says "Run is in PENDING state": asked first, that would be said in place of the cause.
+    """
+    return [future.result() for future in futures]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import platform
 import subprocess
@@ -16,18 +15,22 @@ from typing import Any
 from uuid import uuid4
 
 from flows import crashes
+from models.kinds import meant
 from storage.artifacts import ArtifactStore
 from storage.catalog import liveness
 from storage.catalog.catalog import Catalog, RunGoing
 from storage.keys import plain
-from storage.settings import Settings
-from tasks import cohort as planning
-from tasks import events, foreign
-from tasks.cohort import STAGES, CadModel, Cohort
-from tasks.mend import GENERATE
-from tasks.recipe import Recipe
+from storage.report.verdict import ONE_CAD_MODEL
+from storage.stages import OF_A_SAMPLE
+from tasks import events, stages
+from tasks.intake import foreign
+from tasks.plan import cohort as planning
+from tasks.plan.cohort import CadModel, Cohort
+from tasks.plan.failures import GENERATE
+from tasks.plan.place import Place
+from tasks.plan.recipe import Recipe
 from tasks.run import RunReport, newly_made, summarise
-from tasks.shard import ShardReport
+from tasks.shard import StageReport
 
 log = logging.getLogger("dst")
 
@@ -35,19 +38,21 @@ _LOOK_EVERY_S = 2.0
 """How often a run that waits for another looks again."""
 
 
-def cohort(settings: Settings, class_name: str, samples: int, recipe: Recipe) -> Cohort:
+def cohort(place: Place, class_name: str, samples: int, recipe: Recipe) -> Cohort:
     """Return the cohort of a registered class. Raises ValueError with a suggestion when there is no such class."""
-    catalog = Catalog(settings.catalog, settings.store)
-    catalog.migrate()
-    known = catalog.classes()
+    catalog = place.catalog
+    known: list[str] = []
+    # Nothing is made by a question: in another folder than the last time there would be an empty home everywhere.
+    if catalog.exists:
+        catalog.migrate()
+        known = catalog.classes()
     if class_name not in known:
-        close = difflib.get_close_matches(class_name, known, n=1)
-        meant = f'; did you mean "{close[0]}"?' if close else f'; add CAD models first: dst cad add PATH --class "{class_name}"'
-        raise ValueError(f'no such class "{class_name}" in the catalog{meant} See: dst cad list')
+        looked = f"in {place.home}" if known else f"in {place.home}, where nothing was added yet (DST_HOME names another home)"
+        hint = meant(class_name, known) or f'; add CAD models first: dst cad add PATH --class "{class_name}"'
+        raise ValueError(f'no such class "{class_name}" {looked}{hint}{" See: dst cad list" if known else ""}')
     planning.check_count(samples)
-    recipe, captions = foreign.pinned(catalog, class_name, resolved(recipe))
-    models = [cad_model(row, captions) for row in catalog.cad_models(class_name)]
-    return planning.plan(class_name, recipe, models, samples)
+    recipe, captions = foreign.pinned(catalog, class_name, recipe.pinned())
+    return planning.plan(class_name, recipe, [cad_model(row, captions) for row in catalog.cad_models(class_name)], samples)
 
 
 def cad_model(row: Mapping[str, Any], captions: foreign.Captions | None = None) -> CadModel:
@@ -62,57 +67,67 @@ def cad_model(row: Mapping[str, Any], captions: foreign.Captions | None = None) 
     )
 
 
-def resolved(recipe: Recipe) -> Recipe:
-    """Return the recipe with the generator's revision pinned: for a folder, the digest of its weights."""
-    return recipe.pinned()
-
-
-def pending(settings: Settings, cohort: Cohort) -> dict[str, int]:
+def to_make(store: ArtifactStore, cohort: Cohort) -> dict[str, int]:
     """Return stage -> artifacts still to be made; damaged ones are set aside first. Empty when the cohort is complete."""
-    store = settings.store
     planning.check(store, cohort)
-    store.sound("verdict", cohort.verdict_key(cohort.made(store)))
+    for (stage, _), key in cohort.judged(cohort.made(store)).items():
+        store.sound(stage, key)
     return missing(store, cohort)
 
 
 def missing(store: ArtifactStore, cohort: Cohort) -> dict[str, int]:
     """Return stage -> artifacts still to be made, without a look into those that are there. Empty when the cohort is complete."""
-    counts = {stage: len({p.key(stage) for p in cohort.pending(store, stage)}) for stage in STAGES}
-    if any(counts.values()):
-        counts["verdict"] = 1
-    else:
-        made = cohort.made(store)
-        counts["verdict"] = int(bool(made) and not store.has("verdict", cohort.verdict_key(made)))
+    counts = {stage: len(cohort.missing(store, stage)) for stage in OF_A_SAMPLE}
+    made = [] if any(counts.values()) else cohort.made(store)
+    for stage in stages.OF_A_COHORT:
+        parts = stage.parts(cohort.recipe)
+        if any(counts.values()):
+            counts[stage.name] = len(parts)
+        elif made:
+            counts[stage.name] = sum(not store.has(stage.name, one.key) for one in stage.blueprints(cohort, made).values())
     return {stage: count for stage, count in counts.items() if count}
 
 
-def announce(cohort: Cohort) -> None:
+def announce(place: Place, cohort: Cohort) -> None:
     """Set damaged artifacts aside, sweep up after killed writers, and say what is to be made."""
-    settings = Settings()
-    settings.store.sweep()
-    missing = pending(settings, cohort)
+    place.store.sweep()
+    missing = to_make(place.store, cohort)
     log.info("%s  %d samples  to make: %s", cohort.class_name, len(cohort.samples), missing or "nothing")
+    if cohort.cad_models == 1:
+        log.warning("%s  %s", cohort.class_name, ONE_CAD_MODEL)
+    if "control" in missing and place.catalog.made_before_0004(cohort.class_name, cohort.recipe.name):
+        log.warning(
+            "%s  an earlier version made this cohort under other keys: what stands above is made again, and what it made stays",
+            cohort.class_name,
+        )
 
 
-def complete(settings: Settings, cohort: Cohort) -> str | None:
+def complete(place: Place, cohort: Cohort) -> str | None:
     """Return the run that finished exactly this cohort, or None if there is still something to do."""
-    if pending(settings, cohort):
+    if to_make(place.store, cohort):
         return None
-    catalog = Catalog(settings.catalog, settings.store)
-    made = {str(p.sample): p.image_key for p in cohort.made(settings.store)}
+    made = {str(p.sample): p.key("image") for p in cohort.made(place.store)}
     wanted = {str(p.sample): made.get(str(p.sample)) for p in cohort.samples}
-    return catalog.complete_run(cohort.class_name, cohort.recipe.name, plain(cohort.recipe), wanted)
+    return place.catalog.complete_run(cohort.class_name, cohort.recipe.name, plain(cohort.recipe), wanted)
 
 
-def lacks(cohort: Cohort, stage: str) -> bool:
+def lacks(store: ArtifactStore, cohort: Cohort, stage: str) -> bool:
     """Say whether anything of a stage is not in the store (also where an earlier stage has failed: then it is cheap to look)."""
-    store = Settings().store
-    return any(not store.has(stage, planned.key(stage)) for planned in cohort.samples)
+    return any(not store.has(stage, key) for key in cohort.keys(stage))
 
 
 def task_runs(cohort: Cohort) -> int:
-    """Return how many Prefect task runs this cohort takes: one a shard and stage, and verdict, catalog, check and report."""
-    return len(STAGES) * len(cohort.shards()) + 4
+    """Return how many Prefect task runs this cohort takes: shards by stages, those over all of it, catalog, check and report."""
+    over_all = sum(len(stage.parts(cohort.recipe)) for stage in stages.OF_A_COHORT)
+    return len(OF_A_SAMPLE) * len(cohort.shards()) + over_all + 3
+
+
+def reports(made: Mapping[str, Sequence[Any]]) -> list[StageReport]:
+    """Wait for task runs, by stage in order, and return what became of each."""
+    # Prefect is imported by whoever has task runs: what plans only must stay light.
+    from flows.runner import results
+
+    return results(future for futures in made.values() for future in futures)
 
 
 @dataclass
@@ -123,14 +138,14 @@ class Run:
     run_id: str
     finished: bool = False
 
-    def finish(self, counts: Mapping[str, int], findings: Mapping[str, Any], stages: Sequence[ShardReport]) -> None:
+    def finish(self, counts: Mapping[str, int], findings: Mapping[str, Any], done: Sequence[StageReport]) -> None:
         """Mark the run complete, or invalid when expectations failed; who wants to know of the latter is told."""
         self.catalog.finish_run(
             self.run_id,
             status="complete" if findings["success"] else "invalid",
             reason="; ".join(findings["failed"]) or None,
-            counts={**counts, **newly_made(stages)},
-            seconds=summarise(stages),
+            counts={**counts, **newly_made(done)},
+            seconds=summarise(done),
             docs_path=findings["docs"] or None,
         )
         self.finished = True
@@ -151,16 +166,15 @@ class Run:
 
 
 @contextmanager
-def recorded(cohort: Cohort, samples: int, flow_run_id: str | None, kind: str = GENERATE) -> Iterator[Run]:
+def on_record(place: Place, cohort: Cohort, samples: int, kind: str = GENERATE) -> Iterator[Run]:
     """Keep a row of the run: running, with a heartbeat, then complete or invalid, or failed with the error's name.
 
-    kind: GENERATE leaves a cohort behind, PREVIEW none.
+    kind: GENERATE leaves a cohort behind, PREVIEW none. The row bears the id of the flow run that the place names.
 
     Runs whose process was killed are buried first, here and in Prefect. A run that makes the same samples just now is waited for:
     what it made is then there.
     """
-    settings = Settings()
-    catalog = Catalog(settings.catalog, settings.store)
+    catalog, flow_run_id = place.catalog, place.run or None
     crashes.bury(catalog)
     run_id = _started(
         catalog,
@@ -171,7 +185,7 @@ def recorded(cohort: Cohort, samples: int, flow_run_id: str | None, kind: str = 
         samples=samples,
         flow_run_id=flow_run_id,
         flow_run_url=_url(flow_run_id),
-        runtime=runtime(settings),
+        runtime=runtime(place),
         kind=kind,
     )
     run = Run(catalog, run_id)
@@ -210,7 +224,7 @@ def _url(flow_run_id: str | None) -> str | None:
     return f"{base}/runs/flow-run/{flow_run_id}" if base and flow_run_id else None
 
 
-def runtime(settings: Settings) -> dict[str, Any]:
+def runtime(place: Place) -> dict[str, Any]:
     """Return what of this machine and code a run's row records: versions, threads, batch shape, the commit."""
     packages = ("dst-platform", "torch", "diffusers", "transformers", "bpy", "blenderproc", "prefect", "numpy", "opencv-python")
     return {
@@ -218,10 +232,10 @@ def runtime(settings: Settings) -> dict[str, Any]:
         "machine": platform.machine(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in packages},
-        "renderer_workers": settings.renderer_workers,
-        "torch_threads": settings.torch_threads,
-        "batch": settings.batch,
-        "device": settings.device,
+        "renderer_workers": place.renderers,
+        "torch_threads": place.threads,
+        "batch": place.batch,
+        "device": place.device,
     }
 
 

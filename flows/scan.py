@@ -15,19 +15,23 @@ from typing import Any, TypedDict
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Completed, State
+from prefect.states import Completed
 
-from flows import crashes, pending
+from flows import crashes
 from flows.collected import look_again
 from flows.generate import generate
+from flows.pending import class_status
+from flows.table import table
 from flows.wanted import CLAIM, another_try, at_it, wanted
 from storage.catalog.catalog import Catalog
 from storage.catalog.claims import claimed
 from storage.settings import Settings
 from tasks import status
-from tasks.run import RunReport
-from tasks.watch import Look, look, refused
+from tasks.intake.watch import WatchReport, look, refused
+from tasks.plan.place import Place
+from tasks.run import RunReport, in_words
 
 log = logging.getLogger("dst")
 
@@ -84,11 +88,11 @@ def scan() -> ScanReport | State[Any]:
                     failed.append(state)
         _show_in_prefect(catalog, report)
         if tries:
-            status.show(pending.table(pending.class_status(settings)))
+            status.show(table(class_status(Place.of(settings))))
     return failed[0] if failed else report
 
 
-def _count(report: ScanReport, seen: Look, joined: Counter[str]) -> None:
+def _count(report: ScanReport, seen: WatchReport, joined: Counter[str]) -> None:
     report["registered"] += len(seen.registered) + joined["added"] + joined["changed"]
     report["refused"] += len(seen.refused) + joined["rejected"] + joined["quarantined"]
     report["replaced"] += len(seen.replaced)
@@ -103,7 +107,7 @@ def _show_in_prefect(catalog: Catalog, report: ScanReport) -> None:
     lines = [f"- {name}: {value}" for name, value in found.items()]
     for run in report["runs"]:
         counts = run["counts"]
-        lines.append(f"- **{run['class_name']}**: {run['status']}, {counts['made']} made, {counts['kept']} kept")
+        lines.append(f"- **{run['class_name']}**: {run['status']}, {counts['made']} made, {in_words(counts)}")
     create_markdown_artifact("\n".join(lines), key="scan", description="What the scan found and made")
     broken = refused(catalog)
     if broken:

@@ -14,10 +14,12 @@ from prefect import flow
 from pydantic import Field
 
 from flows.forms import ClassName, Said
-from flows.runner import threads
+from flows.runner import results, threads
 from models.world.spec import WorldSpec
 from storage.settings import Settings
 from tasks import train as tasks
+from tasks.plan.place import Place
+from tasks.plan.ready import ready
 
 Minutes = Annotated[float, Field(ge=0), Said("Minutes of this stage over all sittings")]
 
@@ -40,30 +42,34 @@ def train(
     sheet_minutes: Annotated[float, Field(ge=0), Said("Minutes between sheets of samples; 0: only at the end")] = 15,
 ) -> str:
     """Make pictures, train on them, write the weights; return their folder."""
-    settings = Settings()
-    where = tasks.place(settings.root, class_names, base, begin_from)
+    place = Place.of(Settings())
+    ready(place)
+    where = tasks.training(place.home, class_names, base, begin_from)
     stages = tasks.stages(base, begin_from)
     if begin_from:
         tasks.begin(where, begin_from)
-    spec = WorldSpec(cad_models=tasks.registered(settings, class_names), full_share=full_share)
-    device, workers = _device(settings)
+    spec = WorldSpec(cad_models=tasks.registered(place, class_names), full_share=full_share)
+    device, workers = _device(place)
     halves = [(0, shards // 2 - 1), (shards // 2, shards - 1)]
-    done: list[Any] = [tasks.world.submit(spec, where.pictures, first, last) for first, last in halves if last >= first]
+    done: list[Any] = [tasks.world.submit(place, spec, where.pictures, first, last) for first, last in halves if last >= first]
     minutes = {
         "autoencoder": autoencoder_minutes,
         "base": base_minutes,
         "control": control_minutes,
         "decoder": decoder_minutes,
     }
+    behind = list(done)
     for stage in stages:
-        done = [tasks.train.submit(stage, where, minutes[stage], workers, device, base, sheet_minutes, *done)]
+        done = [tasks.train.submit(place, stage, where, minutes[stage], workers, device, base, sheet_minutes, *done)]
+        behind += done
+    results(behind)
     folder: Path = tasks.export.submit(where, base, *done).result()
     return str(folder)
 
 
-def _device(settings: Settings) -> tuple[str, int]:
+def _device(place: Place) -> tuple[str, int]:
     """Return the device and the workers that share it."""
-    from models.image.pipeline import pick_device
+    from models.device import pick_device
 
-    device = pick_device(settings.device)
-    return (device, settings.cores) if device == "cpu" else (device, 1)
+    device = pick_device(place.device)
+    return (device, place.cores) if device == "cpu" else (device, 1)

@@ -15,8 +15,9 @@ from flows import recipes
 from flows.pending import ClassStatus, class_status
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
-from tasks.mend import GENERATE, PASSING, Failure, failures, forget_failures
-from tasks.watch import Look
+from tasks.intake.watch import WatchReport
+from tasks.plan.failures import GENERATE, PASSING, Failure, failures, forget_failures
+from tasks.plan.place import Place
 
 CLAIM = "scan"
 """What a scan claims in the catalog while it is at it."""
@@ -52,17 +53,17 @@ class Wanted:
     """Failed samples that are worth another try."""
 
 
-def wanted(settings: Settings, seen: Look) -> list[Wanted]:
+def wanted(settings: Settings, seen: WatchReport) -> list[Wanted]:
     """Return the runs that would make everything that is pending, in order of class. Raises CatalogMissing."""
     catalog = Catalog(settings.catalog, settings.store)
-    found = (_wanted(settings, catalog, status, seen) for status in class_status(settings))
+    found = (_wanted(settings, catalog, status, seen) for status in class_status(Place.of(settings)))
     return [want for want in found if want is not None]
 
 
 def another_try(settings: Settings, want: Wanted) -> None:
     """Set what failed for a passing reason aside, so that the run makes it."""
     if want.again:
-        forget_failures(settings, want.class_name, samples=want.again)
+        forget_failures(Place.of(settings), want.class_name, samples=want.again)
 
 
 def at_it(holder: Mapping[str, Any]) -> str:
@@ -70,7 +71,7 @@ def at_it(holder: Mapping[str, Any]) -> str:
     return f"another scan is at it since {holder['started_at'][:19]} on {holder['host']}, process {holder['pid']}; it looks again"
 
 
-def _wanted(settings: Settings, catalog: Catalog, status: ClassStatus, seen: Look) -> Wanted | None:
+def _wanted(settings: Settings, catalog: Catalog, status: ClassStatus, seen: WatchReport) -> Wanted | None:
     if not status.cad_models or status.run_status == "running":
         return None
     if status.run_id is None:
@@ -134,7 +135,7 @@ def _left_alone(catalog: Catalog, status: ClassStatus) -> bool:
 
 def _worth_another_try(settings: Settings, status: ClassStatus) -> list[Failure]:
     passing = {reason for _, reason in status.failures if reason in PASSING}
-    found = [failure for reason in sorted(passing) for failure in failures(settings, status.class_name, reason=reason)]
+    found = [failure for reason in sorted(passing) for failure in failures(Place.of(settings), status.class_name, reason=reason)]
     return [failure for failure in found if _due(settings, failure)]
 
 

@@ -1,7 +1,7 @@
 """What a sample is, apart from how it is made.
 
-Enters: class, CAD model, view index, draw index. Leaves: its name, and random numbers that belong to it alone: the same in every
-process, whatever is made before, beside or after it.
+Enters: class, CAD model, view index, draw index. Leaves: its name, and random numbers that depend on nothing but this: the
+same in every process, whatever else is made.
 """
 
 from __future__ import annotations

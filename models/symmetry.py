@@ -34,12 +34,12 @@ def azimuth_error(a_deg: ArrayLike, b_deg: ArrayLike, symmetry: ArrayLike = NONE
 
     The arguments are broadcast against each other: one symmetry for all, or one for each.
     """
-    folds = np.asarray(symmetry)
-    for value in np.unique(folds).tolist():
+    times = np.asarray(symmetry)
+    for value in np.unique(times).tolist():
         check(value)
-    turn = 360.0 / np.maximum(folds, 1)
+    turn = 360.0 / np.maximum(times, 1)
     apart = np.mod(np.asarray(a_deg, np.float64) - np.asarray(b_deg, np.float64), turn)
-    return np.asarray(np.where(folds == ROUND, 0.0, np.minimum(apart, turn - apart)), np.float64)
+    return np.asarray(np.where(times == ROUND, 0.0, np.minimum(apart, turn - apart)), np.float64)
 
 
 def pose_error(a_deg: ArrayLike, b_deg: ArrayLike, symmetry: ArrayLike = NONE) -> NDArray[np.float64]:
@@ -51,14 +51,14 @@ def pose_error(a_deg: ArrayLike, b_deg: ArrayLike, symmetry: ArrayLike = NONE) -
     if a.shape[-1:] != (3,):
         raise ValueError(f"a pose is azimuth, elevation and in-plane angle: (..., 3), not {a.shape}")
     between = np.swapaxes(_rotation(b), -1, -2) @ _rotation(a)
-    folds = np.broadcast_to(np.asarray(symmetry), a.shape[:-1])
-    for value in np.unique(folds).tolist():
+    times = np.broadcast_to(np.asarray(symmetry), a.shape[:-1])
+    for value in np.unique(times).tolist():
         check(value)
     # The trace of Rz(t) @ M is M22 + (M00 + M11) cos t + (M01 - M10) sin t: greatest, so the angle least, at t = `best`.
     x, y = between[..., 0, 0] + between[..., 1, 1], between[..., 0, 1] - between[..., 1, 0]
     best = np.arctan2(y, x)
-    step = 2 * np.pi / np.maximum(folds, 1)
-    allowed = np.where(folds == ROUND, best, np.round(best / step) * step)
+    step = 2 * np.pi / np.maximum(times, 1)
+    allowed = np.where(times == ROUND, best, np.round(best / step) * step)
     trace = between[..., 2, 2] + x * np.cos(allowed) + y * np.sin(allowed)
     return np.asarray(np.degrees(np.arccos(np.clip((trace - 1) / 2, -1.0, 1.0))), np.float64)
 

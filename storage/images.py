@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ def to_png(picture: NDArray[np.generic], text: Mapping[str, str] | None = None) 
     return data[:33] + chunks + data[33:]
 
 
-def from_png(data: bytes) -> NDArray[np.generic]:
+def from_png(data: bytes) -> NDArray[Any]:
     """Return the array that `to_png` was given (RGB or RGBA order). Raises UnreadablePicture."""
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None

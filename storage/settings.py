@@ -8,19 +8,25 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from storage.artifacts import ArtifactStore
+from storage.blobs.door import open_blobs
+from storage.catalog import address
 
 
 class Settings(BaseSettings):
     """Read from `DST_*` environment variables, then from `.env` in the working folder."""
 
-    model_config = SettingsConfigDict(env_prefix="DST_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="DST_", extra="ignore", frozen=True)
 
     home: Path = Field(default=Path("dst-data"), description="Folder for everything that is made.")
+    store_url: str = Field(
+        default="", description="Where artifacts lie, such as file:///srv/artifacts; empty: `artifacts` in the home folder."
+    )
     catalog_url: str = Field(default="", description="SQLAlchemy URL of the catalog; empty: SQLite in the home folder.")
     device: str = Field(default="auto", description="torch device of the generator: auto, cpu, cuda, cuda:1, mps.")
     workers: int = Field(default=0, ge=0, description="Renderer processes; 0: one for each core.")
@@ -56,6 +62,24 @@ class Settings(BaseSettings):
         description="name:password with which this machine asks the Prefect server.",
     )
 
+    @field_validator("home", "device", mode="before")
+    @classmethod
+    def _said(cls, value: Any) -> Any:
+        # An empty path is the working folder, which nobody means who writes nothing.
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("is empty: say something, or leave the line out")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *given: PydanticBaseSettingsSource, **sources: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read `.env` ourselves: in another encoding than UTF-8 its lines would be passed over, or end in a decoder's words."""
+        check_encoding(Path(".env"))
+        # With the mark that Windows puts before UTF-8, the first name would be another.
+        dotenv = DotEnvSettingsSource(settings_cls, env_file=".env", env_file_encoding="utf-8-sig")
+        return sources["init_settings"], sources["env_settings"], dotenv
+
     @property
     def root(self) -> Path:
         """The home folder, absolute."""
@@ -63,12 +87,12 @@ class Settings(BaseSettings):
 
     @cached_property
     def store(self) -> ArtifactStore:
-        return ArtifactStore(self.root / "artifacts")
+        return ArtifactStore(open_blobs(self.store_url) if self.store_url else self.root / "artifacts")
 
     @property
     def catalog(self) -> str:
         """The catalog's SQLAlchemy URL."""
-        return self.catalog_url or f"sqlite:///{self.root / 'catalog.sqlite'}"
+        return self.catalog_url or address.of_file(self.root / "catalog.sqlite")
 
     @property
     def watched(self) -> list[Path]:
@@ -87,3 +111,18 @@ class Settings(BaseSettings):
     @property
     def torch_threads(self) -> int:
         return self.threads or self.cores
+
+
+def check_encoding(path: Path) -> None:
+    """Raise ValueError, in one line, for a file of settings that is there and not in UTF-8."""
+    if not path.is_file():
+        return
+    data = path.read_bytes()
+    try:
+        data.decode()
+        wrong = b"\0" in data
+    except UnicodeDecodeError:
+        wrong = True
+    if wrong:
+        wide = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in data else "another encoding than UTF-8"
+        raise ValueError(f"{path.absolute()} is in {wide}: save it as UTF-8 and start again")

@@ -1,9 +1,9 @@
-"""Tasks over shards, and Prefect's cache on our own key.
+"""Tasks over shards and cohorts, and Prefect's cache on our own key.
 
-The artifact store is the truth, Prefect's cache the fast path. A task run over a shard is served from the cache when it would
-make the same artifacts, in the same store, none of which has gone missing since (the store's generation). Prefect's own
-policies do not do: DEFAULT never hits across runs, TASK_SOURCE does not see the code a task calls, INPUTS differs between
-processes for sets.
+The artifact store is the truth, Prefect's cache the fast path. A task run is served from the cache when it would make the same
+artifacts, in the same store, none of which has gone missing since (the store's generation). Prefect's own policies do not do:
+DEFAULT never hits across runs, TASK_SOURCE does not see the code a task calls, INPUTS differs between processes for sets. Where
+the work is done (the Place) is no part of a key.
 """
 
 from __future__ import annotations
@@ -18,31 +18,35 @@ from prefect.context import TaskRunContext
 from prefect.tasks import exponential_backoff
 
 from storage.keys import artifact_key
-from storage.settings import Settings
-from tasks.cohort import Cohort, Shard
 from tasks.faults import time_can_heal
-from tasks.shard import ShardReport
+from tasks.plan.cohort import Cohort, Shard
+from tasks.plan.place import Place
+from tasks.shard import StageReport
+
+Decorator = Callable[[Callable[..., StageReport]], Task[..., StageReport]]
 
 
 @dataclass
 class ByArtifactKeys(CachePolicy):
-    """Key a task run over a shard by the keys of the artifacts it answers for."""
+    """Key a task run by the keys of the artifacts it answers for: those of a shard, or one over a whole cohort."""
 
     stage: str = ""
 
     def compute_key(
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str | None:
-        shard: Shard = inputs["shard"]
-        store = Settings().store
-        keys = sorted({planned.key(self.stage) for planned in shard.samples})
-        generation = [str(store.root), store.generation]
-        return artifact_key(f"task:{self.stage}", 1, None, {"makes": keys, "store": generation})
+        place: Place = inputs["place"]
+        makes: list[str] = sorted(self._of_shard(**inputs)) if "shard" in inputs else [self._of_cohort(**inputs)]
+        return artifact_key(f"task:{self.stage}", 2, None, {"makes": makes, "store": [place.store.where, place.store.generation]})
+
+    def _of_shard(self, shard: Shard, **others: Any) -> set[str]:
+        return {key for planned in shard.samples for key in planned.keys[self.stage].values()}
+
+    def _of_cohort(self, place: Place, cohort: Cohort, part: str, **others: Any) -> str:
+        return cohort.judged(cohort.made(place.store))[self.stage, part]
 
 
-def shard_task(
-    stage: str, retries: int = 2, first_delay_s: float = 2
-) -> Callable[[Callable[..., ShardReport]], Task[..., ShardReport]]:
+def shard_task(stage: str, retries: int = 2, first_delay_s: float = 2) -> Decorator:
     """Decorate a function over one shard as the task of a stage: named, cached by artifact keys, retried where time can heal."""
     return task(
         name=stage,
@@ -55,15 +59,6 @@ def shard_task(
     )
 
 
-@dataclass
-class ByVerdictKey(CachePolicy):
-    """Key the verdicts over a cohort by the images they judge."""
-
-    def compute_key(
-        self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
-    ) -> str | None:
-        cohort: Cohort = inputs["cohort"]
-        store = Settings().store
-        generation = [str(store.root), store.generation]
-        key = cohort.verdict_key(cohort.made(store))
-        return artifact_key("task:verdict", 1, None, {"makes": key, "store": generation})
+def cohort_task(stage: str, task_run_name: str) -> Decorator:
+    """Decorate a function over a whole cohort as the task of a stage: named, cached by the key of what it makes."""
+    return task(name=stage, task_run_name=task_run_name, cache_policy=ByArtifactKeys(stage=stage), persist_result=True)

@@ -13,43 +13,42 @@ from typing import Any
 from models.cad.bad import BadModel
 from models.cad.spec import STAGE, VERSION
 from storage.artifacts import Record
-from storage.catalog.catalog import Catalog
 from storage.keys import plain
-from storage.settings import Settings
-from tasks import intake
 from tasks.caching import shard_task
-from tasks.cohort import Planned, Shard
-from tasks.recipe import Recipe
-from tasks.shard import Finished, ShardReport, caused_by, fill
+from tasks.intake import model
+from tasks.plan.cohort import Shard
+from tasks.plan.place import Place
+from tasks.plan.recipe import Recipe
+from tasks.shard import Finished, Missing, StageReport, fill
 
 
 @shard_task("cad")
-def cad(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
+def cad(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageReport:
     """See to it that every CAD model of the shard has its canonical GLB."""
-    settings = Settings()
 
-    def make(missing: Sequence[Planned]) -> Iterator[Finished]:
-        rows = {row["cad_id"]: row for row in Catalog(settings.catalog, settings.store).cad_models(shard.class_name, status=None)}
-        for planned in missing:
-            row = rows[planned.sample.cad_id]
-            spec = intake.spec_of(row)
-            try:
-                source = intake.source_of(row)
-            except ValueError as error:
-                gone = Record(
-                    key=planned.cad_key,
-                    stage=STAGE,
-                    version=VERSION,
-                    spec=plain(spec.spelled()),
-                    inputs={"cad_id": planned.sample.cad_id},
-                    outcome="failed",
-                    reason="missing_file",
-                    detail=str(error),
-                    values=caused_by(error),
-                )
-                yield gone, {}
+    def make(todo: Sequence[Missing]) -> Iterator[Finished]:
+        rows = {row["cad_id"]: row for row in place.catalog.cad_models(shard.class_name, status=None)}
+        for missing in todo:
+            cad_id = missing.planned.sample.cad_id
+            spec = model.spec_of(rows[cad_id])
+            record = Record(
+                key=missing.key,
+                stage=STAGE,
+                version=VERSION,
+                spec=plain(spec.spelled()),
+                inputs={"cad_id": cad_id},
+                outcome="failed",
+            )
+            if model.cad_key(cad_id, spec) != missing.key:
+                detail = f"what an earlier version made of it has gone; read it again: dst cad add {rows[cad_id]['source']}"
+                yield replace(record, reason="other_version", detail=detail), {}
                 continue
-            record, files = intake.make(settings, source, planned.sample.cad_id, spec)
+            try:
+                source = model.source_of(rows[cad_id])
+            except ValueError as error:
+                yield replace(record, reason="missing_file", detail=str(error), values={"error": type(error).__name__}), {}
+                continue
+            record, files = model.make(place, source, cad_id, spec)
             yield (record if files else replace(record, values={"error": BadModel.__name__})), files
 
-    return fill("cad", shard, settings.store, make)
+    return fill("cad", shard, recipe, place.store, make)

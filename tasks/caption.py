@@ -9,57 +9,43 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from models.caption import spec as caption_spec
-from models.caption.imported import ImportedCaptionSpec, quote
-from storage.artifacts import Record
+from models.caption.kinds import CAPTIONERS
+from models.caption.protocol import CaptionRefused, CaptionRequest
 from storage.keys import plain
-from storage.settings import Settings
 from tasks.caching import shard_task
-from tasks.cohort import Planned, Shard
-from tasks.recipe import Recipe
-from tasks.shard import Finished, ShardReport, caused_by, fill
+from tasks.plan.cohort import Shard
+from tasks.plan.place import Place
+from tasks.plan.recipe import Recipe
+from tasks.shard import Finished, Missing, StageReport, fill
 
 
 @shard_task("caption")
-def caption(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
+def caption(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageReport:
     """Write the prompts of a shard."""
-    from models.caption.grammar import GrammarCaptioner
-    from models.caption.protocol import CaptionRefused, CaptionRequest
     from models.render.viewpoint import sample_view
 
-    spec = recipe.caption
-    grammar = None if isinstance(spec, ImportedCaptionSpec) else GrammarCaptioner(spec)
+    captioner = CAPTIONERS.load(recipe.caption)
 
-    def make(missing: Sequence[Planned]) -> Iterable[Finished]:
-        for planned in missing:
+    def make(todo: Sequence[Missing]) -> Iterable[Finished]:
+        for missing in todo:
+            planned = missing.planned
             view = sample_view(planned.render_spec(recipe).viewpoint, planned.sample.view)
-            common = {
-                "key": planned.caption_key,
-                "stage": caption_spec.STAGE,
-                "version": caption_spec.VERSION,
-                "spec": plain(recipe.caption),
-                "inputs": planned.caption_inputs(recipe),
-            }
             request = CaptionRequest(
                 sample=planned.sample,
                 class_name=planned.sample.class_name,
                 keywords=planned.keywords,
                 azimuth_deg=view.azimuth_deg,
                 elevation_deg=view.elevation_deg,
+                written=planned.written,
+                most_tokens=recipe.image.most_tokens,
             )
             try:
-                if isinstance(spec, ImportedCaptionSpec):
-                    written = quote(spec, planned.sample.class_name, planned.prompt)
-                else:
-                    assert grammar is not None
-                    written = grammar.caption(request)
+                written = plain(captioner.caption(request))
             except CaptionRefused as refusal:
-                cause = caused_by(refusal)
-                yield Record(**common, outcome="failed", reason=refusal.reason, detail=refusal.detail, values=cause), {}
+                yield missing.failed(refusal.reason, refusal.detail, type(refusal).__name__)
                 continue
-            values = plain(written)
-            values["captioner_revision"] = values.pop("revision")
+            values = {**written, "captioner_revision": written.pop("revision")}
             text = json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False)
-            yield Record(**common, values=values), {"caption.json": text.encode()}
+            yield missing.record(values=values), {"caption.json": text.encode()}
 
-    return fill("caption", shard, Settings().store, make)
+    return fill("caption", shard, recipe, place.store, make)

@@ -7,10 +7,8 @@ Prefect's cache is not asked.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
-import threading
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -21,10 +19,10 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from models.evaluation.spec import STAGE, VERSION, EvaluationSpec, ReadoutSpec, readout_world
-from models.image.spec import ImageSpec
+from models.image.controlnet import ControlNetSpec
 from storage.keys import artifact_key
-from storage.settings import Settings
-from tasks import slots, stopping
+from tasks import stopping, worker
+from tasks.plan.place import Place
 
 if TYPE_CHECKING:
     from models.evaluation.cases import Case
@@ -34,12 +32,11 @@ UNTRAINED_CLASSES = ("lamp", "boat")
 """Bundled classes that the embedded generator is never shown."""
 
 log = logging.getLogger("dst")
-_lock = threading.Lock()
 
 
-def place(settings: Settings) -> Path:
+def folder_of(place: Place) -> Path:
     """Return the folder of everything that evaluations keep."""
-    return settings.root / "evaluation"
+    return place.home / "evaluation"
 
 
 def sees_realism() -> bool:
@@ -52,18 +49,18 @@ def sees_realism() -> bool:
     return False
 
 
-def own_readouts(settings: Settings) -> Path:
+def own_readouts(place: Place) -> Path:
     """Return where readouts that were trained here lie."""
-    return place(settings) / "readouts.safetensors"
+    return folder_of(place) / "readouts.safetensors"
 
 
 @task(name="readout-world", task_run_name="readout world, shards {first} to {last}", cache_policy=NO_CACHE, retries=1)
-def readout_shards(classes: list[str], first: int, last: int) -> str:
+def readout_shards(place: Place, classes: list[str], first: int, last: int) -> str:
     """Make the missing shards of the world that readouts learn from; return their folder."""
     from models.world import shard
 
     logger, world = get_run_logger(), readout_world(tuple(classes))
-    folder = place(Settings()) / f"world-{artifact_key('world', VERSION, world, {})[:12]}"
+    folder = folder_of(place) / f"world-{artifact_key('world', VERSION, world, {})[:12]}"
     for index in shard.missing(folder, first, last - first + 1):
         made = shard.make_shard(world, index, lambda done: stopping.heed())
         shard.write(made, world, folder, index)
@@ -72,16 +69,16 @@ def readout_shards(classes: list[str], first: int, last: int) -> str:
 
 
 @task(name="readouts", task_run_name="readouts", cache_policy=NO_CACHE)
-def train_readouts(spec: ReadoutSpec, pictures: list[str], out: str, *after: Any) -> str:
+def train_readouts(place: Place, spec: ReadoutSpec, pictures: list[str], out: str, *after: Any) -> str:
     """Train the readouts on the shards of some folders, from the last epoch's checkpoint on; return their file."""
     from models.evaluation import readouts
     from models.training import dataset
 
-    settings, logger = Settings(), get_run_logger()
+    logger = get_run_logger()
     folders = [Path(folder) for folder in pictures]
     shards = [[str(folder), dataset.complete(folder)] for folder in folders]
     key = artifact_key("readouts", VERSION, spec, {"shards": json.dumps(shards)})
-    checkpoint = place(settings) / f"readouts-{key[:16]}.ckpt"
+    checkpoint = folder_of(place) / f"readouts-{key[:16]}.ckpt"
     taught = readouts.lesson(spec, folders)
 
     def told(line: str) -> None:
@@ -89,26 +86,26 @@ def train_readouts(spec: ReadoutSpec, pictures: list[str], out: str, *after: Any
         logger.info(line)
         stopping.heed()
 
-    made = readouts.train(spec, taught, checkpoint, told, threads=settings.torch_threads)
+    made = readouts.train(spec, taught, checkpoint, told, threads=place.threads)
     assert made is not None, "nobody asked it to stop"
     readouts.save(made, Path(out), readouts.known(spec, taught))
     return out
 
 
 @task(name="views", task_run_name="views of {group}", cache_policy=NO_CACHE)
-def views(group: str, kind: str | None, count: int, classes: list[str]) -> str:
+def views(place: Place, group: str, kind: str | None, count: int, classes: list[str]) -> str:
     """Return the file of a group's cases, made if it is not there."""
     from models.evaluation import cases, figures
 
     what = {"group": group, "kind": kind, "count": count, "classes": classes}
-    path = _cases_file(what)
+    path = _cases_file(place, what)
     if not path.exists():
         cases.save(cases.held_out(count, classes, kind, others=group == figures.WORLD), path)
     return str(path)
 
 
 @task(name="cad-views", task_run_name="views of CAD models in {folder}", cache_policy=NO_CACHE)
-def file_views(folder: str, orientations: str, count: int) -> str:
+def file_views(place: Place, folder: str, orientations: str, count: int) -> str:
     """Return the file of the cases of a folder's CAD models, made if it is not there; a broken model is left out and named."""
     from models.cad.bad import BadModel
     from models.cad.references import referenced_files
@@ -138,12 +135,12 @@ def file_views(folder: str, orientations: str, count: int) -> str:
                 "front": axes[1] or "auto",
             }
         )
-    path = _cases_file({"models": [{**model, "path": Path(model["path"]).name} for model in known], "count": count})
+    path = _cases_file(place, {"models": [{**model, "path": Path(model["path"]).name} for model in known], "count": count})
     if not path.exists():
         made: list[Case] = []
         for model in known:
             try:
-                made += _of_file(model, count)
+                made += _of_file(place, model, count)
             except BadModel as error:
                 logger.warning("left out: %s: %s", model["path"], error.detail)
         if not made:
@@ -152,35 +149,32 @@ def file_views(folder: str, orientations: str, count: int) -> str:
     return str(path)
 
 
-def _of_file(model: dict[str, Any], count: int) -> list[Case]:
+def _of_file(place: Place, model: dict[str, Any], count: int) -> list[Case]:
     from models.cad.intake import canonicalise_isolated
     from models.cad.spec import CadSpec
     from models.evaluation import cases
 
-    settings = Settings()
     spec = CadSpec(up=model["up"], front=model["front"])
-    made = canonicalise_isolated(Path(model["path"]), spec, settings.max_faces, settings.mesh_timeout_s)
+    made = canonicalise_isolated(Path(model["path"]), spec, place.max_faces, place.mesh_timeout_s)
     symmetry = cases.symmetry_of_shape(made.glb)
     return cases.file_cases(made.glb, model["class_name"], model["cad_id"], model["name"], symmetry, count)
 
 
-def _cases_file(what: dict[str, Any]) -> Path:
+def _cases_file(place: Place, what: dict[str, Any]) -> Path:
     from models.world import spec as world
 
-    return place(Settings()) / "views" / f"{artifact_key(STAGE, VERSION, {'world': world.VERSION}, what)[:32]}.npz"
+    return folder_of(place) / "views" / f"{artifact_key(STAGE, VERSION, {'world': world.VERSION}, what)[:32]}.npz"
 
 
 @task(name="paint", task_run_name="pictures: {part}", cache_policy=NO_CACHE)
-def paint(part: str, spec: EvaluationSpec, setting: ImageSpec, files: dict[str, str], *after: Any) -> int:
+def paint(place: Place, part: str, spec: EvaluationSpec, setting: ControlNetSpec, files: dict[str, str], *after: Any) -> int:
     """Paint what is missing of one part (main, sweep, samplers); return how many pictures the part has."""
     from models.evaluation import figures
-    from models.image.pipeline import pick_device
 
-    settings = Settings()
-    work = [job for job in figures.jobs(spec, setting, _groups(files)) if job.part == part]
+    work = [job for job in figures.paintings(spec, setting, _groups(files)) if job.part == part]
     # One generator on one device, whose time is measured: parts take turns, and image shards of other runs with them.
-    with _lock, slots.slot(slots.device(pick_device(settings.device)), of=1):
-        painter = _painter(settings, setting)
+    with worker.turn(setting, place):
+        painter = _painter(place, setting)
         for job in work:
             painter.paint(job.setting, job.cases, job.draw, job.title)
     return sum(len(job.cases) for job in work)
@@ -188,8 +182,9 @@ def paint(part: str, spec: EvaluationSpec, setting: ImageSpec, files: dict[str, 
 
 @task(name="figures", task_run_name="figures and model card", cache_policy=NO_CACHE)
 def measure(
+    place: Place,
     spec: EvaluationSpec,
-    setting: ImageSpec,
+    setting: ControlNetSpec,
     files: dict[str, str],
     readouts_file: str,
     out: str,
@@ -200,18 +195,16 @@ def measure(
     """Measure the pictures; write figures.json, README.md, sweep.png and sheet.jpg into `out`; return the figures."""
     from models.evaluation import card, figures, plot, readouts
     from models.evaluation.sheet import drawn, look, sheet
-    from models.image.pipeline import pick_device
 
-    settings = Settings()
     groups = _groups(files)
-    painter = _painter(settings, setting)
+    painter = _painter(place, setting)
 
     def paint(*asked: Any) -> Painted:
         # Which settings are the best is known only now; all else is there.
-        with _lock, slots.slot(slots.device(pick_device(settings.device)), of=1):
+        with worker.turn(setting, place):
             return painter.paint(*asked)
 
-    made = figures.measure(spec, setting, groups, paint, readouts.load(Path(readouts_file), settings.torch_threads))
+    made = figures.measure(spec, setting, groups, paint, readouts.load(Path(readouts_file), place.threads))
     made["readouts"] = readouts.about(Path(readouts_file))
     made["views"]["swept"] = min(spec.sweep, len(groups[figures.HELD_OUT]))
     made["runtime"] = painter.runtime
@@ -237,7 +230,7 @@ def stages_of(run: Path) -> dict[str, dict[str, Any]]:
     from models.training import checkpoint
     from models.training.spec import STAGES
 
-    found = {
+    found: dict[str, dict[str, Any]] = {
         name: vars(checkpoint.peek(run / f"{name}.safetensors")) for name in STAGES if (run / f"{name}.safetensors").is_file()
     }
     if not found:
@@ -251,7 +244,7 @@ def count_of(folder: str) -> int:
 
     if not folder:
         return 0
-    pictures = dataset.Pictures(Path(folder))
+    pictures = dataset.TrainingPictures(Path(folder))
     pictures.extend(pictures.names())
     return pictures.count
 
@@ -271,17 +264,15 @@ def _groups(files: dict[str, str]) -> dict[str, Sequence[Case]]:
     return {name: cases.load(Path(path)) for name, path in files.items()}
 
 
-def _painter(settings: Settings, setting: ImageSpec) -> Painter:
-    return _made_painter(
-        place(settings) / "pictures", dataclasses.astuple(setting)[:4], settings.device, settings.torch_threads, settings.batch
-    )
+def _painter(place: Place, setting: ControlNetSpec) -> Painter:
+    return _made_painter(folder_of(place) / "pictures", setting.weights, place.device, place.threads, place.batch)
 
 
 @lru_cache(maxsize=1)
-def _made_painter(folder: Path, weights: tuple[str, ...], device: str, threads: int, batch: int) -> Painter:
+def _made_painter(folder: Path, weights: str, device: str, threads: int, batch: int) -> Painter:
     """Return the painter of these weights, loaded once a process."""
+    from models.device import pick_device
     from models.evaluation.painting import Painter
-    from models.image.pipeline import pick_device
 
     return Painter(folder, pick_device(device), threads, batch, log.info, stopping.heed)
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from storage.settings import Settings
 
 if TYPE_CHECKING:
-    from tasks.intake import Registration
+    from tasks.intake.model import Registration
 
 log = logging.getLogger("dst")
 

@@ -7,6 +7,7 @@ reason (see tasks/shard.py); a bug is an exception and ends the run at once.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -42,3 +43,8 @@ def for_show(what: str) -> Iterator[None]:
         yield
     except AWAY as error:
         log.warning("%s not shown in Prefect: %s", what, error)
+
+
+def artifact_name(class_name: str, what: str) -> str:
+    """Return the key of a Prefect artifact of a class: lower-case letters, digits and hyphens, as Prefect asks."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{class_name}-{what}".lower()).strip("-")

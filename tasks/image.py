@@ -1,160 +1,103 @@
-"""The image task: pictures painted under the control of edges and prompts, or renders finished without a generator.
+"""The image task: pictures that obey their controls and show what their captions say.
 
-Enters: a shard of samples with render, edge map and caption. Leaves: one PNG a sample, which carries what identifies it (3D-DST
+Enters: a shard of samples with render, controls and caption. Leaves: one PNG a sample, which carries what identifies it (3D-DST
 section 3.3).
 """
 
 from __future__ import annotations
 
-import platform
-import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache, singledispatch
-from importlib.metadata import version
-from itertools import groupby
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from models.image import spec as image_spec
-from models.world.spec import FinishedSpec
-from storage.artifacts import ArtifactStore, Record
+from models.image.protocol import ImageRequest
+from storage.artifacts import ArtifactStore
 from storage.images import from_png, to_png
-from storage.keys import plain
-from storage.settings import Settings
-from tasks import slots
+from tasks import worker
 from tasks.caching import shard_task
-from tasks.cohort import Planned, Shard
 from tasks.passport import passport
-from tasks.recipe import Recipe
-from tasks.shard import Finished, ShardReport, fill
+from tasks.plan.cohort import Planned, Shard
+from tasks.plan.place import Place
+from tasks.plan.recipe import Recipe
+from tasks.shard import Finished, Missing, StageReport, fill
 
 if TYPE_CHECKING:
-    from models.image.pipeline import ControlNetGenerator, GeneratedImage
-
-_lock = threading.Lock()
-
-
-@lru_cache(maxsize=1)
-def _generator(spec: image_spec.ImageSpec, device: str, threads: int, batch: int) -> ControlNetGenerator:
-    """Load a generator once a process; loading Stable Diffusion takes longer than a shard of edges."""
-    from models.image.pipeline import ControlNetGenerator
-
-    return ControlNetGenerator(spec, device=device, threads=threads, batch=batch)
+    from models.image.protocol import GeneratedImage
 
 
 @shard_task("image", first_delay_s=5)
-def image(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
-    """Make the images of a shard: painted by a generator, or finished renders, as the kind of the recipe's image spec says."""
-    settings = Settings()
-    store = settings.store
+def image(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageReport:
+    """Make the images of a shard."""
+    store = place.store
 
-    def make(missing: Sequence[Planned]) -> Iterable[Finished]:
-        for planned, picture, runtime in pictures(recipe.image, missing, settings):
-            yield _finished(recipe, planned, store, picture, runtime)
+    def make(todo: Sequence[Missing]) -> Iterable[Finished]:
+        with worker.generator(recipe.image, place) as generator:
+            for start in range(0, len(todo), generator.batch):
+                began = time.monotonic()
+                batch = todo[start : start + generator.batch]
+                pictures = generator.generate([_request(store, missing.planned) for missing in batch])
+                runtime = generator.runtime | {"seconds": round((time.monotonic() - began) / len(batch), 3)}
+                for missing, picture in zip(batch, pictures, strict=True):
+                    yield _finished(missing, store, picture, runtime)
 
-    return fill("image", shard, store, make)
-
-
-Pictures = Iterator[tuple[Planned, "GeneratedImage", dict[str, Any]]]
-"""Samples, what was made for each, and what made it (recorded, never hashed)."""
-
-
-@singledispatch
-def pictures(spec: Any, missing: Sequence[Planned], settings: Settings) -> Pictures:
-    """Yield the pictures of samples whose edges, captions and renders are in the store."""
-    raise TypeError(f"no images come from a {type(spec).__name__}")
+    return fill("image", shard, recipe, store, make)
 
 
-@pictures.register(image_spec.ImageSpec)
-def _(spec: image_spec.ImageSpec, missing: Sequence[Planned], settings: Settings) -> Pictures:
-    """Paint them under the control of edges and prompts."""
-    from models.image.pipeline import ImageRequest, pick_device
-
-    store = settings.store
-    # One model on one device: shards take turns, so that memory and byte-for-byte identity do not depend on how many run.
-    with _lock, slots.slot(slots.device(pick_device(settings.device)), of=1):
-        generator = _generator(spec, settings.device, settings.torch_threads, settings.batch)
-        for start in range(0, len(missing), settings.batch):
-            began = time.monotonic()
-            batch = missing[start : start + settings.batch]
-            requests = [
-                ImageRequest(
-                    sample=planned.sample,
-                    prompt=_caption(store, planned)["prompt"],
-                    negative_prompt=_caption(store, planned)["negative_prompt"],
-                    control=from_png(store.read(store.get("edge", planned.edge_key), "edge.png")),
-                )
-                for planned in batch
-            ]
-            painted = generator.generate(requests)
-            seconds = (time.monotonic() - began) / len(batch)
-            for planned, picture in zip(batch, painted):
-                yield planned, picture, generator.runtime | {"seconds": round(seconds, 3)}
-
-
-@pictures.register(FinishedSpec)
-def _(spec: FinishedSpec, missing: Sequence[Planned], settings: Settings) -> Pictures:
-    """Finish their renders in the training world's materials and surroundings: no diffusion."""
-    from models.world import finished
-
-    store = settings.store
-    runtime = {"device": "cpu", "machine": platform.machine(), "threads": 1, "numpy": version("numpy")}
-    for cad_key, group in groupby(missing, key=lambda planned: planned.cad_key):
-        solid = finished.load(store.read(store.get("cad", cad_key), "model.glb"))
-        for planned in group:
-            began = time.monotonic()
-            rendered = store.get("render", planned.render_key)
-            picture = finished.image(
-                solid,
-                planned.sample,
-                rendered.record.values,
-                _caption(store, planned).get("words") or {},
-                from_png(store.read(rendered, "mask.png")),
-                spec,
-            )
-            yield planned, picture, runtime | {"seconds": round(time.monotonic() - began, 3)}
+def _request(store: ArtifactStore, planned: Planned) -> ImageRequest:
+    rendered = store.get("render", planned.key("render"))
+    said = _caption(store, planned)
+    return ImageRequest(
+        sample=planned.sample,
+        prompt=said["prompt"],
+        negative_prompt=said["negative_prompt"],
+        words=said.get("words") or {},
+        controls={
+            kind: from_png(store.read(store.get("control", key), "control.png")) for kind, key in planned.keys["control"].items()
+        },
+        annotation=rendered.record.values,
+        mask=lambda: from_png(store.read(rendered, "mask.png")),
+        cad=lambda: store.read(store.get("cad", planned.key("cad")), "model.glb"),
+    )
 
 
 def _caption(store: ArtifactStore, planned: Planned) -> dict[str, Any]:
-    return store.get("caption", planned.caption_key).record.values
+    return store.get("caption", planned.key("caption")).record.values
 
 
-def _finished(
-    recipe: Recipe, planned: Planned, store: ArtifactStore, picture: GeneratedImage, runtime: dict[str, Any]
-) -> Finished:
-    record = Record(
-        key=planned.image_key,
-        stage=image_spec.STAGE,
-        version=image_spec.VERSION,
-        spec=plain(recipe.image),
-        inputs=planned.image_inputs(),
-        values={
-            "seed": picture.seed,
-            "attempt": picture.attempt,
-            "model_id": recipe.image.model,
-            "model_revision": recipe.image.revision,
-        },
-        runtime=runtime,
-    )
+def _finished(missing: Missing, store: ArtifactStore, picture: GeneratedImage, runtime: dict[str, Any]) -> Finished:
+    made: dict[str, Any] = {
+        "seed": picture.seed,
+        "attempt": picture.attempt,
+        "model_id": missing.recipe.image.model_id,
+        "model_revision": missing.recipe.image.model_revision,
+    }
     if picture.rgb is None:
-        detail = f"{planned.sample}: {picture.reason} in {picture.attempt + 1} attempts, last seed {picture.seed}"
-        failed = {**vars(record), "outcome": "failed", "reason": picture.reason, "detail": detail}
-        return Record(**failed), {}
-    mean, spread = float(picture.rgb.mean()), float(picture.rgb.std())
-    record.values.update(mean=round(mean, 4), std=round(spread, 4))
-    return record, {"image.png": to_png(picture.rgb, _passport(recipe, planned, store, record))}
+        sample = missing.planned.sample
+        detail = f"{sample}: {picture.reason} in {picture.attempt + 1} attempts, last seed {picture.seed}"
+        return missing.record(outcome="failed", reason=picture.reason, detail=detail, values=made, runtime=runtime), {}
+    seen = {"mean": round(float(picture.rgb.mean()), 4), "std": round(float(picture.rgb.std()), 4)}
+    return (
+        missing.record(values=made | seen, runtime=runtime),
+        {"image.png": to_png(picture.rgb, _passport(missing, store, picture))},
+    )
 
 
-def _passport(recipe: Recipe, planned: Planned, store: ArtifactStore, record: Record) -> dict[str, str]:
+def _passport(missing: Missing, store: ArtifactStore, picture: GeneratedImage) -> dict[str, str]:
+    recipe, planned = missing.recipe, missing.planned
     return passport(
         "image",
-        planned.image_key,
+        missing.key,
         sample=str(planned.sample),
         identity=planned.sample,
-        annotation=store.get("render", planned.render_key).record.values,
+        annotation=store.get("render", planned.key("render")).record.values,
         caption=_caption(store, planned),
-        keys={stage: planned.key(stage) for stage in ("cad", "render", "edge", "caption", "image")},
-        specs={"render": planned.render_spec(recipe), "edge": recipe.edge, "caption": recipe.caption, "image": recipe.image},
-        seed=record.values["seed"],
-        attempt=record.values["attempt"],
+        keys={stage: keys.get("", keys) for stage, keys in planned.keys.items()},
+        specs={
+            "render": planned.render_spec(recipe),
+            "control": recipe.controls,
+            "caption": recipe.caption,
+            "image": recipe.image,
+        },
+        seed=picture.seed,
+        attempt=picture.attempt,
     )

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from tasks import stopping
+from tasks import stopping, worker
 
 log = logging.getLogger("dst")
 
 Listener = Callable[["Bar"], None]
-_listeners: list[Listener] = []
 _UI_EVERY_S = 5.0
+_UI_AFTER_S = 1.0
+"""A stage that is done sooner shows no progress in Prefect: each word to its server costs a run more than such a stage."""
 
 
 @dataclass
@@ -36,11 +37,11 @@ class Bar:
     finished: bool = False
     _at_start: int = 0
     _artifact: UUID | None = None
-    _told: float = 0.0
+    _tell_at: float = 0.0
     _lock: Any = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._at_start = self.done
+        self._at_start, self._tell_at = self.done, self.started + _UI_AFTER_S
 
     @property
     def seconds_to_go(self) -> float | None:
@@ -56,10 +57,10 @@ class Bar:
         self.tell()
 
     def tell(self) -> None:
-        for listener in tuple(_listeners):
+        for listener in tuple(worker.listeners):
             listener(self)
-        if time.monotonic() - self._told > _UI_EVERY_S or self.finished:
-            self._told = time.monotonic()
+        if time.monotonic() > self._tell_at or (self.finished and self._artifact is not None):
+            self._tell_at = time.monotonic() + _UI_EVERY_S
             self._tell_prefect()
 
     def _tell_prefect(self) -> None:
@@ -89,11 +90,11 @@ class Bar:
 @contextmanager
 def listened(listener: Listener) -> Iterator[None]:
     """Call `listener` with the Bar whenever a stage has moved, in this process, while the body runs."""
-    _listeners.append(listener)
+    worker.listeners.append(listener)
     try:
         yield
     finally:
-        _listeners.remove(listener)
+        worker.listeners.remove(listener)
 
 
 @contextmanager

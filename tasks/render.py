@@ -1,125 +1,80 @@
 """The render task: views of CAD models through warm Blender workers.
 
 Enters: a shard of samples whose canonical GLBs are in the store. Leaves: for each view rgba, mask, depth, normal and the
-annotation (3D-DST section 3.1). A renderer that dies is replaced and the task retried; a model that kills it every time
+annotation (3D-DST section 3.1). A renderer that dies is replaced and the task retried; a CAD model that kills it every time
 becomes a row.
 """
 
 from __future__ import annotations
 
-import atexit
 import json
 import logging
-import threading
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from models.render import spec as render_spec
-from storage.artifacts import Record
 from storage.images import to_png
-from storage.keys import plain
-from storage.settings import Settings
-from tasks import slots
+from tasks import slots, worker
 from tasks.caching import shard_task
-from tasks.cohort import Planned, Shard
 from tasks.passport import passport
-from tasks.recipe import Recipe
-from tasks.shard import Finished, ShardReport, fill
+from tasks.plan.cohort import Shard
+from tasks.plan.place import Place
+from tasks.plan.recipe import Recipe
+from tasks.shard import Finished, Missing, StageReport, fill
 
 if TYPE_CHECKING:
-    from models.render.pool import Casualty, RenderedView, RendererDied, RenderFailure, RenderPool
+    from models.render.pool import Casualty, RenderedView, RendererDied, RenderFailure
 
 log = logging.getLogger("dst")
 
 RETRIES = 3
 TRIES = {"renderer_killed": RETRIES + 1, "mesh_timeout": 2}
 """How often a CAD model may take the renderer with it before its views become rows with that reason; a hang costs minutes."""
-_lock = threading.Lock()
-_pool: RenderPool | None = None
-_deaths: Counter[str] = Counter()
 
 
 @shard_task("render", retries=RETRIES)
-def render(shard: Shard, recipe: Recipe, *after: Any) -> ShardReport:
+def render(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageReport:
     """Render the views of a shard that are not in the store yet."""
-    settings = Settings()
 
-    def make(missing: Sequence[Planned]) -> Iterator[Finished]:
+    def make(todo: Sequence[Missing]) -> Iterator[Finished]:
         from models.render.pool import RendererDied, RenderJob
 
-        by_view = {planned.sample.view: planned for planned in missing}
-        models = {planned.cad_key: settings.store.get("cad", planned.cad_key) for planned in missing}
-        for artifact in models.values():
-            settings.store.verify(artifact)
-        # What a CAD model asks of the camera is the same for all of its views.
-        specs = {planned.cad_key: planned.render_spec(recipe) for planned in missing}
-        jobs = [
-            RenderJob(
-                glb=artifact.path("model.glb"),
-                views=tuple(planned.sample.view for planned in by_view.values() if planned.cad_key == key),
-                spec=specs[key],
-            )
-            for key, artifact in models.items()
-        ]
-        pool = renderer(settings)
-        try:
-            with slots.slot(slots.renderer(), of=settings.renderer_workers):
-                for outcome in pool.map(jobs):
-                    yield _finished(recipe, by_view[outcome.view], outcome, pool)
-        except RendererDied as death:
-            log.warning("render  %s  %s", shard, death)
-            hopeless = _hopeless(death)
-            for casualty in hopeless:
-                for view in casualty.views:
-                    planned = by_view[view]
-                    yield _failed(recipe, planned, casualty, type(death).__name__), {}
-            if len(hopeless) < len(death.casualties):
-                raise
+        by_view = {missing.planned.sample.view: missing for missing in todo}
+        by_model: dict[str, list[Missing]] = {}
+        for missing in by_view.values():
+            by_model.setdefault(missing.planned.key("cad"), []).append(missing)
+        with ExitStack() as files:
+            store = place.store
+            glbs = {key: files.enter_context(store.local(store.get("cad", key), "model.glb")) for key in by_model}
+            jobs = [
+                # What a CAD model asks of the camera is the same for all of its views.
+                RenderJob(glb=glbs[key], views=tuple(one.planned.sample.view for one in views), spec=views[0].spec)
+                for key, views in by_model.items()
+            ]
+            pool = worker.renderer(place)
+            try:
+                with slots.slot(slots.renderer(), of=place.renderers):
+                    for outcome in pool.map(jobs):
+                        yield _finished(by_view[outcome.view], outcome, pool.runtime)
+            except RendererDied as death:
+                log.warning("render  %s  %s", shard, death)
+                hopeless = _hopeless(place, death, by_view)
+                for casualty in hopeless:
+                    for view in casualty.views:
+                        yield by_view[view].failed(casualty.reason, casualty.detail, type(death).__name__)
+                if len(hopeless) < len(death.casualties):
+                    raise
 
-    return fill("render", shard, settings.store, make)
+    return fill("render", shard, recipe, place.store, make)
 
 
-def renderer(settings: Settings) -> RenderPool:
-    """Return this process's warm renderer, started when first asked for and closed when the process ends."""
-    from models.render.pool import RenderPool
-
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = RenderPool(settings.renderer_workers, settings.mesh_timeout_s).__enter__()
-            atexit.register(_pool.__exit__, None, None, None)
-        return _pool
-
-
-def _record(recipe: Recipe, planned: Planned, **fields: Any) -> Record:
-    return Record(
-        key=planned.render_key,
-        stage=render_spec.STAGE,
-        version=render_spec.VERSION,
-        spec=plain(planned.render_spec(recipe)),
-        inputs=planned.render_inputs(),
-        **fields,
-    )
-
-
-def _failed(recipe: Recipe, planned: Planned, what: RenderFailure | Casualty, error: str) -> Record:
-    return _record(recipe, planned, outcome="failed", reason=what.reason, detail=what.detail, values={"error": error})
-
-
-def _finished(recipe: Recipe, planned: Planned, outcome: RenderedView | RenderFailure, pool: RenderPool) -> Finished:
+def _finished(missing: Missing, outcome: RenderedView | RenderFailure, runtime: dict[str, Any]) -> Finished:
     from models.render.annotation import depth_picture
     from models.render.pool import RenderFailure
 
     if isinstance(outcome, RenderFailure):
-        return _failed(recipe, planned, outcome, "SceneError"), {}
-    view = passport(
-        "render",
-        planned.render_key,
-        view=planned.sample.view,
-        annotation=outcome.annotation,
-        spec=planned.render_spec(recipe),
-    )
+        return missing.failed(outcome.reason, outcome.detail, "SceneError")
+    view = passport("render", missing.key, view=missing.planned.sample.view, annotation=outcome.annotation, spec=missing.spec)
     files = {
         "rgba.png": to_png(outcome.rgba, view),
         "mask.png": to_png(outcome.mask),
@@ -127,12 +82,19 @@ def _finished(recipe: Recipe, planned: Planned, outcome: RenderedView | RenderFa
         "normal.png": to_png(outcome.normal),
         "annotation.json": json.dumps(outcome.annotation, indent=1, sort_keys=True).encode(),
     }
-    runtime = pool.runtime | {"seconds": round(outcome.seconds, 3)}
-    return _record(recipe, planned, values=outcome.annotation, runtime=runtime), files
+    return missing.record(values=outcome.annotation, runtime=runtime | {"seconds": round(outcome.seconds, 3)}), files
 
 
-def _hopeless(death: RendererDied) -> list[Casualty]:
-    """Return those whose CAD model has taken the renderer with it at every try; the others are worth another."""
-    for glb in {casualty.glb for casualty in death.casualties}:
-        _deaths[str(glb)] += 1
-    return [casualty for casualty in death.casualties if _deaths[str(casualty.glb)] >= TRIES[casualty.reason]]
+def _hopeless(place: Place, death: RendererDied, by_view: dict[Any, Missing]) -> list[Casualty]:
+    """Return those whose CAD model has taken the renderer with it at every try of this run; the others are worth another."""
+    deaths: dict[str, int] = {}
+    for casualty in death.casualties:
+        key = by_view[casualty.views[0]].planned.key("cad")
+        if key not in deaths:
+            # Counted where every process of the run sees it: the next try may be another worker's.
+            deaths[key] = place.store.add_to_count(f"renderer-deaths/{place.run or 'no-run'}/{key}")
+    return [
+        casualty
+        for casualty in death.casualties
+        if deaths[by_view[casualty.views[0]].planned.key("cad")] >= TRIES[casualty.reason]
+    ]

@@ -1,6 +1,6 @@
 """One task run over one shard: make what is missing, keep what is there, count what cannot be made.
 
-Enters: the artifacts a stage answers for. Leaves: a ShardReport of plain JSON, never pixels.
+Enters: the artifacts a stage answers for. Leaves: a StageReport of plain JSON, never pixels.
 """
 
 from __future__ import annotations
@@ -9,12 +9,15 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import TypedDict
+from dataclasses import dataclass, replace
+from typing import Any, TypedDict
 
 from storage.artifacts import ArtifactStore, Record
-from tasks import progress
-from tasks.cohort import STAGES, Planned, Shard, failure
+from storage.keys import plain
+from storage.stages import before
+from tasks import progress, stages
+from tasks.plan.cohort import Cohort, Planned, Shard, failure
+from tasks.plan.recipe import Recipe
 
 log = logging.getLogger("dst")
 
@@ -25,8 +28,8 @@ Finished = tuple[Record, dict[str, bytes]]
 """What a stage hands over for one artifact: its record and its files."""
 
 
-class ShardReport(TypedDict):
-    """What became of a shard at one stage."""
+class StageReport(TypedDict):
+    """What became of a shard, or of a whole cohort, at one stage."""
 
     stage: str
     shard: str
@@ -37,40 +40,79 @@ class ShardReport(TypedDict):
     failed: dict[str, int]
     """reason -> how many can't be made."""
     blocked: int
-    """Samples that an earlier stage failed."""
+    """Artifacts that an earlier stage's failure leaves unmade."""
     seconds: float
 
 
-def fill(stage: str, shard: Shard, store: ArtifactStore, make: Callable[[Sequence[Planned]], Iterable[Finished]]) -> ShardReport:
+@dataclass(frozen=True, kw_only=True)
+class Missing:
+    """An artifact that a task has to make."""
+
+    recipe: Recipe
+    """What is obeyed."""
+    planned: Planned
+    """The sample that it is made for; others may share it."""
+    stage: str
+    """The stage that makes it."""
+    part: str
+    """Which of the sample's artifacts of the stage: the kind of a control, "" of a single one."""
+    key: str
+    """The key that it was planned under."""
+
+    @property
+    def spec(self) -> Any:
+        """The spec that it obeys."""
+        return stages.BY_NAME[self.stage].specs(self.recipe, self.planned)[self.part]
+
+    def record(self, **found: Any) -> Record:
+        """Return its record with what was found out while making it."""
+        blueprint = stages.BY_NAME[self.stage].blueprints(self.recipe, self.planned)[self.part]
+        return blueprint.record(self.key, **found)
+
+    def failed(self, reason: str, detail: str, error: str, **found: Any) -> Finished:
+        """Return the record of an expected misfortune; `error`: the class of what is behind it."""
+        return self.record(outcome="failed", reason=reason, detail=detail, values={"error": error}, **found), {}
+
+
+def fill(
+    stage: str,
+    shard: Shard,
+    recipe: Recipe,
+    store: ArtifactStore,
+    make: Callable[[Sequence[Missing]], Iterable[Finished]],
+) -> StageReport:
     """Make the shard's missing artifacts of a stage, one store write each, as soon as each is finished.
 
-    `make` gets one sample for each missing artifact and yields what it finished, in any order. A run that is killed in the middle
-    has lost only what was not yet yielded.
+    `make` gets the missing artifacts and yields what it finished, in any order. A run that is killed in the middle has lost only
+    what was not yet yielded.
     """
     started = time.monotonic()
-    wanted = {planned.key(stage): planned for planned in shard.samples}
-    before = STAGES[: STAGES.index(stage)]
+    wanted = {
+        key: Missing(recipe=recipe, planned=planned, stage=stage, part=part, key=key)
+        for planned in shard.samples
+        for part, key in planned.keys[stage].items()
+    }
     failed: Counter[str] = Counter()
-    todo: list[Planned] = []
+    todo: list[Missing] = []
     kept = blocked = 0
-    for key, planned in wanted.items():
+    for key, missing in wanted.items():
         there = store.find(stage, key)
-        if there is None and store.folder(stage, key).exists():
+        if there is None and store.is_damaged(stage, key):
             store.set_aside(stage, key)
             log.warning("%s %s: damaged artifact %s set aside, it is made again", stage, shard, key[:12])
         if there is not None:
             kept += there.record.outcome == "made"
             if there.record.outcome == "failed":
                 failed[str(there.record.reason)] += 1
-        elif failure(store, planned, before) is not None:
+        elif failure(store, missing.planned, before(stage)) is not None:
             blocked += 1
         else:
-            todo.append(planned)
+            todo.append(missing)
     made = 0
     with progress.stage(stage, shard.class_name, len(wanted), done=len(wanted) - len(todo)) as bar:
         if todo:
             for record, files in make(todo):
-                artifact = store.put(named(record, wanted[record.key]), files)
+                artifact = store.put(_named(record, wanted[record.key].planned), files)
                 if artifact.record.outcome == "failed":
                     failed[str(artifact.record.reason)] += 1
                     if failed.total() <= _TOLD:
@@ -80,21 +122,42 @@ def fill(stage: str, shard: Shard, store: ArtifactStore, make: Callable[[Sequenc
                 bar.advance()
     seconds = time.monotonic() - started
     log.info("%-7s %s  %d made  %d kept from before  %d failed  %.1f s", stage, shard, made, kept, sum(failed.values()), seconds)
-    return ShardReport(
+    return StageReport(
         stage=stage, shard=str(shard), made=made, kept=kept, failed=dict(failed), blocked=blocked, seconds=round(seconds, 3)
     )
 
 
-def caused_by(error: Exception) -> dict[str, str]:
-    """Return what the record of an expected misfortune says of the error behind it."""
-    return {"error": type(error).__name__}
+def fill_cohort(
+    stage: str,
+    part: str,
+    cohort: Cohort,
+    store: ArtifactStore,
+    make: Callable[[Sequence[Planned], stages.Blueprint], Finished],
+) -> StageReport:
+    """Make one artifact over all images of a cohort, unless it is there; without an image there is nothing to make it of.
+
+    `make` gets the samples that have an image, and what determines the artifact.
+    """
+    started = time.monotonic()
+    report = StageReport(stage=stage, shard=cohort.class_name, made=0, kept=0, failed={}, blocked=0, seconds=0.0)
+    if images := cohort.made(store):
+        blueprint = stages.OVER_A_COHORT[stage].blueprints(cohort, images)[part]
+        if store.has(stage, blueprint.key):
+            report["kept"] = 1
+        else:
+            store.put(*make(images, blueprint))
+            report["made"] = 1
+    else:
+        report["failed"] = {"no_images": 1}
+    report["seconds"] = round(time.monotonic() - started, 3)
+    return report
 
 
-def named(record: Record, planned: Planned) -> Record:
+def _named(record: Record, planned: Planned) -> Record:
     """Return a failed record that names its cause: the error's class, the sample, and the command that repeats just that one."""
     if record.outcome != "failed":
         return record
     repeat = f"dst reproduce {planned.sample}"
     cause = ": ".join(str(part) for part in (record.values.get("error"), record.detail) if part)
-    values = {**record.values, "sample": str(planned.sample), "repeat": repeat}
+    values = plain({**record.values, "sample": str(planned.sample), "repeat": repeat})
     return replace(record, detail=f"{cause} [{planned.sample}; to repeat it: {repeat}]", values=values)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,11 @@ from prefect.cache_policies import NO_CACHE
 
 from models.training.spec import STAGES, Runtime, Stage
 from models.world.spec import WorldCad, WorldSpec
-from storage.catalog.catalog import Catalog
 from storage.keys import digest
 from storage.report.training import sheet_path, write, write_sheet
-from storage.settings import Settings
 from tasks import stopping
-from tasks.page import address
+from tasks.plan.pages import address
+from tasks.plan.place import Place
 
 log = logging.getLogger("dst")
 
@@ -33,7 +33,7 @@ LONGEST_NAME = 80
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Training:
     """Where a training lies: one folder for each choice of user's classes, and of a foreign base."""
 
     pictures: Path
@@ -50,21 +50,21 @@ class Place:
         return self.report / "index.html"
 
 
-def place(root: Path, class_names: Sequence[str], base: str, begin_from: str = "") -> Place:
+def training(home: Path, class_names: Sequence[str], base: str, begin_from: str = "") -> Training:
     """Return where a training of these user's classes, on this base or begun from these weights, lies below the home folder.
 
     Each base and each beginning has checkpoints and weights of its own: a ControlNet that was begun on one is none for another.
     Raises ValueError when both are given.
     """
     tag = _short("-".join(re.sub(r"[^a-z0-9]+", "_", name.lower()) for name in sorted(set(class_names))))
-    home = root / "training" / tag if tag else root / "training"
+    folder = home / "training" / tag if tag else home / "training"
     if base and begin_from:
         raise ValueError("a foreign base and weights to begin from exclude each other: give --base or --begin-from, not both")
     named = [(word, name) for word, name in (("on", base), ("from", begin_from)) if name]
     on = "".join(f"-{word}-{_short(re.sub(r'[^A-Za-z0-9.-]+', '_', name.strip('/')))}" for word, name in named)
     # The page lies among the reports: those are what a browser is shown.
-    report = root / "reports" / f"training{f'-{tag}' if tag else ''}{on}"
-    return Place(pictures=home / "world", run=home / f"run{on}", weights=home / f"weights{on}", report=report)
+    report = home / "reports" / f"training{f'-{tag}' if tag else ''}{on}"
+    return Training(pictures=folder / "world", run=folder / f"run{on}", weights=folder / f"weights{on}", report=report)
 
 
 def _short(name: str) -> str:
@@ -72,16 +72,19 @@ def _short(name: str) -> str:
     return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}-{digest(name.encode())[:12]}"
 
 
-def registered(settings: Settings, class_names: Sequence[str]) -> tuple[WorldCad, ...]:
+def registered(place: Place, class_names: Sequence[str]) -> tuple[WorldCad, ...]:
     """Return the registered CAD models of classes. Raises ValueError for a class without any."""
-    catalog = Catalog(settings.catalog, settings.store)
+    catalog = place.catalog
     found: list[WorldCad] = []
-    if class_names:
+    if class_names and catalog.exists:
         catalog.migrate()
     for class_name in dict.fromkeys(class_names):
-        rows = [row for row in catalog.cad_models(class_name) if settings.store.has("cad", row["cad_key"])]
+        rows = catalog.cad_models(class_name) if catalog.exists else []
+        rows = [row for row in rows if place.store.has("cad", row["cad_key"])]
         if not rows:
-            raise ValueError(f'no usable CAD model of class "{class_name}"; add some: dst cad add PATH --class "{class_name}"')
+            raise ValueError(
+                f'no usable CAD model of class "{class_name}" in {place.home}; add some: dst cad add PATH --class "{class_name}"'
+            )
         found += [
             WorldCad(class_name=class_name, cad_id=row["cad_id"], cad_key=row["cad_key"], keywords=tuple(row["keywords"]))
             for row in rows
@@ -111,7 +114,7 @@ def weights_of(begin_from: str) -> Path:
 
     Raises ValueError when there is no such folder, when it holds no pipeline, or networks of other sizes than a training's.
     """
-    from models.image.spec import folder_of
+    from models.image.weights import folder_of
     from models.training.export import refuse_other_sizes
     from models.training.networks import NetworkSpec
 
@@ -123,27 +126,26 @@ def weights_of(begin_from: str) -> Path:
 
 
 @task(name="world", task_run_name="world shards {first} to {last}", cache_policy=NO_CACHE, retries=1)
-def world(spec: WorldSpec, folder: Path, first: int, last: int) -> int:
+def world(place: Place, spec: WorldSpec, folder: Path, first: int, last: int) -> int:
     """Make the missing shards of a range; return how many pictures the range holds."""
     from models.world import shard
 
-    settings = Settings()
-    glbs = {}
-    for cad in spec.cad_models:
-        artifact = settings.store.get("cad", cad.cad_key)
-        settings.store.verify(artifact)
-        glbs[cad.cad_key] = artifact.path("model.glb")
     missing = shard.missing(folder, first, last - first + 1, spec)
-    for number, index in enumerate(missing, start=1):
-        made = shard.make_shard(spec, index, lambda done: stopping.heed(), glbs=glbs)
-        shard.write(made, spec, folder, index)
-        kind = "full scenes" if spec.full(index) else "pictures"
-        log.info("world %05d  %d %s  %d of %d missing shards made", index, len(made.rows), kind, number, len(missing))
+    with ExitStack() as files:
+        store = place.store
+        glbs = {
+            cad.cad_key: files.enter_context(store.local(store.get("cad", cad.cad_key), "model.glb")) for cad in spec.cad_models
+        }
+        for number, index in enumerate(missing, start=1):
+            made = shard.make_shard(spec, index, lambda done: stopping.heed(), glbs=glbs)
+            shard.write(made, spec, folder, index)
+            kind = "full scenes" if spec.full(index) else "pictures"
+            log.info("world %05d  %d %s  %d of %d missing shards made", index, len(made.rows), kind, number, len(missing))
     return (last - first + 1) * spec.pictures_per_shard
 
 
 @task(name="begin", task_run_name="begin from {begin_from}", cache_policy=NO_CACHE)
-def begin(where: Place, begin_from: str) -> None:
+def begin(where: Training, begin_from: str) -> None:
     """Begin a training where trained weights end. A training that has begun goes on instead. Raises: see `weights_of`."""
     from models.training import export as weights
     from models.training.networks import NetworkSpec
@@ -155,7 +157,15 @@ def begin(where: Place, begin_from: str) -> None:
 
 @task(name="train", task_run_name="train {stage}", cache_policy=NO_CACHE)
 def train(
-    stage: Stage, where: Place, minutes: float, workers: int, device: str, base: str, sheet_minutes: float, *after: Any
+    place: Place,
+    stage: Stage,
+    where: Training,
+    minutes: float,
+    workers: int,
+    device: str,
+    base: str,
+    sheet_minutes: float,
+    *after: Any,
 ) -> int:
     """Train one stage to so many minutes over all sittings; return the steps done."""
     from models.training import sheet
@@ -180,16 +190,15 @@ def train(
     standing = train_stage(job, runtime, log.info, look, stopping.asked)
     stopping.heed()
     look(standing)
-    settings = Settings()
     create_markdown_artifact(
         f"{stage}: {standing.step} steps in {standing.seconds / 60:.1f} minutes, loss {standing.loss:.4f}", key=f"train-{stage}"
     )
-    create_link_artifact(address(settings, where.page), link_text="losses and sheets of the training", key="train-report")
+    create_link_artifact(address(place, where.page), link_text="losses and sheets of the training", key="train-report")
     return standing.step
 
 
 @task(name="export", task_run_name="weights", cache_policy=NO_CACHE)
-def export(where: Place, base: str, *after: Any) -> Path:
+def export(where: Training, base: str, *after: Any) -> Path:
     """Write the trained weights as a folder that diffusers loads."""
     from models.training import export as weights
     from models.training.networks import NetworkSpec

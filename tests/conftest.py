@@ -22,6 +22,8 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    # A name of somebody else's that was pointed at this machine.
+    "--host-resolver-rules=MAP rebound.test 127.0.0.1",
 )
 
 

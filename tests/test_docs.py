@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -13,6 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NAMED = re.compile(r"(?:^|[\s`(/])dst ((?:cad |catalog |evaluate |import |release )?[a-z]+)(?=[\s`,.:]|$)", re.M)
+SCREEN = 50
+"""Lines that a terminal shows at once."""
+DOOR = re.compile(r"One line in `(storage|models)/([\w/]+)\.py`: `(\w+)`(?: or `(\w+)`)?")
 COMMANDS = sorted({match for page in PAGES for match in NAMED.findall(page.read_text())})
 
 
@@ -50,6 +54,25 @@ def test_every_link_and_path_in_a_document_exists(page: Path) -> None:
     assert not missing
 
 
+def additions() -> dict[str, list[str]]:
+    """What of the architecture's page says how to add something -> its numbered lines."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    parts = re.split(r"^### (Add an? .+)$", page, flags=re.M)[1:]
+    return {name: re.findall(r"^\d\. (.+)$", text, re.M) for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+@pytest.mark.parametrize("what", additions())
+def test_something_is_added_in_six_lines_one_of_which_is_a_line_at_a_door_that_exists(what: str) -> None:
+    said = additions()[what]
+    assert len(said) == 6
+    door = DOOR.search(next(line for line in said if line.startswith("One line in")))
+    assert door is not None, said
+    module = importlib.import_module(f"{door[1]}.{door[2].replace('/', '.')}")
+    for name in filter(None, door.groups()[2:]):
+        assert hasattr(module, name), f"{module.__name__} has no {name}"
+    assert re.match(r"A new file `\w+\.py` in `(storage|models)/\w+/`", said[0])
+
+
 def test_the_tree_in_the_readme_is_the_tree_on_disk() -> None:
     listed: set[str] = set()
     where: list[str] = []
@@ -61,12 +84,9 @@ def test_the_tree_in_the_readme_is_the_tree_on_disk() -> None:
     missing = {path for path in listed if not (ROOT / path).exists()}
     assert not missing
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    for layer in ("flows", "flows/commands", "tasks"):
-        modules = {path for path in tracked if re.fullmatch(rf"{layer}/\w+\.py", path) and not path.endswith("__init__.py")}
-        assert modules <= listed, f"not in the README's tree: {sorted(modules - listed)}"
-    for layer in ("models", "storage"):
-        rooms = {"/".join(path.split("/")[:2]) for path in tracked if path.startswith(f"{layer}/") and "__init__" not in path}
-        assert rooms <= listed, f"not in the README's tree: {sorted(rooms - listed)}"
+    rooms = {str(Path(path).parent) for path in tracked if re.fullmatch(r"(flows|tasks|models|storage)(/\w+)?/\w+\.py", path)}
+    assert rooms <= listed, f"not in the README's tree: {sorted(rooms - listed)}"
+    assert len(block.strip().splitlines()) <= SCREEN, "the tree fits one screen: folders, and the files a newcomer needs"
 
 
 def test_light_commands_import_nothing_heavy() -> None:

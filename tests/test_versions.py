@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,22 @@ import cv2
 import numpy as np
 import pytest
 
-from models import edge
 from models.cad import spec as cad
-from models.caption import spec as caption
-from models.image import spec as image
+from models.caption.grammar import GrammarSpec
+from models.caption.kinds import CAPTIONERS
+from models.caption.protocol import CaptionRequest
+from models.control.canny import Canny, CannySpec
+from models.control.kinds import CONTROLS
+from models.control.protocol import View
+from models.image.controlnet import ControlNetSpec
+from models.image.finished import FinishedRenderSpec
+from models.image.kinds import GENERATORS
+from models.image.protocol import ImageRequest
 from models.render import spec as render
 from models.sample import SampleId, ViewId
 from models.verdict import spec as verdict
-from models.world import spec as world
+from models.verdict.decide import decide
+from models.verdict.kcf import Kcf, KcfSpec, Labelled
 from storage.keys import digest
 
 GOLDEN = Path(__file__).parent / "golden" / "stages.json"
@@ -40,7 +49,7 @@ def canonical_glbs() -> list[str]:
         return [digest(made.glb), *(f"{value:.6f}" for value in np.asarray(made.canonical_from_source).ravel())]
 
 
-def line_drawings() -> list[str]:
+def controls(kind: str) -> list[str]:
     y, x = np.mgrid[0:96, 0:96]
     mask = ((np.abs(x - 40) < 25) & (np.abs(y - 50) < 30)).astype(np.uint8) * 255
     depth = np.where(mask > 0, 1.2 + 0.004 * np.abs(x - 40), 0).astype(np.float32)
@@ -50,15 +59,12 @@ def line_drawings() -> list[str]:
     shade = np.where(x < 40, 15, 180).astype(np.uint8)
     rgba = np.dstack([shade, shade // 2, shade, mask])
     K = np.array([[105.0, 0, 47.5], [0, 105.0, 47.5], [0, 0, 1]])
-    drawn = [edge.edges(rgba, mask, depth, normal_picture, K, edge.EdgeSpec(source=source)) for source in edge.SOURCES]
-    return [digest(lines.tobytes()) for lines in drawn]
+    view = View(rgba=rgba, mask=mask, depth=depth, normal=normal_picture, K=K)
+    return [digest(CONTROLS.load(CONTROLS.of(kind)()).draw(view).tobytes())]
 
 
 def prompts() -> list[str]:
-    from models.caption.grammar import GrammarCaptioner
-    from models.caption.protocol import CaptionRequest
-
-    captioner = GrammarCaptioner(caption.CaptionSpec())
+    captioner = CAPTIONERS.load(GrammarSpec())
     said = []
     for view in range(6):
         sample = SampleId(class_name="coffee mug", cad_id="ab" * 32, view_index=view, draw_index=0)
@@ -68,14 +74,13 @@ def prompts() -> list[str]:
             keywords=("enamel", "large"),
             azimuth_deg=61.0 * view,
             elevation_deg=9.0 * view,
+            most_tokens=ControlNetSpec.most_tokens,
         )
         said.append(captioner.caption(request).prompt)
     return said
 
 
-def scores() -> list[str]:
-    from models.verdict.kcf import score
-
+def pose_scores() -> list[str]:
     rng = np.random.default_rng(3)
     azimuths = rng.uniform(0, 360, 48)
     pictures = np.zeros((48, 96, 96, 3), np.uint8)
@@ -83,8 +88,22 @@ def scores() -> list[str]:
         tip = (int(48 + 35 * np.sin(np.radians(azimuth))), int(48 + 35 * np.cos(np.radians(azimuth))))
         cv2.line(picture, (48, 48), tip, (200, 160, 90), 9)
     poses = np.stack([azimuths, 0 * azimuths, 0 * azimuths], axis=1)
-    found = score(pictures, poses, [f"{i % 4}" * 64 for i in range(48)], verdict.VerdictSpec(backbone="hog"))
-    return [f"{value:.1f}" for value in found.scores]
+    cad_ids = [f"{i % 4}" * 64 for i in range(48)]
+    labelled = Labelled(images=pictures, poses=poses, cad_ids=cad_ids, symmetry=np.ones(48, np.int64))
+    return [f"{value:.1f}" for value in Kcf(KcfSpec(backbone="hog")).measure(labelled).scores["kcf"]]
+
+
+def fidelities() -> list[str]:
+    image, drawn = np.full((96, 96, 3), 40, np.uint8), np.zeros((96, 96), np.uint8)
+    cv2.circle(image, (50, 48), 30, (200, 160, 90), -1)
+    cv2.circle(drawn, (50, 48), 30, 255, 1)
+    return [f"{Canny(CannySpec()).fidelity(image, np.roll(drawn, far, axis=1)):.2f}" for far in (0, 3, 6, 30)]
+
+
+def decisions() -> list[str]:
+    scores = {"kcf": np.array([0.0, 3.5, np.nan, np.nan]), "fidelity": np.array([0.9, np.nan, 0.1, np.nan])}
+    made = decide(scores, verdict.VerdictSpec().rules, 4)
+    return [f"{kept} {reason}" for kept, reason in zip(made.kept, made.reasons, strict=True)]
 
 
 def viewpoints() -> list[str]:
@@ -101,9 +120,11 @@ def viewpoints() -> list[str]:
 
 STAGES: dict[str, tuple[int, Callable[[], list[str]]]] = {
     "cad": (cad.VERSION, canonical_glbs),
-    "edge": (edge.VERSION, line_drawings),
-    "caption": (caption.VERSION, prompts),
-    "verdict": (verdict.VERSION, scores),
+    **{f"control {kind}": (CONTROLS.of(kind).version, partial(controls, kind)) for kind in CONTROLS.names},
+    "caption": (GrammarSpec.version, prompts),
+    "score kcf": (KcfSpec.version, pose_scores),
+    "fidelity of lines": (CannySpec.fidelity_version, fidelities),
+    "verdict": (verdict.VERSION, decisions),
     "render viewpoints": (render.VERSION, viewpoints),
 }
 
@@ -124,38 +145,39 @@ def rendered() -> np.ndarray[Any, Any]:
 
 def painted() -> np.ndarray[Any, Any]:
     """(2, 16, 16, 3) means of two images of a small random pipeline."""
-    from models.image.pipeline import ControlNetGenerator, ImageRequest
-    from models.training.export import random_pipeline
+    from tests.pipelines import random_pipeline
 
     control = np.zeros((64, 64), np.uint8)
     cv2.circle(control, (32, 32), 20, 255, 1)
     samples = [SampleId(class_name="car", cad_id="01" * 32, view_index=i, draw_index=0) for i in range(2)]
     with tempfile.TemporaryDirectory() as folder:
-        spec = image.ImageSpec(model=str(random_pipeline(Path(folder) / "pipeline")), resolution=64, steps=4)
-        generator = ControlNetGenerator(spec, device="cpu", threads=1, batch=2)
-        made = generator.generate([ImageRequest(sample=sample, prompt="a red car", control=control) for sample in samples])
+        spec = ControlNetSpec(model=str(random_pipeline(Path(folder) / "pipeline")), resolution=64, steps=4)
+        generator = GENERATORS.load(spec, device="cpu", threads=1, batch=2)
+        asked = [ImageRequest(sample=sample, prompt="a red car", controls={"canny": control}) for sample in samples]
+        made = generator.generate(asked)
     return np.stack([picture.rgb.reshape(16, 4, 16, 4, 3).mean(axis=(1, 3)) for picture in made if picture.rgb is not None])
 
 
 def finished_renders() -> np.ndarray[Any, Any]:
     """(3, 16, 16, 3) means of three finished renders, one of them with words of its own."""
     from models.cad import parametric
-    from models.world import finished
+    from models.world.finished import finish
+    from models.world.glb import load
 
-    solid = finished.load(parametric.glb("teapot", 10_001))
+    solid = load(parametric.glb("teapot", 10_001))
     annotation = {"azimuth_deg": 40.0, "elevation_deg": 20.0, "inplane_deg": 0.0, "distance": 1.6}
     annotation |= {"K": [[140.0, 0, 63.5], [0, 140.0, 63.5], [0, 0, 1]], "width": 128}
     samples = [SampleId(class_name="teapot", cad_id="23" * 32, view_index=i, draw_index=0) for i in range(3)]
     words = [{}, {"colour": "red", "scene": "grass"}, {"material": "checkered", "light": "studio"}]
-    spec = world.FinishedSpec(resolution=128)
-    made = [finished.finish(solid, sample, annotation, said, spec).rgb for sample, said in zip(samples, words, strict=True)]
+    world = FinishedRenderSpec(resolution=128).world()
+    made = [finish(solid, sample, annotation, said, world).rgb for sample, said in zip(samples, words, strict=True)]
     return np.stack([rgb.reshape(16, 8, 16, 8, 3).mean(axis=(1, 3)) for rgb in made])
 
 
 PICTURES: dict[str, tuple[int, Callable[[], np.ndarray[Any, Any]]]] = {
     "render": (render.VERSION, rendered),
-    "image": (image.VERSION, painted),
-    "image render-world": (int(world.FINISHED_REVISION), finished_renders),
+    "image": (ControlNetSpec.version, painted),
+    "image render-world": (FinishedRenderSpec.version, finished_renders),
 }
 
 

@@ -12,9 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from storage.catalog.catalog import Catalog
+from storage.catalog.query import unheard_of
 from storage.settings import Settings
-
-_REPORTED = "select run_id from runs where kind = 'generate' order by started_at desc"
 
 
 def ask(settings: Settings, query: str, format: str, out: Path | None, copy: bool = False) -> None:
@@ -25,7 +24,10 @@ def ask(settings: Settings, query: str, format: str, out: Path | None, copy: boo
         raise ValueError(
             f"{out} cannot be written: " + ("it is a folder" if out.is_dir() else f"there is no folder {out.parent}")
         )
-    frame = _of_copy(settings, query) if copy else Catalog(settings.catalog, settings.store).query(query)
+    catalog = Catalog(settings.catalog, settings.store)
+    frame = _of_copy(settings, query) if copy else catalog.query(query)
+    for line in unheard_of(catalog.database, query) if catalog.exists else []:
+        print(line, file=sys.stderr)
     if format in ("json", "parquet"):
         _check_names(frame)
     if format == "parquet":
@@ -34,11 +36,13 @@ def ask(settings: Settings, query: str, format: str, out: Path | None, copy: boo
     if format == "table" and out is None:
         _print_table(frame)
         return
-    texts = {
-        "csv": lambda: frame.to_csv(index=False),
-        "json": lambda: json.dumps(_records(frame), indent=1, ensure_ascii=False) + "\n",
-    }
-    text = texts.get(format, lambda: frame.to_string(index=False) + "\n")()
+    text: str
+    if format == "csv":
+        text = frame.to_csv(index=False)
+    elif format == "json":
+        text = json.dumps(_records(frame), indent=1, ensure_ascii=False) + "\n"
+    else:
+        text = frame.to_string(index=False) + "\n"
     if out is None:
         sys.stdout.write(text)
     else:
@@ -57,13 +61,15 @@ def _of_copy(settings: Settings, query: str) -> Any:
 
 def report(settings: Settings, run_id: str | None) -> None:
     """Write the page of a run (the latest, or the one whose id starts so) and print its path."""
-    from tasks.page import write_report
+    from tasks.plan.failures import GENERATE
+    from tasks.plan.pages import write_report
+    from tasks.plan.place import Place
 
-    runs = Catalog(settings.catalog, settings.store).query(_REPORTED)["run_id"]
-    matching = [run for run in runs if run.startswith(run_id or "")]
+    runs = Catalog(settings.catalog, settings.store).runs(kind=GENERATE)
+    matching = [run["run_id"] for run in runs if run["run_id"].startswith(run_id or "")]
     if not matching:
         raise ValueError(f'no run "{run_id}"; see: dst status' if run_id else "nothing was run yet; try: dst demo")
-    print(write_report(settings, matching[0]))
+    print(write_report(Place.of(settings), matching[0]))
 
 
 def _records(frame: Any) -> list[dict[str, Any]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from storage.cad.folder import FoundModel
     from storage.catalog.catalog import Catalog
     from storage.settings import Settings
-    from tasks.intake import Registration
+    from tasks.intake.model import Registration
 
 app = cyclopts.App(name="cad", help="Add CAD models, look at them, correct which way they face.")
 
@@ -61,20 +63,21 @@ def add(
     from storage.cad.folder import scan
     from storage.cad.sidecar import read_orientations
     from tasks.events import cad_models_registered
-    from tasks.intake import register
+    from tasks.intake.model import register
+    from tasks.plan.place import Place
 
     settings = _settings(max_faces)
+    place = Place.of(settings)
     found = scan(path)
     said = read_orientations(orientations) if orientations is not None else {}
-    counts: dict[str, int] = {}
-    registered = []
+    refused, registered = 0, []
     for model in found:
         name = _class_of(model, class_name)
         words = [*(keywords.split(",") if keywords is not None else model.keywords)]
         axes = (up, front) if (up, front) != ("auto", "auto") else (model.up, model.front)
         try:
             made = register(
-                settings,
+                place,
                 model.path,
                 name,
                 keywords=words or None,
@@ -89,16 +92,14 @@ def add(
         except BadModel as error:
             if len(found) == 1:
                 raise
-            counts["refused"] = counts.get("refused", 0) + 1
+            refused += 1
             print(f"refused   {model.path}: {error.detail}")
             continue
-        counts[made.status] = counts.get(made.status, 0) + 1
         registered.append(made)
         _report(made)
     cad_models_registered(settings, server(settings), registered)
-    if len(found) > 1:
-        print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
-    if set(counts) <= {"rejected", "refused"}:
+    _sum_up(place.catalog, registered, refused)
+    if all(made.status == "rejected" for made in registered):
         sys.exit(1)
 
 
@@ -193,7 +194,7 @@ def _list_refused(catalog: Catalog, class_name: str | None) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from tasks.watch import refused
+    from tasks.intake.watch import refused
 
     rows = refused(catalog, class_name)
     if not rows:
@@ -271,7 +272,8 @@ def align(
 
     Example: dst cad align 3fa9c1d2 --up +z --front -y
     """
-    from tasks.intake import align as realign
+    from tasks.intake.model import align as realign
+    from tasks.plan.place import Place
 
     settings = _settings()
     catalog = _catalog(settings)
@@ -282,7 +284,7 @@ def align(
     # What is not given stays as it is, where the two can go together.
     up = up if up != "auto" else _kept(facts.get("up"), front)
     front = front if front != "auto" else _kept(facts.get("front"), up)
-    _report(realign(settings, row["class_name"], row["cad_id"], up, front))
+    _report(realign(Place.of(settings), row["class_name"], row["cad_id"], up, front))
     row = _find(catalog, row["cad_id"], row["class_name"])
     if row["status"] == "ok":
         print(f"          {_sheet(settings, row, None)}")
@@ -315,22 +317,35 @@ def _report(made: Registration) -> None:
         print(f"          {warning}")
 
 
+def _sum_up(catalog: Catalog, registered: Sequence[Registration], refused: int) -> None:
+    """Print what became of several files, and what it costs where a class has a single CAD model."""
+    from storage.report.verdict import ONE_CAD_MODEL
+
+    for class_name in sorted({made.class_name for made in registered}):
+        if len(catalog.cad_models(class_name)) == 1:
+            print(f"{class_name}: {ONE_CAD_MODEL}")
+    counts = Counter(made.status for made in registered) + Counter(refused=refused)
+    if counts.total() > 1:
+        print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+
+
 def _sheet(settings: Settings, row: dict[str, Any], out: Path | None) -> Path:
     from models.cad.sheet import sheet
-    from tasks.intake import MODEL
+    from tasks.intake.model import MODEL
 
-    artifact = settings.store.get("cad", row["cad_key"])
-    settings.store.read(artifact, MODEL)
     facts = row["facts"]
     title = f"{row['class_name']}: {row['name']}   {row['cad_id'][:12]}   up {facts['up']} front {facts['front']} of the file"
     title += ", then turned" if row["alignment"] else ""
     target = out or settings.root / "sheets" / f"{row['class_name'].replace(' ', '_')}-{row['cad_id'][:12]}.png"
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(sheet(artifact.path(MODEL), title))
+    with settings.store.local(settings.store.get("cad", row["cad_key"]), MODEL) as glb:
+        target.write_bytes(sheet(glb, title))
     return target
 
 
 def _find(catalog: Catalog, text: str, class_name: str | None = None) -> dict[str, Any]:
+    from models.kinds import meant
+
     rows = catalog.cad_models(class_name, status=None)
     found = [row for row in rows if row["cad_id"].startswith(text)] if len(text) >= 4 else []
     found = found or [row for row in rows if text in (row["name"], f"{row['class_name']}/{row['name']}")]
@@ -340,14 +355,16 @@ def _find(catalog: Catalog, text: str, class_name: str | None = None) -> dict[st
         raise ValueError(
             f'"{text}" are {len(found)} CAD models; say more of the cad_id: {", ".join(r["cad_id"][:12] for r in found)}'
         )
-    raise ValueError(f'no CAD model "{text}" in the catalog; see: dst cad list')
+    names = {str(row["name"]) for row in rows}
+    raise ValueError(f'no CAD model "{text}" in the catalog{meant(text, names)}; see: dst cad list')
 
 
 def _catalog(settings: Settings) -> Catalog:
     from storage.catalog.catalog import Catalog
 
     catalog = Catalog(settings.catalog, settings.store)
-    catalog.migrate()
+    if catalog.exists:
+        catalog.migrate()
     return catalog
 
 

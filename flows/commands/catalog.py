@@ -33,7 +33,7 @@ def rebuild() -> None:
         rows = catalog.rebuild(everything(settings.store, left_out.append, tell))
     for line in left_out:
         print(f"left out  {line}", file=sys.stderr)
-    print(f"{rows} rows from {settings.store.root} in {time.monotonic() - started:.0f} s: {catalog.database}")
+    print(f"{rows} rows from {settings.store.where} in {time.monotonic() - started:.0f} s: {catalog.database}")
     if left_out:
         raise ValueError(f"{len(left_out)} artifacts could not be read and were left out; run their classes again: dst status")
 

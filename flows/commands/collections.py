@@ -12,8 +12,10 @@ from flows.prefect_env import server
 from storage.cad.collections.entry import BadCollection
 from storage.cad.collections.published import Listed
 from storage.settings import Settings
-from tasks import events, imports
-from tasks.intake import absolute
+from tasks import events
+from tasks.intake import collections
+from tasks.intake.model import absolute
+from tasks.plan.place import Place
 
 _SHOWN = 10
 """Lines of a kind that a terminal is spared more of; files and the catalog have them all."""
@@ -47,14 +49,14 @@ def bring_in(
         _explain(wanted, missing)
         return
     with terminal.watched():
-        report = imports.bring_in(settings, collection, root, wanted, again)
+        report = collections.bring_in(Place.of(settings), collection, root, wanted, again)
     collected.note(settings, collection, root, classes, cad_list, limit, strength)
     if report.counts["added"] or report.counts["changed"]:
         events.collection_imported(settings, server(settings), collection)
     _tell(settings, collection, report)
-    missing = imports.still_missing(settings, missing)
+    missing = collections.still_missing(Place.of(settings).catalog, missing)
     if missing:
-        listed = imports.write_missing(settings.root / "imports" / f"{collection}-missing.csv", missing)
+        listed = collections.write_missing(settings.root / "imports" / f"{collection}-missing.csv", missing)
         _few([f"{row.class_name}/{row.model} (line {row.line})" for row in missing], "missing")
         print(f"missing   {len(missing)} models of the list are in no collection imported so far; all of them: {listed}")
     if not any(report.counts[status] for status in ("added", "changed", "known", "remembered", "duplicate")):
@@ -80,14 +82,14 @@ def _fetch(
         print(f"download  {len(elsewhere)} of {len(uids)} models of the list are not Objaverse's")
 
 
-def _explain(wanted: list[imports.Candidate], missing: list[imports.Missing]) -> None:
+def _explain(wanted: list[collections.Candidate], missing: list[collections.NotThere]) -> None:
     there, gone = Counter(model.class_name for model in wanted), Counter(row.class_name for row in missing)
     for name in sorted(there | gone):
         print(f"{name:<32}{there[name]:>7} here{f'  {gone[name]} missing' if gone[name] else ''}")
     print(f"{len(wanted)} CAD models of {len(there)} classes would be read, less those that were read before")
 
 
-def _tell(settings: Settings, collection: str, report: imports.Report) -> None:
+def _tell(settings: Settings, collection: str, report: collections.ImportReport) -> None:
     _few([f"{path}  {why}" for path, why in report.refused], "refused")
     _few([f"{path}  the same bytes as {other}" for path, other in report.duplicates], "duplicate")
     order = ("added", "changed", "known", "remembered", "duplicate", "rejected", "quarantined")

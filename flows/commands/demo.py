@@ -7,11 +7,14 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from storage.catalog.catalog import Catalog
 from storage.settings import Settings
+
+if TYPE_CHECKING:
+    from tasks.plan.place import Place
 
 CLASSES = ("car", "chair", "airplane")
 MODELS = 4
@@ -22,34 +25,38 @@ FIRST_SEED = 20_000
 def demo(settings: Settings, samples: int) -> None:
     """Register bundled CAD models of three classes, make their images, and say where everything is."""
     from flows.commands.run import launch
-    from tasks.page import index_path, report_path, write_report
+    from tasks.plan.pages import index_path, report_path, write_report
+    from tasks.plan.place import Place
+    from tasks.plan.ready import ready
 
     console = Console(stderr=True)
     started = time.monotonic()
     console.print(f"[bold]dst demo[/bold]: {len(CLASSES)} classes, {MODELS} CAD models each, {samples * len(CLASSES)} samples")
+    place = Place.of(settings)
+    ready(place)
     for class_name in CLASSES:
-        _register(settings, class_name)
+        _register(place, class_name)
     for run_id in launch(settings, list(CLASSES), samples, "embedded"):
-        if not report_path(settings, run_id).exists():
-            write_report(settings, run_id)
-    print(_ending(settings, index_path(settings), time.monotonic() - started))
+        if not report_path(place.home, run_id).exists():
+            write_report(place, run_id)
+    print(_ending(settings, index_path(place.home), time.monotonic() - started))
 
 
-def _register(settings: Settings, class_name: str) -> None:
+def _register(place: Place, class_name: str) -> None:
     """Write the bundled CAD models as files, like a user's, and register those that are not yet."""
-    catalog = Catalog(settings.catalog, settings.store)
-    folder = settings.root / "bundled" / class_name
+    catalog = place.catalog
+    folder = place.home / "bundled" / class_name
     known = {row["source"] for row in catalog.cad_models(class_name)} if catalog.exists else set()
     for seed in range(FIRST_SEED, FIRST_SEED + MODELS):
         path = folder / f"{class_name}-{seed}.glb"
         if path.exists() and str(path) in known:
             continue
         from models.cad import parametric
-        from tasks.intake import register
+        from tasks.intake.model import register
 
         folder.mkdir(parents=True, exist_ok=True)
         path.write_bytes(parametric.glb(class_name, seed))
-        register(settings, path, class_name, keywords=parametric.keywords(class_name, seed), licence="MIT, made by this project")
+        register(place, path, class_name, keywords=parametric.keywords(class_name, seed), licence="MIT, made by this project")
 
 
 def _typed() -> str:
@@ -64,7 +71,7 @@ def _ending(settings: Settings, index: Path, seconds: float) -> str:
 done in {seconds:.0f} s
   report    {index}
   catalog   {settings.catalog}
-  images    {settings.store.root / "image"}
+  images    {settings.store.where}/image
 
 next:
   {dst} status

@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from flows.prefect_env import server
+from models.device import pick_device
 from storage.catalog.catalog import Catalog
+from storage.folders import try_folder
 from storage.settings import Settings
 
 
@@ -26,6 +28,7 @@ def doctor(settings: Settings) -> bool:
         ("catalog", _catalog),
         ("renderer", _renderer),
         ("generator", _generator),
+        ("device", _device),
         ("prefect", _prefect),
     ]
     sound = True
@@ -50,7 +53,9 @@ def _packages(settings: Settings) -> str:
 
 
 def _home(settings: Settings) -> str:
-    settings.root.mkdir(parents=True, exist_ok=True)
+    if not settings.root.exists():
+        return f"{settings.root}: none yet (made by the first `dst cad add` or `dst demo`)"
+    try_folder(settings.root)
     free = shutil.disk_usage(settings.root).free / 2**30
     if free < 1:
         raise RuntimeError(f"{settings.root}: only {free:.1f} GiB free; a class of 2,500 samples at 512 px takes about 3 GiB")
@@ -66,7 +71,8 @@ def _catalog(settings: Settings) -> str:
 
 def _renderer(settings: Settings) -> str:
     # In a process of its own, as always: a missing system library shows as a failed import there.
-    tried = subprocess.run([sys.executable, "-c", "import bpy; print(bpy.app.version_string)"], capture_output=True, text=True)
+    command = [sys.executable, "-P", "-c", "import bpy; print(bpy.app.version_string)"]
+    tried = subprocess.run(command, capture_output=True, text=True)
     lines = tried.stdout.strip().splitlines()
     if not lines:
         last = (tried.stderr.strip().splitlines() or ["no output"])[-1]
@@ -75,9 +81,14 @@ def _renderer(settings: Settings) -> str:
 
 
 def _generator(settings: Settings) -> str:
-    from models.image.spec import ImageSpec, pinned
+    from models.image.controlnet import ControlNetSpec
 
-    return f"embedded weights {pinned(ImageSpec()).revision[:19]}"
+    return f"embedded weights {ControlNetSpec().pinned().revision[:19]}"
+
+
+def _device(settings: Settings) -> str:
+    found = pick_device(settings.device)
+    return found if found == settings.device else f"{found} (DST_DEVICE is {settings.device})"
 
 
 def _prefect(settings: Settings) -> str:

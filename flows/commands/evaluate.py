@@ -48,7 +48,7 @@ def generator(
 
     Example: dst evaluate generator --samples 64 --sweep 0
     """
-    from flows.prefect_env import prepare
+    from flows.prefect_env import own_server, prepare
     from storage.settings import Settings
 
     for path in (cad, orientations, readouts, *(trained or [])):
@@ -60,6 +60,7 @@ def generator(
     from flows.evaluate import evaluate
     from models.evaluation.card import tables
 
+    own_server(Settings())
     with watched():
         figures: dict[str, Any] = evaluate(
             model=model,
@@ -96,13 +97,14 @@ def readouts(
 
     Example: dst evaluate readouts --class car --class cup --shards 20 --epochs 20
     """
-    from flows.prefect_env import prepare
+    from flows.prefect_env import own_server, prepare
     from storage.settings import Settings
 
     prepare(Settings())
     from flows.commands.terminal import watched
     from flows.evaluate import train_readouts
 
+    own_server(Settings())
     with watched():
         made = train_readouts(
             shards=shards,

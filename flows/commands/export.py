@@ -42,6 +42,8 @@ def export_release(settings: Settings, format: str, out: Path, name: str, where:
     print(f"release {made.name}  {format}  {made.samples} samples{there}  digest {made.digest[:12]}")
     if made.left_out:
         print(f"{made.left_out} samples that the condition holds for have no image and are left out")
+    if made.unjudged:
+        print(f'{made.unjudged} samples were not judged and are left out; with them: --where "in_cohort = 1"')
     print(f"{made.out}\nits card: {made.out / 'README.md'}")
 
 

@@ -16,7 +16,9 @@ from flows.commands.run import launch
 from flows.commands.terminal import print_rows
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
-from tasks.mend import Failure, failures, forget_failures, last_run
+from tasks.plan.failures import Failure, failures, forget_failures, last_run
+from tasks.plan.place import Place
+from tasks.plan.ready import ready
 
 
 def retry(
@@ -31,15 +33,18 @@ def retry(
     A class whose last run did not end goes on with it where nothing more particular was asked for. Raises ValueError for a class
     or samples that are not there.
     """
-    catalog = Catalog(settings.catalog, settings.store)
+    place = Place.of(settings)
+    catalog = place.catalog
     names = _classes(catalog, class_name, samples)
-    found = {name: failures(settings, name, stage, reason, samples) for name in names}
+    found = {name: failures(place, name, stage, reason, samples) for name in names}
     broken = [] if stage or reason or samples else [name for name in names if _broke_off(catalog, name)]
     if not any(found.values()) and not broken:
-        print(_nothing(settings, names, stage, reason, samples))
+        print(_nothing(place, names, stage, reason, samples))
         return []
     print_rows(_counted([failure for failed in found.values() for failure in failed]), title="to be tried again")
     run_ids: list[str] = []
+    # Before anything is forgotten.
+    ready(place)
     for name, failed in found.items():
         run = last_run(catalog, name)
         if run is None or not (failed or name in broken):
@@ -47,11 +52,11 @@ def retry(
         if name in broken:
             print(f"{name}: the last run ({run['status']}: {run['reason']}) did not end; going on with it")
         # Planned before anything is forgotten: a recipe that cannot be obeyed any more must not cost the reasons.
+        recipes.recorded(run["recipe_specs"]).pinned()
         again = recipes.as_overrides(run["recipe_specs"])
-        recipes.resolve(**again).pinned()
-        forget_failures(settings, name, stage, reason, samples)
+        forget_failures(place, name, stage, reason, samples)
         run_ids += launch(settings, [name], run["samples"], again["name"], again["overrides"])
-        still = {failure.sample_id for failure in failures(settings, name)}
+        still = {failure.sample_id for failure in failures(place, name)}
         failed_again = sum(failure.sample_id in still for failure in failed)
         if failed:
             print(f"{name}: {len(failed) - failed_again} made now, {failed_again} failed again")
@@ -71,19 +76,17 @@ def _classes(catalog: Catalog, class_name: str | None, samples: Collection[str] 
         raise ValueError(f'no such class "{class_name}" in the catalog{meant} See: dst cad list')
     if samples is None:
         return known if class_name is None else [class_name]
-    rows = [catalog.rows("select class_name from members where sample_id = :id limit 1", id=sample) for sample in samples]
-    unknown = [sample for sample, row in zip(samples, rows, strict=True) if not row]
+    classes = {sample: catalog.class_of_sample(sample) for sample in samples}
+    unknown = [sample for sample, found in classes.items() if found is None]
     if unknown:
         raise ValueError(f'no sample "{unknown[0]}" in the catalog; failed ones: dst sql "{_FAILED}"')
-    return sorted({row[0]["class_name"] for row in rows if class_name in (None, row[0]["class_name"])})
+    return sorted({found for found in classes.values() if found is not None and class_name in (None, found)})
 
 
 _FAILED = "select sample_id, stage, reason from samples where status = 'failed' and in_cohort = 1"
 
 
-def _nothing(
-    settings: Settings, names: Sequence[str], stage: str | None, reason: str | None, samples: Collection[str] | None
-) -> str:
+def _nothing(place: Place, names: Sequence[str], stage: str | None, reason: str | None, samples: Collection[str] | None) -> str:
     asked = "".join(
         [
             f" at {stage}" if stage else "",
@@ -91,7 +94,7 @@ def _nothing(
             f" among {', '.join(sorted(samples))}" if samples else "",
         ]
     )
-    others = Counter((f.stage, f.reason) for name in names for f in failures(settings, name))
+    others = Counter((f.stage, f.reason) for name in names for f in failures(place, name))
     there = "; failed are: " + ", ".join(f"{n} at {s} ({r})" for (s, r), n in others.most_common()) if others else ""
     where = f'"{names[0]}"' if len(names) == 1 else f"{len(names)} classes"
     return f"nothing to try again: no failed sample in {where}{asked}{there}"

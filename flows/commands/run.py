@@ -13,12 +13,14 @@ from rich.console import Console
 
 from flows import estimate, recipes, runs
 from flows.commands.terminal import print_rows
-from storage.catalog.catalog import Catalog
 from storage.keys import canonical_json
 from storage.settings import Settings
-from tasks.cohort import STAGES, Cohort
-from tasks.mend import failures
-from tasks.page import report_path
+from storage.stages import OF_A_COHORT, OF_A_SAMPLE
+from tasks.plan.cohort import Cohort
+from tasks.plan.failures import failures
+from tasks.plan.pages import report_path
+from tasks.plan.place import Place
+from tasks.run import in_words
 
 
 def launch(
@@ -28,22 +30,23 @@ def launch(
     recipe_name: str,
     overrides: Path | Mapping[str, Any] | None = None,
     dry_run: bool = False,
+    verbose: bool = False,
 ) -> list[str]:
     """Make what is missing of these classes; return the run ids, one a class. Nothing pending: no server, done in seconds.
 
-    overrides: of the recipe, or a TOML file with them.
+    overrides: of the recipe, or a TOML file with them. verbose: a dry run prints the resolved recipe as well.
     """
-    console = Console(stderr=True)
-    changes, cohorts = _planned(settings, class_names, samples, recipe_name, overrides)
+    console, place = Console(stderr=True), Place.of(settings)
+    changes, cohorts = _planned(place, class_names, samples, recipe_name, overrides)
     if dry_run:
-        explain(settings, cohorts)
+        explain(place, cohorts, verbose)
         return []
-    done = {cohort.class_name: runs.complete(settings, cohort) for cohort in cohorts}
+    done = {cohort.class_name: runs.complete(place, cohort) for cohort in cohorts}
     todo = [cohort.class_name for cohort in cohorts if not done[cohort.class_name]]
     if todo:
         done |= _start(settings, console, todo, samples, recipe_name, changes)
     for cohort in cohorts:
-        _say(settings, console, cohort, str(done[cohort.class_name]), made_now=cohort.class_name in todo)
+        _say(place, console, cohort, str(done[cohort.class_name]), made_now=cohort.class_name in todo)
     return [str(done[cohort.class_name]) for cohort in cohorts]
 
 
@@ -54,82 +57,86 @@ def look_ahead(
 
     The class's present cohort, if there is one, stays as it is.
     """
-    from flows.prefect_env import prepare
+    from flows.prefect_env import own_server, prepare
 
-    console = Console(stderr=True)
+    console, place = Console(stderr=True), Place.of(settings)
+    changes, cohorts = _planned(place, class_names, samples, recipe_name, overrides)
     prepare(settings)
     from flows.commands.terminal import watched
     from flows.preview import SAMPLES, preview
     from tasks.preview import write
 
-    changes, cohorts = _planned(settings, class_names, samples, recipe_name, overrides)
     sheets = []
     for cohort in cohorts:
         few = replace(cohort, samples=cohort.samples[:SAMPLES])
         # What the filter would say is no part of a preview.
-        if set(runs.pending(settings, few)) - {"verdict"}:
+        if set(runs.to_make(place.store, few)) - set(OF_A_COHORT):
             console.print("starting Prefect ...", style="dim")
+            own_server(settings)
             with watched():
                 preview(cohort.class_name, len(few.samples), recipe_name, changes)
-        sheets.append(write(settings, few))
-        missing = runs.missing(settings.store, cohort)
+        sheets.append(write(place, few))
+        missing = runs.missing(place.store, cohort)
         print(f"{cohort.class_name} ({cohort.recipe.name}): {len(few.samples)} samples in {sheets[-1]}")
-        print(
-            f"  all {len(cohort.samples)}: {estimate.in_words(estimate.costs(settings, cohort.recipe), _priced(cohort, missing))}"
-        )
+        print(f"  all {len(cohort.samples)}: {estimate.in_words(estimate.costs(place, cohort.recipe), _priced(cohort, missing))}")
     return sheets
 
 
-def explain(settings: Settings, cohorts: list[Cohort]) -> None:
-    """Print the resolved recipe, what is cached, what is missing, what that takes in time and disk, and how many task runs."""
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print_json(canonical_json(cohorts[0].recipe))
-    rows, total = [], Counter[str]()
+def explain(place: Place, cohorts: list[Cohort], verbose: bool = False) -> None:
+    """Print what is cached, what is missing, what that takes in time and disk, and how many task runs.
+
+    verbose: behind it the resolved recipe, which is longer than a screen.
+    """
+    rows: list[dict[str, Any]] = []
+    total = Counter[str]()
     for cohort in cohorts:
-        missing = runs.missing(settings.store, cohort)
+        missing = runs.missing(place.store, cohort)
         total.update(_priced(cohort, missing))
         rows.append(
             {
                 "class": cohort.class_name,
                 "samples": len(cohort.samples),
-                **{stage: _cached(settings, cohort, stage, missing.get(stage, 0)) for stage in STAGES},
-                "verdict": "missing" if missing.get("verdict") else "cached",
+                **{stage: _cached(place, cohort, stage, missing.get(stage, 0)) for stage in OF_A_SAMPLE},
+                **{stage: "missing" if missing.get(stage) else "cached" for stage in OF_A_COHORT},
                 "task runs": runs.task_runs(cohort) if missing else 0,
             }
         )
     print_rows(rows, "cached and missing")
-    print(f"to make what is missing: {estimate.in_words(estimate.costs(settings, cohorts[0].recipe), total)}")
+    print(f"to make what is missing: {estimate.in_words(estimate.costs(place, cohorts[0].recipe), total)}")
+    if verbose:
+        print(f"the recipe {cohorts[0].recipe.name}:")
+        Console(width=None if sys.stdout.isatty() else 160).print_json(canonical_json(cohorts[0].recipe))
 
 
 def _planned(
-    settings: Settings, class_names: list[str], samples: int, recipe_name: str, overrides: Path | Mapping[str, Any] | None
+    place: Place, class_names: list[str], samples: int, recipe_name: str, overrides: Path | Mapping[str, Any] | None
 ) -> tuple[dict[str, Any], list[Cohort]]:
     changes = dict(overrides) if isinstance(overrides, Mapping) else recipes.read_overrides(overrides)
     recipe = recipes.resolve(recipe_name, changes)
-    return changes, [runs.cohort(settings, name, samples, recipe) for name in class_names]
+    return changes, [runs.cohort(place, name, samples, recipe) for name in class_names]
 
 
-def _cached(settings: Settings, cohort: Cohort, stage: str, missing: int) -> str:
-    keys = {planned.key(stage) for planned in cohort.samples}
-    cached = sum(settings.store.has(stage, key) for key in keys)
+def _cached(place: Place, cohort: Cohort, stage: str, missing: int) -> str:
+    cached = sum(place.store.has(stage, key) for key in cohort.keys(stage))
     return f"{cached} cached, {missing} missing" if missing else f"{cached} cached"
 
 
 def _priced(cohort: Cohort, missing: Mapping[str, int]) -> dict[str, int]:
-    """Return what costs something: a verdict is one artifact over all samples, and takes its time for each."""
-    return {stage: len(cohort.samples) if stage == "verdict" else count for stage, count in missing.items()}
+    """Return what costs something: scores and verdict are made over all samples, and take their time for each."""
+    return {stage: len(cohort.samples) if stage in OF_A_COHORT else count for stage, count in missing.items()}
 
 
 def _start(
     settings: Settings, console: Console, class_names: list[str], samples: int, recipe_name: str, changes: dict[str, Any]
 ) -> dict[str, str | None]:
-    from flows.prefect_env import prepare
+    from flows.prefect_env import own_server, prepare
 
     prepare(settings)
     console.print("starting Prefect ...", style="dim")
     from flows.commands.terminal import watched
     from flows.generate import generate, generate_many
 
+    own_server(settings)
     with watched():
         if len(class_names) == 1:
             reports = [generate(class_names[0], samples, recipe_name, changes)]
@@ -138,23 +145,24 @@ def _start(
     return {report["class_name"]: report["run_id"] for report in reports}
 
 
-def _say(settings: Settings, console: Console, cohort: Cohort, run_id: str, made_now: bool) -> None:
+def _say(place: Place, console: Console, cohort: Cohort, run_id: str, made_now: bool) -> None:
     """Print how a run went: what is new, what there is, and where."""
-    run = Catalog(settings.catalog, settings.store).run(run_id)
+    run = place.catalog.run(run_id)
     counts = run["counts"] or {}
     state = run["status"] if made_now else f"{run['status']} already, nothing to make"
-    line = "  ".join(f"{counts.get(name, 0)} {name}" for name in ("made", "kept", "dropped", "failed"))
-    console.print(f"[bold]{cohort.class_name}[/bold] ({cohort.recipe.name}, {len(cohort.samples)} samples): {state}.  {line}")
+    line = f"{counts.get('made', 0)} made: {in_words(counts)}"
+    title = f"[bold]{cohort.class_name}[/bold] ({cohort.recipe.name}, {len(cohort.samples)} samples)"
+    console.print(f"{title}: {state}. {line}", soft_wrap=True)
     if counts.get("failed"):
-        _say_why(settings, console, cohort.class_name)
+        _say_why(place, console, cohort.class_name)
     if run["status"] == "invalid":
-        console.print(f"  expectations that failed: {run['reason']}", style="red", markup=False)
-    console.print(f"  report: {report_path(settings, run_id)}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  expectations that failed: {run['reason']}", style="red", markup=False, soft_wrap=True)
+    console.print(f"  report: {report_path(place.home, run_id)}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _say_why(settings: Settings, console: Console, class_name: str) -> None:
+def _say_why(place: Place, console: Console, class_name: str) -> None:
     """Print each reason with one sample that shows it and the command that repeats just that one."""
-    found = failures(settings, class_name)
+    found = failures(place, class_name)
     for (stage, reason), count in Counter((failure.stage, failure.reason) for failure in found).most_common():
         example = next(failure for failure in found if (failure.stage, failure.reason) == (stage, reason))
         console.print(f"  {count} failed at {stage}: {reason}", style="red", markup=False, soft_wrap=True)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from flows.collected import look_again
-from flows.prefect_env import prepare, server
+from flows.prefect_env import own_server, prepare, server
 from flows.wanted import CLAIM, Wanted, at_it, wanted
 from storage.catalog.catalog import Catalog
 from storage.catalog.claims import claimed
 from storage.settings import Settings
-from tasks.watch import Look, look
+from tasks.intake.watch import WatchReport, look
 
 
 def scan(settings: Settings, dry_run: bool) -> bool:
@@ -51,13 +51,14 @@ def scan(settings: Settings, dry_run: bool) -> bool:
     from flows.commands.terminal import watched
     from flows.scan import scan as scan_flow
 
+    own_server(settings)
     with watched():
         state = scan_flow(return_state=True)
     console.print(f"{'done' if state.is_completed() else 'failed'} in {time.monotonic() - started:.0f} s", highlight=False)
     return bool(state.is_completed())
 
 
-def _say_seen(console: Console, settings: Settings, seen: Look) -> None:
+def _say_seen(console: Console, settings: Settings, seen: WatchReport) -> None:
     watched = ", ".join(str(folder) for folder in settings.watched)
     counts = {
         "unchanged": seen.unchanged,

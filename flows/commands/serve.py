@@ -29,7 +29,7 @@ from pydantic import SecretStr
 
 from flows.prefect_env import note_path, prepare, served
 from storage.catalog.database import CatalogError
-from storage.files import LOCAL, FileServer
+from storage.fileserver import LOCAL, FileServer
 from storage.settings import Settings
 
 log = logging.getLogger("dst")
@@ -56,12 +56,15 @@ def serve(settings: Settings, host: str, port: int, files_port: int, runs: int) 
             api, ui = f"http://{_named(host)}:{port}/api", f"http://{_named(host)}:{port}"
             # The address that the pages themselves ask, in the browser: Prefect would name its default port.
             os.environ.setdefault("PREFECT_SERVER_UI_API_URL", api)
+            pages = [f"http://{f'[{name}]' if ':' in name else name}:{port}" for name in LOCAL]
+            os.environ.setdefault("PREFECT_SERVER_CORS_ALLOWED_ORIGINS", ",".join(pages))
             children.start("server", ["server", "start", "--host", host, "--port", str(port)])
             print(f"starting the Prefect server ... (its log: {children.log('server')})", flush=True)
         os.environ["PREFECT_API_URL"] = api
         _await_health(api, children, stop)
         if stop.is_set():
             return
+        see_that_strangers_are_refused(api, own="server" in children)
         note({"api": api, "files": files_url, "auth": bool(auth)})
         _serve_runs(children, runs, ui, files_url, stop)
     print("ended; nothing of it runs on", flush=True)
@@ -132,7 +135,7 @@ def _files(settings: Settings, host: str, port: int, auth: str) -> Iterator[str]
     """Serve reports and pictures; yield the address a browser reaches them under."""
     try:
         # This host's own files need no password from this host; others need the server's.
-        server = FileServer(settings.root, host, port, auth="" if host in LOCAL else auth)
+        server = FileServer(settings.root, settings.store, host, port, auth="" if host in LOCAL else auth)
     except OSError as error:
         raise ValueError(f"port {port} for reports and pictures cannot be had ({error.strerror}); say --files-port 0") from None
     server.start()
@@ -169,10 +172,14 @@ import runpy, signal, sys
 if sys.platform == "linux":
     import ctypes
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+import flows, models, storage, tasks
 sys.argv[0] = "prefect"
 runpy.run_module("prefect", run_name="__main__", alter_sys=True)
 """
-"""Prefect's command line in a process that is told to end when its parent is gone, however that went (Linux)."""
+"""Prefect's command line in a process that is told to end when its parent is gone, however that went (Linux).
+
+Our packages are found before the server's migrations put the working folder before them.
+"""
 
 
 class _Children:
@@ -195,6 +202,9 @@ class _Children:
         for log in self._logs:
             log.close()
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._running
+
     def log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
 
@@ -202,7 +212,7 @@ class _Children:
         log = self.log(name).open("wb")
         self._logs.append(log)
         self._running[name] = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, *arguments],
+            [sys.executable, "-P", "-c", _CHILD, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -275,6 +285,17 @@ def _await_health(api: str, children: _Children, stop: threading.Event) -> None:
             return
         if time.monotonic() > until:
             raise ValueError(f"no Prefect server answers at {api}")
+
+
+def see_that_strangers_are_refused(api: str, own: bool) -> None:
+    """Ask as a page from elsewhere would (see flows.prefect_server). Raises ValueError when our own server answers it."""
+    stranger = "http://stranger.invalid"
+    answer = httpx.get(f"{api}/admin/version", headers={"Origin": stranger, "Host": "stranger.invalid"}, timeout=60)
+    if answer.status_code in (401, 403):
+        return
+    if own:
+        raise ValueError("the Prefect server would answer any web page (flows.prefect_server was not loaded): install this again")
+    print(f"note: the server at {api} answers any web page that a person here has open; see Security in docs/operations.md")
 
 
 def _refuse_taken(host: str, port: int) -> None:

@@ -7,7 +7,7 @@ catalog knows it, what it says of itself is set beside what is on record.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,16 @@ from models.sample import SampleId
 from storage.artifacts import RECORD, ArtifactStore, DamagedArtifact, MissingArtifact
 from storage.catalog.catalog import Catalog
 from storage.catalog.database import CatalogError
-from storage.catalog.provenance import PROVENANCE
 from storage.images import UnreadablePicture, png_text
 from storage.keys import digest
 from storage.settings import Settings
+from storage.stages import OF_A_SAMPLE
 from tasks.passport import NAME
 
 Row = Mapping[str, Any]
 
-_STAGES = ("cad", "render", "edge", "caption", "image", "verdict")
+_STAGES = (*OF_A_SAMPLE, "verdict")
+"""The stages whose artifact a row of the view `provenance` names."""
 
 
 def show(settings: Settings, sample_id: str, recipe: str | None = None) -> None:
@@ -48,7 +49,7 @@ def show_image(settings: Settings, path: Path) -> None:
     for row in rows:
         _print(row)
         _print_files(settings, row)
-    print(f"\n{path}: {_whose_bytes(rows, said, data)}")
+    print(f"\n{path}: {_whose_bytes(settings, said, data)}")
 
 
 def passport_of(path: Path, data: bytes) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def provenance(settings: Settings, sample_id: str, recipe: str | None = None) ->
     """Return the sample's rows of the view `provenance`, present cohorts first, JSON columns parsed. Raises ValueError."""
     catalog = Catalog(settings.catalog, settings.store)
     members = members_of(catalog, sample_id, recipe)
-    rows = catalog.rows(f"select * from ({PROVENANCE}) p where sample_id = :sample_id", sample_id=sample_id)
+    rows = catalog.provenance(sample_id)
     order = [(member["recipe"], member["image_key"]) for member in members]
     found = [_parsed(row) for row in rows if (row["recipe"], row["image_key"]) in order]
     return sorted(found, key=lambda row: order.index((row["recipe"], row["image_key"])))
@@ -88,7 +89,9 @@ def from_passport(said: Row) -> Row:
     specs = said.get("specs") or {said["stage"]: said.get("spec") or {}}
     annotation, caption = said.get("annotation") or {}, said.get("caption") or {}
     identity = said.get("identity") or said.get("view") or {}
-    render, edge, image = (specs.get(stage) or {} for stage in ("render", "edge", "image"))
+    render, controls, image = (specs.get(stage) or {} for stage in ("render", "control", "image"))
+    # A picture of a control says its one spec, an image those of all its controls.
+    controls = {controls["kind"]: controls} if "kind" in controls else controls
     box = annotation.get("box") or (None,) * 4
     row: dict[str, Any] = {
         **identity,
@@ -97,17 +100,18 @@ def from_passport(said: Row) -> Row:
         **dict(zip(("box_x0", "box_y0", "box_x1", "box_y1"), box, strict=True)),
         "light": annotation.get("light"),
         "light_kind": (render.get("light") or {}).get("kind"),
-        "edge_source": edge.get("source"),
-        **{f"edge_{name}": edge.get(name) for name in ("low", "high", "aperture", "blur", "jump", "crease_deg")},
+        "control_kind": next(iter(controls), None),
+        "control_settings": next(iter(controls.values()), None),
+        "controls": dict.fromkeys(controls),
         **{name: caption.get(name) for name in ("prompt", "negative_prompt", "captioner", "captioner_revision")},
-        "generator": image.get("model"),
+        "generator": image.get("model", image.get("kind")),
         "generator_revision": image.get("revision"),
         **{name: image.get(name) for name in ("control_model", "control_revision", "scheduler", "steps", "guidance", "eta")},
         "control_scale": image.get("control_scale"),
         "dtype": image.get("dtype"),
         "seed": said.get("seed"),
         "attempt": said.get("attempt"),
-        **{f"{stage}_key": key for stage, key in (said.get("keys") or {said["stage"]: said["key"]}).items()},
+        **{f"{stage}_key": _first(key) for stage, key in (said.get("keys") or {said["stage"]: said["key"]}).items()},
     }
     if said.get("render"):
         row["render_key"] = said["render"]
@@ -123,28 +127,24 @@ def _known(settings: Settings, said: Row) -> tuple[list[Row], str]:
         rows = [row for name in _sample_ids(catalog, said) for row in provenance(settings, name)]
     except CatalogError as error:
         return [], str(error)
-    rows = [row for row in rows if row[f"{said['stage']}_key"] == said["key"]]
+    rows = [row for row in rows if said["key"] in (row[f"{said['stage']}_key"], *(row["controls"] or {}).values())]
     return rows, f"the catalog at {catalog.database} does not know it"
 
 
 def _sample_ids(catalog: Catalog, said: Row) -> list[str]:
     identity = said.get("identity") or said.get("view") or {}
     if identity.get("cad_id") is None:
-        views = catalog.rows(
-            "select class_name, cad_id, view_index from views where render_key = :key", key=str(said.get("render") or said["key"])
-        )
-        if not views:
+        view = catalog.view_of(str(said.get("render") or said["key"]))
+        if view is None:
             return []
-        identity = views[0]
-    start = str(SampleId(draw_index=0, **{name: identity[name] for name in ("class_name", "cad_id", "view_index")}))[:-2]
-    found = catalog.rows("select distinct sample_id from members where sample_id >= :start and sample_id < :end order by 1",
-                         start=start, end=f"{start}~")  # fmt: skip
-    return [str(row["sample_id"]) for row in found]
+        identity = view
+    first = SampleId(draw_index=0, **{name: identity[name] for name in ("class_name", "cad_id", "view_index")})
+    return catalog.sample_ids(str(first)[:-2])
 
 
-def _whose_bytes(rows: Sequence[Row], said: Row, data: bytes) -> str:
-    recorded = {facts["sha256"] for row in rows for facts in (row.get(f"{said['stage']}_files") or {}).values()}
-    if digest(data) in recorded:
+def _whose_bytes(settings: Settings, said: Row, data: bytes) -> str:
+    record = Catalog(settings.catalog, settings.store).record(said["key"])
+    if record is not None and digest(data) in {facts["sha256"] for facts in record.files.values()}:
         return "the bytes on record"
     return "not the bytes on record: the picture was changed after it was made, or made again elsewhere"
 
@@ -190,7 +190,7 @@ def _sections(row: Row) -> Iterator[tuple[str, list[str]]]:
                 number("visible_fraction", ".1%", after=" visible"), number("truncated_fraction", ".1%", after=" cut off")),
         f"judged on a square cut {get('judged_margin'):g} times the box, {get('judged_side')} px" if get("judged_side") else "",
     ]  # fmt: skip
-    yield "edges", [_edges(row)]
+    yield "control", [_control(row), *_more_controls(row)]
     yield (
         "caption",
         [
@@ -208,10 +208,9 @@ def _sections(row: Row) -> Iterator[tuple[str, list[str]]]:
         _joined(*(_said(name, value) for name, value in (get("image_runtime") or {}).items() if name != "seconds")),
     ]  # fmt: skip
     yield "verdict", [
-        _said("filter", get("filter_rule")),
-        _joined(number("score", ".4g", "score "), number("threshold", "g", "threshold "),
-                number("edge_score", ".3f", "edge score "), number("disagreement", ".3g", "disagreement "),
-                number("fold", before="fold ")),
+        str(get("rule") or ""),
+        _joined(*(number(name, ".4g", f"{name} ") for name in _scores(row))),
+        *(_said(judge, facts.get("words")) for judge, facts in (get("judges") or {}).items()),
     ]  # fmt: skip
     yield (
         "code",
@@ -237,13 +236,29 @@ def _cohort(row: Row) -> str:
     return f"{'in' if row.get('in_cohort') else 'no longer in'} the cohort of recipe {row['recipe']}"
 
 
-def _edges(row: Row) -> str:
-    if not row.get("edge_source"):
+def _first(key: Any) -> Any:
+    """Return the key of a stage's artifact; of a sample's controls, that of the first in order of kind."""
+    return next(iter(key.values())) if isinstance(key, dict) else key
+
+
+def _control(row: Row) -> str:
+    if not row.get("control_kind"):
         return ""
-    canny = ("low", "high", "aperture", "blur") if row["edge_source"] == "canny" else ("jump", "crease_deg")
-    parts = [f"{name} {row[f'edge_{name}']:g}" for name in canny if row.get(f"edge_{name}") is not None]
-    found = f"{row['edge_pixels']} pixels" if row.get("edge_pixels") is not None else ""
-    return _joined(row["edge_source"], *parts, found)
+    parts = [f"{name} {value}" for name, value in (row.get("control_settings") or {}).items() if name != "kind"]
+    found = f"{row['control_pixels']} pixels" if row.get("control_pixels") is not None else ""
+    return _joined(row["control_kind"], *parts, found)
+
+
+def _more_controls(row: Row) -> list[str]:
+    others = {kind: key for kind, key in (row.get("controls") or {}).items() if kind != row.get("control_kind")}
+    return [_joined(kind, key and f"key {key}") for kind, key in others.items()]
+
+
+def _scores(row: Row) -> list[str]:
+    """Return the names of the scores that rules looked at, then of the judges' others (a judge's scores begin with its name)."""
+    asked = [str(rule["score"]) for rule in row.get("rules") or ()]
+    judges = tuple(row.get("judges") or ())
+    return list(dict.fromkeys([*asked, *(name for name in row if judges and name.startswith(judges))]))
 
 
 def _lamps(light: Any) -> list[str]:
@@ -263,9 +278,10 @@ def _print_files(settings: Settings, row: Row) -> None:
         key, files = row.get(f"{stage}_key"), row.get(f"{stage}_files")
         if not key:
             continue
-        print(f"  {'':<10}{stage:<8} {settings.store.root / str(row.get(f'{stage}_folder'))}" + ("" if files else "  no files"))
+        folder = str(row.get(f"{stage}_folder"))
+        print(f"  {'':<10}{stage:<8} {settings.store.where}/{folder}" + ("" if files else "  no files"))
         for name, facts in sorted((files or {}).items()):
-            print(f"  {'':<19}{name:<16} sha256 {facts['sha256']}  {_state(settings.store, stage, key, name)}")
+            print(f"  {'':<19}{name:<16} sha256 {facts['sha256']}  {_state(settings.store, folder, key, name)}")
 
 
 def _source_state(row: Row) -> str:
@@ -273,7 +289,9 @@ def _source_state(row: Row) -> str:
     return "there" if there else "not there any more"
 
 
-def _state(store: ArtifactStore, stage: str, key: str, name: str) -> str:
+def _state(store: ArtifactStore, folder: str, key: str, name: str) -> str:
+    # The folder of an old home's control is still called edge.
+    stage = folder.partition("/")[0]
     try:
         store.read(store.get(stage, key), name)
     except MissingArtifact:

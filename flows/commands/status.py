@@ -17,11 +17,12 @@ from typing import Any
 
 from flows import estimate, recipes
 from flows.commands.terminal import print_rows
-from flows.pending import ClassStatus, class_status, table
+from flows.pending import ClassStatus, class_status
 from flows.prefect_env import server
-from storage.catalog.catalog import Catalog
+from flows.table import table
 from storage.catalog.liveness import death
 from storage.settings import Settings
+from tasks.plan.place import Place
 
 PATIENCE_S = 1.0
 """How long a Prefect server may take to say what is scheduled."""
@@ -33,14 +34,15 @@ Row = dict[str, Any]
 
 def status(settings: Settings) -> None:
     """Print classes by stage, failures, runs that go on, and runs that Prefect has scheduled. Raises CatalogMissing."""
-    catalog = Catalog(settings.catalog, settings.store)
-    statuses = class_status(settings, every_recipe=True)
+    place = Place.of(settings)
+    catalog = place.catalog
+    statuses = class_status(place, every_recipe=True)
     print_rows(table(statuses), "classes")
     _print_failures(statuses)
     runs = catalog.runs(limit=200)
     going = [row for row in runs if row["status"] == "running"]
     if going:
-        print_rows([_going(settings, row, statuses) for row in going], "running")
+        print_rows([_going(place, row, statuses) for row in going], "running")
     waiting, silence = scheduled(settings)
     if waiting:
         print_rows(waiting, "scheduled and running in Prefect")
@@ -86,11 +88,11 @@ def scheduled(settings: Settings) -> tuple[list[Row], str]:
     ], ""
 
 
-def seconds_to_go(settings: Settings, status: ClassStatus, started_at: str) -> float | None:
+def seconds_to_go(place: Place, status: ClassStatus, started_at: str) -> float | None:
     """Return how long a run still takes, from its own pace and what a sample cost before; None before anything was done."""
     missing = {stage.stage: stage.pending for stage in status.stages}
     elapsed = (datetime.now(UTC) - datetime.fromisoformat(started_at)).total_seconds()
-    costs = estimate.costs(settings, recipes.recorded(status.recipe_specs))
+    costs = estimate.costs(place, recipes.recorded(status.recipe_specs))
     ahead, unknown = costs.seconds_for(missing)
     behind, _ = costs.seconds_for(status.fresh)
     made = sum(status.fresh.values())
@@ -101,10 +103,10 @@ def seconds_to_go(settings: Settings, status: ClassStatus, started_at: str) -> f
     return ahead * pace
 
 
-def _going(settings: Settings, run: Row, statuses: Sequence[ClassStatus]) -> Row:
+def _going(place: Place, run: Row, statuses: Sequence[ClassStatus]) -> Row:
     status = next((s for s in statuses if s.run_id == run["run_id"]), None)
     dead = death(run)
-    to_go = seconds_to_go(settings, status, run["started_at"]) if status and not dead else None
+    to_go = seconds_to_go(place, status, run["started_at"]) if status and not dead else None
     done = f"{status.stage('image').done} of {status.samples} images" if status else ""
     return {
         **_asked(run),

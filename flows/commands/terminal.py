@@ -23,9 +23,7 @@ _LINE_EVERY_S = 5.0
 def watched(quiet: bool = False) -> Iterator[None]:
     """Show every stage's progress while the body runs."""
     console = Console(stderr=True)
-    handler = RichHandler(
-        console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S", omit_repeated_times=False
-    )
+    handler = _handler(console)
     log = logging.getLogger("dst")
     log.addHandler(handler)
     log.setLevel(logging.WARNING if quiet else logging.INFO)
@@ -53,6 +51,17 @@ def watched(quiet: bool = False) -> Iterator[None]:
     finally:
         # A command that makes several classes watches once for each: every line is to be said once.
         log.removeHandler(handler)
+
+
+def _handler(console: Console) -> logging.Handler:
+    """Return what prints the log: on a screen as wide as that, in a file or a pipe a line a record, however long."""
+    if console.is_terminal:
+        return RichHandler(
+            console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S", omit_repeated_times=False
+        )
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    return handler
 
 
 @contextmanager

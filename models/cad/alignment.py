@@ -1,14 +1,14 @@
-"""Alignment offsets of the published CAD list, as the rotation they stand for.
+"""Alignment offsets of the published CAD list, converted to a rotation.
 
 Enters: a CAD model's azimuth and elevation offset in degrees (3D-DST, section 3.1; columns of the published list). Leaves: the
 3x3 rotation that follows the axes +y up, -z front. Imports nothing heavy: a command can check a list with it.
 
-The official code sees a CAD model whose file says +y up and -z ahead; with azimuth counted from +x it calls 90 the front. A
-sampled azimuth a and polar angle p are looked at from a + azimuth, p - elevation of the file's frame. So what the class calls its
-front at eye level lies, in the file's frame, `azimuth` further round and `elevation` higher up: turned back by the one about
-+z, then tipped down by the other about the axis from right to left, it is where the canonical frame wants it. The official code
-adds the elevation to the camera's angle instead, which is right for a camera in front, wrong by twice as much for one behind, and
-leaves its labels in the file's frame.
+The official code takes a CAD file's +y as up and its -z as the front, counts azimuth from +x and so has the front at azimuth 90.
+It adds the offsets to the camera: for a sampled azimuth a and polar angle p the camera stands at azimuth a + `azimuth` and polar
+angle p - `elevation` of the file's frame. The class's front at eye level therefore lies `azimuth` further round and `elevation`
+higher in the file's frame. This module moves the object instead: it turns it back by `azimuth` about +z, then tips its front down
+by `elevation` about the axis from right to left. Adding `elevation` to the camera, as the official code does, is right for a
+camera in front and wrong by twice the angle for one behind, and its labels stay in the file's frame.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one way a CAD file is refused."""
+"""BadModel: the exception that every reader raises when it refuses a CAD file."""
 
 from __future__ import annotations
 

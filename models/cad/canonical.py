@@ -1,4 +1,4 @@
-"""Any CAD model becomes one canonical GLB.
+"""Turns any CAD model into a canonical GLB.
 
 Enters: a source file and a CadSpec. Leaves: a self-contained GLB (front -y, up +z in the canonical frame, written y-up as glTF
 demands; longest side 1; centred on the bounding box), the matrix canonical point = M @ source-file point, and facts.
@@ -18,7 +18,8 @@ from models.cad.glb import write_glb
 from models.cad.normals import contradicting, corner_normals, face_normals, plausible, unit, watertight, weld
 from models.cad.parse import parse
 from models.cad.rows import distinct
-from models.cad.source import Floats, Ints, Material, Part, SourceModel, clean
+from models.cad.sound import compact, finite, shown, taken, warn_of_strays
+from models.cad.source import Floats, Ints, Material, SourceModel, SourcePart, clean
 from models.cad.spec import CadSpec, resolve_axes
 
 GLTF_FROM_CANONICAL = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
@@ -57,13 +58,11 @@ def canonicalise(path: Path, spec: CadSpec, max_faces: int = 2_000_000) -> Canon
     """
     path = Path(path)
     model = parse(path, max_faces)
-    parts = [_sound(part, model) for part in model.parts]
+    parts = [_sound(part, model) for part in shown(model)]
     parts = [part for part in parts if len(part.faces)]
     if not parts:
         raise BadModel("no_faces", f"{path.name} has only faces without an area; export it again")
-    for part in parts:
-        if not np.isfinite(part.points).all():
-            raise BadModel("non_finite_vertices", f"{path.name} has vertices that are NaN or infinite; export it again")
+    warn_of_strays(parts, model)
     up, front = resolve_axes(spec, path.suffix.lower(), model.declared_up)
     turn = rotation(up, front)
     first = np.eye(3)
@@ -102,7 +101,7 @@ def canonicalise(path: Path, spec: CadSpec, max_faces: int = 2_000_000) -> Canon
         "canonical_from_source": matrix.tolist(),
     }
     parts = [_shaded(part, model) for part in parts]
-    parts, materials = _with_materials(_fewer(parts), model.materials)
+    parts, materials = _with_materials(_fewer(parts), model)
     facts["parts"] = len({part.name for part in parts})
     facts["materials"] = len(materials)
     facts["warnings"] = list(model.warnings)
@@ -117,14 +116,14 @@ def canonicalise(path: Path, spec: CadSpec, max_faces: int = 2_000_000) -> Canon
     return CanonicalModel(glb=write_glb(turned, materials), canonical_from_source=matrix, facts=facts)
 
 
-def _welded(parts: list[Part]) -> tuple[Ints, Ints]:
+def _welded(parts: list[SourcePart]) -> tuple[Ints, Ints]:
     """Return the place of every vertex, and all faces as places."""
     places = weld(np.concatenate([part.points for part in parts]))
     offsets = np.cumsum([0, *(len(part.points) for part in parts[:-1])])
     return places, places[np.concatenate([part.faces + offset for part, offset in zip(parts, offsets)])]
 
 
-def _single(parts: list[Part], model: SourceModel) -> list[Part]:
+def _single(parts: list[SourcePart], model: SourceModel) -> list[SourcePart]:
     """Keep one of each set of faces with the same three corners, a textured one if there is one.
 
     SketchUp writes each face twice, once for either side. Faces that lie in each other shadow each other: they render black.
@@ -139,43 +138,26 @@ def _single(parts: list[Part], model: SourceModel) -> list[Part]:
     keep[order[first]] = True
     model.warn("doubled_faces", f"{len(joined) - len(first)} faces lay in others with the same corners; one of each was kept")
     kept = np.split(keep, np.cumsum([len(part.faces) for part in parts])[:-1])
-    single = [_compact(replace(part, faces=part.faces[own])) for part, own in zip(parts, kept)]
+    single = [compact(replace(part, faces=part.faces[own])) for part, own in zip(parts, kept)]
     return [part for part in single if len(part.faces)]
 
 
-def _textured(part: Part, model: SourceModel) -> bool:
+def _textured(part: SourcePart, model: SourceModel) -> bool:
     return part.uv is not None and part.material is not None and model.materials[part.material].base_texture is not None
 
 
-def _sound(part: Part, model: SourceModel) -> Part:
+def _sound(part: SourcePart, model: SourceModel) -> SourcePart:
     """Drop faces without three different corners and vertices without a face."""
     if len(part.faces) and (part.faces.min() < 0 or part.faces.max() >= len(part.points)):
         raise BadModel("bad_index", f"part {part.name}: a face refers to a vertex that is not there; export it again")
     a, b, c = part.faces.T if len(part.faces) else np.zeros((3, 0), dtype=np.int64)
-    return _compact(replace(part, faces=part.faces[(a != b) & (b != c) & (c != a)]))
+    return finite(compact(replace(part, faces=part.faces[(a != b) & (b != c) & (c != a)])), model)
 
 
-def _compact(part: Part) -> Part:
-    used, inverse = np.unique(part.faces, return_inverse=True)
-    return _taken(part, used, inverse.reshape(-1, 3).astype(np.int64))
-
-
-def _taken(part: Part, rows: Ints, faces: Ints) -> Part:
-    """Return the part with the vertices `rows` and new faces into them."""
-    return replace(
-        part,
-        points=part.points[rows],
-        faces=faces,
-        normals=None if part.normals is None else part.normals[rows],
-        uv=None if part.uv is None else part.uv[rows],
-        colors=None if part.colors is None else part.colors[rows],
-    )
-
-
-def _shaded(part: Part, model: SourceModel) -> Part:
+def _shaded(part: SourcePart, model: SourceModel) -> SourcePart:
     """Return the part with unit normals that agree with its winding."""
     normals = part.normals
-    if normals is not None and np.isfinite(normals).all():
+    if normals is not None:
         normals = unit(normals)
         missing = (normals == 0).all(axis=1)
         if missing.mean() <= 0.5:
@@ -197,27 +179,27 @@ def _shaded(part: Part, model: SourceModel) -> Part:
     smooth, groups = corner_normals(part.points[first], welded[part.faces])
     corners = part.faces.reshape(-1)
     rows, numbers = distinct(np.stack([corners, groups], axis=1))
-    made = _taken(replace(part, normals=None), corners[rows], numbers.reshape(-1, 3).astype(np.int64))
+    made = taken(replace(part, normals=None), corners[rows], numbers.reshape(-1, 3).astype(np.int64))
     return replace(made, normals=smooth[rows])
 
 
-def _fewer(parts: list[Part]) -> list[Part]:
+def _fewer(parts: list[SourcePart]) -> list[SourcePart]:
     """Put everything of one material into one part when a file has hundreds of them: importers pay for each object."""
     if len({part.name for part in parts}) <= _MOST_NODES:
         return parts
-    groups: dict[tuple[int | None, bool, bool], list[Part]] = {}
+    groups: dict[tuple[int | None, bool, bool], list[SourcePart]] = {}
     for part in parts:
         groups.setdefault((part.material, part.uv is not None, part.colors is not None), []).append(part)
     return [_joined(group) for group in groups.values()]
 
 
-def _joined(group: list[Part]) -> Part:
+def _joined(group: list[SourcePart]) -> SourcePart:
     def stacked(name: str) -> Floats | None:
         arrays = [getattr(part, name) for part in group]
         return None if any(array is None for array in arrays) else np.concatenate(arrays)
 
     offsets = np.cumsum([0, *(len(part.points) for part in group[:-1])])
-    return Part(
+    return SourcePart(
         name="all",
         points=np.concatenate([part.points for part in group]),
         faces=np.concatenate([part.faces + offset for part, offset in zip(group, offsets)]),
@@ -228,14 +210,16 @@ def _joined(group: list[Part]) -> Part:
     )
 
 
-def _with_materials(parts: list[Part], materials: list[Material]) -> tuple[list[Part], list[Material]]:
+def _with_materials(parts: list[SourcePart], model: SourceModel) -> tuple[list[SourcePart], list[Material]]:
     """Return parts and the materials they use, numbered anew; parts without one share a grey (or white under vertex colours)."""
     used: list[Material] = []
     numbered = []
     for part in parts:
         if part.material is not None:
-            material = materials[part.material]
+            material = model.materials[part.material]
             if part.uv is None:
+                if material.base_texture is not None:
+                    model.warn("texture_unused", f"{part.name} has no texture coordinates for {material.name}; shown plain")
                 material = replace(
                     material,
                     base_texture=None,

@@ -1,4 +1,4 @@
-"""COLLADA (.dae), read by pycollada: geometry and materials, nothing that moves.
+"""COLLADA (.dae), read by pycollada: geometry and materials, no animation.
 
 Enters: a path. Leaves: a SourceModel in the scene's root frame, with the up axis that the file declares. Skins
 stand in their bind pose.
@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from models.cad.bad import BadModel
-from models.cad.polygons import triangulate
+from models.cad.polygons import bridged, sound_polygons, triangulate
 from models.cad.rows import distinct
-from models.cad.source import Floats, Ints, Material, Part, SourceModel, clean, linear, linear_rgb
+from models.cad.source import Floats, Ints, Material, SourceModel, SourcePart, clean, linear, linear_rgb
 from models.cad.textures import TextureShelf
 
 _UP = {"X_UP": "+x", "Y_UP": "+y", "Z_UP": "+z"}
@@ -46,6 +46,7 @@ def read_collada(path: Path, max_faces: int) -> SourceModel:
     try:
         # pycollada prints tracebacks of its own accord.
         with contextlib.redirect_stderr(io.StringIO()):
+            data = _with_bridges(data, model) if b"ph>" in data else data
             document = collada.Collada(io.BytesIO(data), ignore=[collada.common.DaeError])
         scene = document.scene or (document.scenes[0] if len(document.scenes) else None)
         if scene is None:
@@ -108,11 +109,13 @@ class _Reader:
         symbols = {material.symbol: material for material in bound}
         for primitive in geometry.primitives:
             if primitive.vertex is None or not hasattr(primitive, "vertex_index"):
+                self.model.warn("no_surface", f"{clean(name)}: a primitive without positions is left out")
                 continue
             sizes = _sizes(primitive)
             if sizes is None:
+                self.model.warn("no_surface", f"{clean(name)}: lines are left out")
                 continue
-            self.faces += int((sizes - 2).sum())
+            self.faces += int(np.maximum(sizes - 2, 0).sum())
             if self.faces > self.max_faces:
                 raise BadModel(
                     "too_many_faces", f"{self.path.name} has more than {self.max_faces} faces; simplify it or raise --max-faces"
@@ -121,11 +124,10 @@ class _Reader:
             material = None if node is None or node.target is None else self.material(node.target)
             self.model.parts.append(self.part(primitive, sizes, matrix, name, material, node))
 
-    def part(self, primitive: Any, sizes: Ints, matrix: Floats, name: str, material: int | None, node: Any) -> Part:
+    def part(self, primitive: Any, sizes: Ints, matrix: Floats, name: str, material: int | None, node: Any) -> SourcePart:
         vertex = np.asarray(primitive.vertex, dtype=np.float64)
         columns = [np.asarray(primitive.vertex_index, dtype=np.int64).reshape(-1)]
-        if columns[0].size and (columns[0].min() < 0 or columns[0].max() >= len(vertex)):
-            raise BadModel("bad_index", f"{self.path.name}: a face refers to a vertex that is not there; export it again")
+        keep = sound_polygons(columns[0], sizes, len(vertex), self.model, f"{self.path.name}, {clean(name)}")
         normal = _source(primitive.normal, primitive.normal_index, columns, 3)
         uv_set = self._uv_set(primitive, node)
         uv = None
@@ -135,7 +137,7 @@ class _Reader:
         for entry in primitive.sources.get("COLOR", [])[:1]:
             indices = np.asarray(primitive.index, dtype=np.int64)[..., entry[0]]
             color = _source(entry[4].data, indices, columns, 3)
-        corners = np.stack(columns, axis=1)
+        corners, sizes = np.stack(columns, axis=1)[np.repeat(keep, sizes)], sizes[keep]
         first, inverse = distinct(corners)
         used = corners[first]
         column = iter(range(1, len(columns)))
@@ -149,7 +151,7 @@ class _Reader:
         if normals is not None:
             a, b, c = turn
             normals = normals @ np.stack([np.cross(b, c), np.cross(c, a), np.cross(a, b)]).T * (-1.0 if mirrored else 1.0)
-        return Part(
+        return SourcePart(
             name=clean(name),
             points=points @ turn.T + matrix[:3, 3],
             faces=faces[:, ::-1] if mirrored else faces,
@@ -177,15 +179,84 @@ class _Reader:
         if isinstance(shininess, (int, float)) and np.isfinite(shininess) and shininess > 0:
             made = replace(made, roughness=round(float(np.clip(1.0 - (min(shininess, 1000.0) / 1000.0) ** 0.5, 0.2, 1.0)), 4))
         diffuse = effect.diffuse
+        opacity, mask = self._opacity(effect, made.name)
         if hasattr(diffuse, "sampler"):
-            texture = self.shelf.by_reference(str(diffuse.sampler.surface.image.path))
+            image = str(diffuse.sampler.surface.image.path)
+            texture = self.shelf.by_reference(image, opacity=None if mask == image else mask)
             if texture is not None:
+                texture = replace(texture, wrap=_wrap(diffuse.sampler))
                 made = replace(made, base_texture=texture, base_color=(1.0, 1.0, 1.0, 1.0))
         elif diffuse is not None and len(diffuse) >= 3 and np.isfinite(np.asarray(diffuse, dtype=np.float64)).all():
             made = replace(made, base_color=(*linear_rgb(np.asarray(diffuse, dtype=np.float64)), 1.0))
+        made = self.shelf.surface(made, opacity, blended=mask is not None)
         self._materials[target.id] = len(self.model.materials)
         self.model.materials.append(made)
         return self._materials[target.id]
+
+    def _opacity(self, effect: Any, name: str) -> tuple[float, str | None]:
+        """Return how opaque an effect is, and the image whose alpha cuts it out.
+
+        Files that do not say which way they count are often wrong about it: theirs is a warning and no reason to hide a part.
+        """
+        transparent, share = effect.transparent, effect.transparency
+        share = float(share) if isinstance(share, (int, float)) and np.isfinite(share) else 1.0
+        node = effect.xmlnode.find(".//{*}transparent") if transparent is not None else None
+        said = None if node is None else node.get("opaque")
+        if hasattr(transparent, "sampler"):
+            if said not in (None, "A_ONE"):
+                self.model.warn("transparency_dropped", f"material {name}: its {clean(said)} picture; shown opaque")
+                return 1.0, None
+            return 1.0, str(transparent.sampler.surface.image.path)
+        if transparent is None or len(transparent) < 3:
+            return 1.0, None
+        red, green, blue, alpha = (float(value) for value in (*transparent[:3], *transparent[3:4], 1.0)[:4])
+        opacity = 1.0 - share * (0.212671 * red + 0.71516 * green + 0.072169 * blue) if said == "RGB_ZERO" else share * alpha
+        return opacity if said is not None else max(opacity, 0.03), None
+
+
+def _wrap(sampler: Any) -> tuple[int, int]:
+    """Return glTF's codes for how COLLADA's sampler goes on outside its picture."""
+    codes = {"CLAMP": 33071, "BORDER": 33071, "NONE": 33071, "MIRROR": 33648}
+    found = [sampler.xmlnode.find(".//{*}" + name) for name in ("wrap_s", "wrap_t")]
+    s, t = (codes.get((node.text or "").strip() if node is not None else "", 10497) for node in found)
+    return s, t
+
+
+def _with_bridges(data: bytes, model: SourceModel) -> bytes:
+    """Write each polygon with holes (`ph`) as one that runs around them too: pycollada knows no holes and drops it."""
+    from collada.xmlutil import etree
+
+    root = etree.fromstring(data)
+    for mesh in root.iterfind(".//{*}geometry/{*}mesh"):
+        for polygons in mesh.iterfind("{*}polygons"):
+            inputs = polygons.findall("{*}input")
+            stride = 1 + max(int(entry.get("offset", 0)) for entry in inputs)
+            (vertex,) = (entry for entry in inputs if entry.get("semantic") == "VERTEX")
+            points = _positions(mesh, vertex.get("source"))
+            for holed in polygons.findall("{*}ph"):
+                rings = [np.array((ring.text or "").split(), dtype=np.int64).reshape(-1, stride) for ring in holed]
+                places = [points[ring[:, int(vertex.get("offset", 0))]] for ring in rings]
+                rows = np.concatenate(rings)
+                try:
+                    rows = rows[bridged(places[0], places[1:])]
+                except ValueError as error:
+                    rows = rings[0]
+                    model.warn("hole_dropped", f"a polygon of {clean(vertex.get('source'))} has {error}; shown filled")
+                flat = etree.SubElement(polygons, holed.tag[: -len("ph")] + "p")
+                flat.text = " ".join(map(str, rows.reshape(-1)))
+                polygons.remove(holed)
+    return bytes(etree.tostring(root))
+
+
+def _positions(mesh: Any, vertices: str) -> Floats:
+    """Return the points that `vertices` of a mesh names, (N, 3)."""
+    (node,) = (entry for entry in mesh.iterfind("{*}vertices") if "#" + entry.get("id") == vertices)
+    (source,) = (entry.get("source") for entry in node if entry.get("semantic") == "POSITION")
+    (found,) = (entry for entry in mesh.iterfind("{*}source") if "#" + entry.get("id") == source)
+    accessor = found.find(".//{*}accessor")
+    start, stride = int(accessor.get("offset", 0)), int(accessor.get("stride", 3))
+    values = np.array(found.find("{*}float_array").text.split(), dtype=np.float64)[start:]
+    return values[: len(values) // stride * stride].reshape(-1, stride)[:, :3]
 
 
 def _count(node: Any, known: dict[int, int], depth: int) -> int:
@@ -214,7 +285,7 @@ def _sizes(primitive: Any) -> Ints | None:
         return np.full(len(primitive.vertex_index), 3, dtype=np.int64)
     if isinstance(primitive, polylist.Polylist):
         sizes = np.asarray(primitive.vcounts, dtype=np.int64)
-        if sizes.sum() != len(primitive.vertex_index) or (len(sizes) and sizes.min() < 3):
+        if sizes.sum() != len(primitive.vertex_index):
             raise ValueError("polygon sizes that do not add up")
         return sizes
     return None

@@ -1,4 +1,4 @@
-"""The GLB that is written: one file, everything inside, the same bytes for the same model.
+"""Writes GLBs: one file that contains everything, the same bytes for the same model.
 
 Enters: parts in glTF's axes and materials. Leaves: bytes.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.cad.source import Material, Part, Texture
+from models.cad.source import Material, SourcePart, Texture
 
 _ARRAY, _ELEMENTS = 34962, 34963
 
@@ -79,7 +79,7 @@ class _Writer:
             entry["alphaMode"], entry["alphaCutoff"] = "MASK", material.cutoff
         return self.add("materials", entry)
 
-    def primitive(self, part: Part) -> dict[str, Any]:
+    def primitive(self, part: SourcePart) -> dict[str, Any]:
         attributes = {"POSITION": self.accessor(part.points.astype(np.float32), "VEC3", bounds=True)}
         if part.normals is not None:
             attributes["NORMAL"] = self.accessor(part.normals.astype(np.float32), "VEC3")
@@ -92,12 +92,12 @@ class _Writer:
         return {"attributes": attributes, "indices": self.accessor(indices, "SCALAR"), "material": part.material, "mode": 4}
 
 
-def write_glb(parts: list[Part], materials: list[Material]) -> bytes:
+def write_glb(parts: list[SourcePart], materials: list[Material]) -> bytes:
     """Return a GLB of `parts` (each with a material), those of one name together in one node, in order of appearance."""
     writer = _Writer()
     for material in materials:
         writer.material(material)
-    named: dict[str, list[Part]] = {}
+    named: dict[str, list[SourcePart]] = {}
     for part in parts:
         named.setdefault(part.name, []).append(part)
     for name, group in named.items():

@@ -1,4 +1,4 @@
-"""glTF 2 and GLB, at rest: no animation, no camera, no light; skins and shape keys applied as they stand.
+"""glTF 2 and GLB: geometry and materials; animations, cameras and lights are left out, skins and shape keys applied as saved.
 
 Enters: a path. Leaves: a SourceModel in the scene's root frame, one part for each primitive of each mesh node.
 """
@@ -15,19 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.cad.bad import BadModel
+from models.cad.polygons import sound_polygons
 from models.cad.references import data_uri, gltf_document
-from models.cad.source import Floats, Ints, Material, Part, SourceModel, Texture, clean
+from models.cad.source import Floats, Ints, Material, SourceModel, SourcePart, Texture, clean
 from models.cad.textures import TextureShelf
 
 _COMPONENTS: dict[int, Any] = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 _WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
-_COMPRESSED = ("KHR_draco_mesh_compression", "EXT_meshopt_compression")
+_COMPRESSED = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression")
+_OBEYED = ("KHR_mesh_quantization", "KHR_texture_transform", "EXT_mesh_gpu_instancing", "EXT_texture_webp")
+_NO_SHAPE = ("KHR_materials_", "KHR_lights_", "KHR_animation_", "KHR_xmp", "EXT_lights_")
+"""Extensions that shape no mesh: what they add to a material or scene is left out, as docs/cad_files.md says."""
 
 
 def count_faces(path: Path, limit: int) -> int:
     """Return how many triangles the scene's nodes hold together, from the JSON alone."""
     with _by_schema(path):
-        return _count_faces(_Document(path, SourceModel()))
+        document = _Document(path, SourceModel())
+        document.limit = 16 * limit + 2**20
+        return _count_faces(document)
 
 
 def _count_faces(document: _Document) -> int:
@@ -81,6 +87,10 @@ class _Document:
         for name in self.json.get("extensionsRequired", []):
             if name in _COMPRESSED:
                 raise BadModel("compressed", f"{path.name} needs {name}; export it without mesh compression")
+            if name not in _OBEYED and not str(name).startswith(_NO_SHAPE):
+                raise BadModel(
+                    "extension_required", f"{path.name} needs {clean(str(name))}, which is not read; export it without"
+                )
 
     def bad(self, what: str) -> BadModel:
         return BadModel("malformed", f"{self.path.name}: {what}; export it again")
@@ -114,23 +124,36 @@ class _Document:
             matrix = above @ _local(node)
             self._globals[index] = matrix
             if "mesh" in node:
-                found.append((index, matrix))
+                found += [(index, matrix @ own) for own in self._instances(node)]
             stack += [(child, matrix) for child in reversed(node.get("children", []))]
         return found
 
+    def _instances(self, node: dict[str, Any]) -> list[Floats]:
+        """Return where a node's mesh stands below the node: once, or as often as EXT_mesh_gpu_instancing says."""
+        instancing = node.get("extensions", {}).get("EXT_mesh_gpu_instancing")
+        if instancing is None:
+            return [np.eye(4)]
+        given = {name: self.accessor(index) for name, index in instancing["attributes"].items()}
+        moved = {name.lower(): given[name] for name in ("TRANSLATION", "ROTATION", "SCALE") if name in given}
+        count = min((len(values) for values in moved.values()), default=0)
+        return [_local({name: values[i] for name, values in moved.items()}) for i in range(count)]
+
     # -- meshes --------------------------------------------------------------------------------------------------------
 
-    def mesh_parts(self, index: int, matrix: Floats) -> list[Part]:
+    def mesh_parts(self, index: int, matrix: Floats) -> list[SourcePart]:
         """Return the parts of one mesh node, in the root frame."""
         node = self.nodes[index]
         mesh = self.entries(node["mesh"], "meshes")
         weights = node.get("weights", mesh.get("weights", []))
         parts = []
         for primitive in mesh.get("primitives", []):
+            name = clean(str(node.get("name") or mesh.get("name") or f"node {index}"))
             if primitive.get("mode", 4) not in (4, 5, 6):
+                self.model.warn("no_surface", f"{name}: lines and points are left out")
                 continue
             attributes = primitive.get("attributes", {})
             if "POSITION" not in attributes:
+                self.model.warn("no_surface", f"{name}: a primitive without positions is left out")
                 continue
             if any(name in primitive.get("extensions", {}) for name in _COMPRESSED) and (
                 "bufferView" not in self.entries(attributes["POSITION"], "accessors")
@@ -143,7 +166,7 @@ class _Document:
                     points = points + weight * self.accessor(target["POSITION"])
                 if weight and normals is not None and "NORMAL" in target:
                     normals = normals + weight * self.accessor(target["NORMAL"])
-            faces = self._faces(primitive, len(points))
+            faces = self._faces(primitive, len(points), name)
             flipped = False
             if "skin" in node and "JOINTS_0" in attributes and "WEIGHTS_0" in attributes:
                 points, normals = self._at_rest(node["skin"], attributes, points, normals)
@@ -154,35 +177,45 @@ class _Document:
                 if flipped and normals is not None:
                     normals = -normals
             material = primitive.get("material")
-            uv, colors = self._surface(primitive, material)
+            uv, colors = self._surface(primitive, material, name)
             parts.append(
-                Part(
-                    name=clean(str(node.get("name") or mesh.get("name") or f"node {index}")),
+                SourcePart(
+                    name=name,
                     points=points,
                     faces=faces[:, ::-1] if flipped else faces,
-                    normals=normals if normals is not None and len(normals) == len(points) else None,
-                    uv=uv if uv is not None and len(uv) == len(points) else None,
-                    colors=colors if colors is not None and len(colors) == len(points) else None,
+                    normals=self._fitting(normals, points, f"{name}: its normals"),
+                    uv=self._fitting(uv, points, f"{name}: its texture coordinates"),
+                    colors=self._fitting(colors, points, f"{name}: its colours"),
                     material=material if isinstance(material, int) and material < len(self.json.get("materials", [])) else None,
                 )
             )
         return parts
 
-    def _faces(self, primitive: dict[str, Any], count: int) -> Ints:
+    def _fitting(self, values: Floats | None, points: Floats, what: str) -> Floats | None:
+        if values is None or len(values) == len(points):
+            return values
+        self.model.warn("attribute_dropped", f"{what} are {len(values)} for {len(points)} vertices; left out")
+        return None
+
+    def _faces(self, primitive: dict[str, Any], count: int, name: str) -> Ints:
         if "indices" in primitive:
             indices = self.accessor(primitive["indices"]).reshape(-1).astype(np.int64)
         else:
             indices = np.arange(count, dtype=np.int64)
-        if len(indices) and indices.max() >= count:
-            raise BadModel("bad_index", f"{self.path.name}: a face refers to vertex {indices.max()} of {count}; export it again")
         mode = primitive.get("mode", 4)
         if mode == 4:
-            return indices[: len(indices) // 3 * 3].reshape(-1, 3)
-        if mode == 6:
-            return np.stack([np.repeat(indices[:1], max(len(indices) - 2, 0)), indices[1:-1], indices[2:]], axis=1)
-        strip = np.stack([indices[:-2], indices[1:-1], indices[2:]], axis=1) if len(indices) > 2 else np.zeros((0, 3), np.int64)
-        strip[1::2] = strip[1::2][:, [1, 0, 2]]
-        return strip
+            faces = indices[: len(indices) // 3 * 3].reshape(-1, 3)
+            if len(indices) % 3:
+                self.model.warn("short_faces", f"{name}: its last face has fewer than three corners; left out")
+        elif len(indices) < 3:
+            faces = np.zeros((0, 3), np.int64)
+        elif mode == 6:
+            faces = np.stack([np.repeat(indices[:1], len(indices) - 2), indices[1:-1], indices[2:]], axis=1)
+        else:
+            faces = np.stack([indices[:-2], indices[1:-1], indices[2:]], axis=1)
+            faces[1::2] = faces[1::2][:, [1, 0, 2]]
+        whole = np.full(len(faces), 3, dtype=np.int64)
+        return faces[sound_polygons(faces.reshape(-1), whole, count, self.model, f"{self.path.name}, {name}")]
 
     def _at_rest(
         self, skin_index: Any, attributes: dict[str, Any], points: Floats, normals: Floats | None
@@ -211,10 +244,11 @@ class _Document:
         turned = None if normals is None else np.einsum("nij,nj->ni", blended[:, :3, :3], normals)
         return moved, turned
 
-    def _surface(self, primitive: dict[str, Any], material: Any) -> tuple[Floats | None, Floats | None]:
+    def _surface(self, primitive: dict[str, Any], material: Any, part: str) -> tuple[Floats | None, Floats | None]:
         """Return texture coordinates (as the base colour texture uses them) and linear vertex colours."""
         attributes = primitive["attributes"]
         info: dict[str, Any] = {}
+        entry: dict[str, Any] = {}
         if isinstance(material, int):
             entry = self.entries(material, "materials")
             info = _base_color_info(entry) or entry.get("emissiveTexture") or {}
@@ -231,6 +265,9 @@ class _Document:
             colors = self.accessor(attributes["COLOR_0"]).astype(np.float64)
             if colors.shape[1] == 3:
                 colors = np.concatenate([colors, np.ones((len(colors), 1))], axis=1)
+            if entry.get("alphaMode", "OPAQUE") != "OPAQUE" and colors[:, 3].min(initial=1.0) < 0.99:
+                self.model.warn("transparency_dropped", f"{part}: the alpha of its vertices; shown opaque")
+                colors[:, 3] = 1.0
         return uv, colors
 
     # -- buffers -------------------------------------------------------------------------------------------------------
@@ -319,16 +356,17 @@ class _Document:
         emissive = _floats(entry.get("emissiveFactor"), (0.0, 0.0, 0.0))
         mode = entry.get("alphaMode", "OPAQUE")
         base = self._texture(_base_color_info(entry))
-        cutoff = None
+        opacity, cutoff = made.base_color[3], None
+        if float(extensions.get("KHR_materials_transmission", {}).get("transmissionFactor", 0.0)) > 0.01:
+            self.model.warn("transparency_dropped", f"material {name} lets light through; shown opaque")
         if mode == "MASK":
-            cutoff = float(entry.get("alphaCutoff", 0.5))
-        elif mode == "BLEND" and made.base_color[3] >= 0.99 and base is not None:
-            cutoff = 0.5
-        elif mode == "BLEND" and made.base_color[3] < 0.99:
-            self.model.warn(
-                "transparency_dropped",
-                f"material {name} is {made.base_color[3]:.2f} opaque; shown opaque, as the annotation is of surfaces",
-            )
+            # The factor multiplies the texture's alpha, which the cutoff is compared with.
+            cutoff = float(entry.get("alphaCutoff", 0.5)) / max(opacity, 1e-6)
+            made = replace(made, hidden=cutoff > 1.0 and opacity < 1.0)
+        elif mode == "BLEND":
+            whole = 0.5 if base is not None and opacity >= 0.99 else None
+            made = self.shelf.surface(replace(made, base_texture=base), opacity, whole=whole)
+            cutoff = made.cutoff
         normal = entry.get("normalTexture")
         return replace(
             made,

@@ -1,7 +1,7 @@
-"""Canonicalising files from elsewhere: in a process of its own, with limits on time and memory.
+"""Canonicalises files that may be hostile: in a separate process, with limits on time and memory.
 
-Enters: a path and a CadSpec. Leaves: a CanonicalModel, or BadModel with a reason, whatever the file does to its reader: a reader
-that crashes, hangs or eats memory takes only its own process with it.
+Enters: a path and a CadSpec. Leaves: a CanonicalModel, or BadModel with a reason. A file on which its reader crashes, hangs or
+runs out of memory ends only that process.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def canonicalise_isolated(
             [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         )
         process = subprocess.Popen(
-            [sys.executable, "-m", "models.cad.intake", json.dumps(job)],
+            [sys.executable, "-P", "-m", "models.cad.intake", json.dumps(job)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -107,14 +107,17 @@ def _work(job: str) -> None:
     """The worker's whole life. An unforeseen exception ends it with a traceback, which the parent turns into a reason."""
     import resource
 
+    # Before the limit: scipy's BLAS waits for ever where too little memory is left to load it (models.cad.normals needs it).
+    import scipy.sparse.csgraph  # noqa: F401
+
+    from models.cad.canonical import canonicalise
+
     task = json.loads(job)
     resource.setrlimit(resource.RLIMIT_AS, (task["memory_bytes"],) * 2)
     resource.setrlimit(resource.RLIMIT_CPU, (task["cpu_s"], task["cpu_s"] + 5))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     out = Path(task["out"])
     try:
-        from models.cad.canonical import canonicalise
-
         made = canonicalise(Path(task["path"]), CadSpec(**task["spec"]), task["max_faces"])
     except BadModel as error:
         result: dict[str, Any] = {"reason": error.reason, "detail": error.detail}

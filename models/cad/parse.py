@@ -1,6 +1,7 @@
-"""The door: any CAD file in, a SourceModel out, or BadModel with a reason.
+"""Reads any CAD file: a path in, a SourceModel out, or BadModel with a reason.
 
-Faces are counted before anything is built, from headers or by scanning: a file that claims ten million of them costs nothing.
+Faces are counted before anything is built, from headers or by scanning: a file that claims ten million of them is refused at
+once.
 """
 
 from __future__ import annotations

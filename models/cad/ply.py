@@ -1,11 +1,11 @@
-"""PLY, text and binary, with colours and one texture.
+"""PLY, text and binary, with colours and textures.
 
-Enters: a path. Leaves: a SourceModel with one part.
+Enters: a path. Leaves: a SourceModel with a part for each texture.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.cad.bad import BadModel
-from models.cad.polygons import triangulate
-from models.cad.references import text_of
-from models.cad.source import Floats, Ints, Material, Part, SourceModel, clean, linear
+from models.cad.polygons import sound_polygons, triangulate
+from models.cad.references import BYTE_ORDER_MARK, ply_textures, text_of
+from models.cad.sound import taken
+from models.cad.source import Floats, Ints, Material, SourceModel, SourcePart, clean, linear_colors
 from models.cad.textures import TextureShelf
 
 _TYPES = {
@@ -43,7 +44,7 @@ class _Header:
     order: str
     """Text: "", little-endian: "<", big-endian: ">"."""
     elements: list[_Element]
-    texture: str | None
+    textures: list[str]
     size: int
 
 
@@ -62,36 +63,42 @@ def read_ply(path: Path, max_faces: int) -> SourceModel:
     data = path.read_bytes()[header.size :]
     try:
         tables = _text_tables(header, data) if not header.order else _binary_tables(header, data)
-        part = _part(tables, path)
+        _checked(tables, header, path, model)
+        parts = _parts(tables, header, path, model)
     except (ValueError, IndexError, OverflowError, KeyError) as error:
         if isinstance(error, BadModel):
             raise
         raise BadModel("malformed", f"{path.name} is not valid PLY ({clean(str(error), 120)}); copy or export it again") from None
-    if header.texture is not None and part.uv is not None:
-        texture = TextureShelf(path, model).by_reference(header.texture, unescape=False)
+    shelf = TextureShelf(path, model)
+    for number, part in parts.items():
+        texture = None
+        if part.uv is not None and number < len(header.textures):
+            texture = shelf.by_reference(header.textures[number], unescape=False)
         if texture is not None:
-            model.materials = [Material(name="texture", base_color=(1.0, 1.0, 1.0, 1.0), base_texture=texture)]
-            part = Part(name=part.name, points=part.points, faces=part.faces, normals=part.normals, uv=part.uv, material=0)
-    model.parts = [part]
+            if part.colors is not None:
+                model.warn("colours_dropped", f"{part.name} has a texture, which is shown, and colours, which are not")
+            part = replace(part, colors=None, material=len(model.materials))
+            model.materials.append(Material(name="texture", base_color=(1.0, 1.0, 1.0, 1.0), base_texture=texture))
+        model.parts.append(part)
     return model
 
 
 def _header(path: Path) -> _Header:
     with open(path, "rb") as file:
         head = file.read(2**17)
+    mark = len(BYTE_ORDER_MARK) if head.startswith(BYTE_ORDER_MARK) else 0
     end = head.find(b"end_header")
-    newline = head.find(b"\n", end)
-    if not head.startswith(b"ply") or end < 0 or newline < 0:
+    # Old Macs end lines with a carriage return alone.
+    newline = head.find(b"\n" if b"\n" in head[:end] else b"\r", end)
+    if not head[mark:].startswith(b"ply") or end < 0 or newline < 0:
         raise BadModel("malformed", f"{path.name} does not begin like a PLY file; export it again")
-    order, texture = None, None
+    order = None
     elements: list[_Element] = []
     try:
         for line in head[:end].splitlines():
             words = text_of(line).split()
             if words[:1] == ["format"]:
                 order = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}[words[1]]
-            elif words[:1] == ["comment"] and len(words) > 2 and words[1].lower() == "texturefile":
-                texture = text_of(line).split(None, 2)[2]
             elif words[:1] == ["element"]:
                 count = int(words[2])
                 if count < 0:
@@ -106,7 +113,7 @@ def _header(path: Path) -> _Header:
         raise BadModel("malformed", f"{path.name} has a damaged PLY header; export it again") from None
     if order is None:
         raise BadModel("malformed", f"{path.name} has a PLY header without a format; export it again")
-    return _Header(order, elements, texture, newline + 1)
+    return _Header(order, elements, ply_textures(head[:end]), newline + 1)
 
 
 Table = dict[str, Any]
@@ -208,7 +215,31 @@ def _binary_rows(element: _Element, order: str, data: bytes, at: int) -> tuple[T
     return table, at
 
 
-def _part(tables: dict[str, Table], path: Path) -> Part:
+_WHITE = {"u1": 255.0, "u2": 65535.0}
+
+
+def _colors(table: Table, header: _Header, element: str) -> Floats | None:
+    """Return the linear colours of an element's rows. What is white, the numbers' type says; numbers alone where it does not."""
+    names = next((names for names in (("red", "green", "blue"), ("r", "g", "b")) if all(n in table for n in names)), None)
+    if names is None:
+        return None
+    kinds = {kind[0]: kind[1] for own in header.elements if own.name == element for kind in own.properties}
+    return linear_colors(np.stack([table[name] for name in names], axis=1).astype(np.float64), _WHITE.get(kinds[names[0]]))
+
+
+def _checked(tables: dict[str, Table], header: _Header, path: Path, model: SourceModel) -> None:
+    """Warn of what has faces' worth of meaning and is not read."""
+    for element in header.elements:
+        if element.name not in ("vertex", "face") and element.count:
+            model.warn("no_surface", f"{path.name}: {element.count} {clean(element.name)} entries are not read")
+    for name in ("vertex", "face"):
+        alpha = tables.get(name, {}).get("alpha")
+        if isinstance(alpha, np.ndarray) and len(alpha) and alpha.min() < 0.99 * alpha.max():
+            model.warn("transparency_dropped", f"{path.name}: the alpha of its colours; shown opaque")
+
+
+def _parts(tables: dict[str, Table], header: _Header, path: Path, model: SourceModel) -> dict[int, SourcePart]:
+    """Return the parts by the number of their texture."""
     vertex = tables.get("vertex", {})
     points = _columns(vertex, "x", "y", "z")
     if points is None:
@@ -217,52 +248,48 @@ def _part(tables: dict[str, Table], path: Path) -> Part:
     listed = next((face[name] for name in ("vertex_indices", "vertex_index") if name in face), None)
     if listed is None:
         raise BadModel("no_faces", f"{path.name} has no faces (a point cloud?); export the mesh itself")
-    corners, sizes = listed[0].astype(np.int64), listed[1]
-    if len(corners) and (corners.min() < 0 or corners.max() >= len(points)):
-        raise BadModel("bad_index", f"{path.name}: a face refers to a vertex that is not there; export it again")
-    keep = sizes >= 3
+    # A broken number is the number of no vertex.
+    whole_numbers = np.isfinite(listed[0]) & (listed[0] == np.floor(listed[0]))
+    corners, sizes = np.where(whole_numbers, listed[0], -1).astype(np.int64), listed[1]
+    keep = sound_polygons(corners, sizes, len(points), model, path.name)
     corner_kept = np.repeat(keep, sizes)
-    corners, sizes = corners[corner_kept], sizes[keep]
-    normals = _columns(vertex, "nx", "ny", "nz")
-    rgb = _columns(vertex, "red", "green", "blue")
-    rgb = _columns(vertex, "r", "g", "b") if rgb is None else rgb
-    colors = None
-    if rgb is not None and np.isfinite(rgb).all():
-        colors = np.concatenate([linear(rgb / 255.0 if rgb.max(initial=0) > 1 else rgb), np.ones((len(rgb), 1))], axis=1)
-    uv = next(
-        (
-            c
-            for c in (_columns(vertex, *names) for names in (("s", "t"), ("u", "v"), ("texture_u", "texture_v")))
-            if c is not None
-        ),
-        None,
-    )
-    texcoord = face.get("texcoord")
-    if texcoord is not None and (texcoord[1] == listed[1] * 2).all():
-        # Coordinates at the corners of faces: vertices are taken apart where they differ.
-        at_corners = texcoord[0].astype(np.float64).reshape(-1, 2)[corner_kept]
-        return _with_corner_uv(path, points, corners, sizes, normals, at_corners)
-    return Part(
+    corners, kept_sizes = corners[corner_kept], sizes[keep]
+    named = (_columns(vertex, *names) for names in (("s", "t"), ("u", "v"), ("texture_u", "texture_v")))
+    whole = SourcePart(
         name=clean(path.stem),
         points=points,
-        faces=triangulate(points, corners, sizes),
-        normals=normals,
-        uv=None if uv is None else uv * (1.0, -1.0) + (0.0, 1.0),
-        colors=colors,
+        faces=np.zeros((0, 3), dtype=np.int64),
+        normals=_columns(vertex, "nx", "ny", "nz"),
+        uv=next((columns for columns in named if columns is not None), None),
+        colors=_colors(vertex, header, "vertex"),
     )
+    texcoord, own = face.get("texcoord"), _colors(face, header, "face")
+    at_corners: dict[str, Floats] = {}
+    if texcoord is not None and (texcoord[1] == sizes * 2).all():
+        at_corners["uv"] = texcoord[0].astype(np.float64).reshape(-1, 2)[corner_kept]
+    elif texcoord is not None:
+        model.warn("uv_dropped", f"{path.name}: its faces' texture coordinates are not two for each corner; left out")
+    if own is not None and whole.colors is None:
+        at_corners["colors"] = np.repeat(own[keep], kept_sizes, axis=0)
+    if at_corners:
+        whole, corners = _taken_apart(whole, corners, at_corners)
+    whole = replace(whole, uv=None if whole.uv is None else whole.uv * (1.0, -1.0) + (0.0, 1.0))
+    if len(header.textures) < 2 or not isinstance(face.get("texnumber"), np.ndarray):
+        return {0: replace(whole, faces=triangulate(whole.points, corners, kept_sizes))}
+    number = face["texnumber"].astype(np.int64)[keep]
+    each = {int(n): (corners[np.repeat(number == n, kept_sizes)], kept_sizes[number == n]) for n in np.unique(number)}
+    return {n if n >= 0 else len(each): replace(whole, faces=triangulate(whole.points, *own)) for n, own in each.items()}
 
 
-def _with_corner_uv(path: Path, points: Floats, corners: Ints, sizes: Ints, normals: Floats | None, uv: Floats) -> Part:
-    rows, inverse = np.unique(np.concatenate([corners[:, None], uv], axis=1), axis=0, return_inverse=True)
-    which = rows[:, 0].astype(np.int64)
-    own = points[which]
-    return Part(
-        name=clean(path.stem),
-        points=own,
-        faces=triangulate(own, inverse.reshape(-1).astype(np.int64), sizes),
-        normals=None if normals is None else normals[which],
-        uv=rows[:, 1:] * (1.0, -1.0) + (0.0, 1.0),
-    )
+def _taken_apart(part: SourcePart, corners: Ints, values: dict[str, Floats]) -> tuple[SourcePart, Ints]:
+    """Give the part values that belong to corners: vertices are taken apart where they differ. Returns the new corners too."""
+    table = np.concatenate([corners[:, None], *values.values()], axis=1)
+    rows, inverse = np.unique(table, axis=0, return_inverse=True)
+    ends = np.cumsum([1, *(value.shape[1] for value in values.values())])
+    own = {name: rows[:, start:end] for name, start, end in zip(values, ends, ends[1:])}
+    part = taken(part, rows[:, 0].astype(np.int64), part.faces)
+    part = replace(part, uv=own.get("uv", part.uv), colors=own.get("colors", part.colors))
+    return part, inverse.reshape(-1).astype(np.int64)
 
 
 def _columns(table: Table, *names: str) -> Floats | None:

@@ -21,6 +21,7 @@ from models.cad.bad import BadModel
 
 _MESH_FOLDERS = {"models", "meshes", "mesh", "source"}
 _TEXTURE_FOLDERS = ("", "images", "textures", "texture", "tex", "maps", "materials/textures", "materials")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _MAX_JSON = 256 * 2**20
 
 MTL_MAPS = (
@@ -155,6 +156,18 @@ def text_of(line: bytes) -> str:
     return line.decode("utf-8", errors="surrogateescape").strip()
 
 
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Yield the lines of an OBJ or MTL file, with any line ends (an old Mac's too), without a byte order mark."""
+    with open(path, "rb") as file:
+        if file.read(3) != BYTE_ORDER_MARK:
+            file.seek(0)
+        for line in file:
+            if b"\r" in line[:-2]:
+                yield from line.splitlines(keepends=True)
+            else:
+                yield line
+
+
 def mtl_libraries(line: bytes, references: References) -> list[tuple[str, Found]]:
     """Return what a `mtllib` line names: one file whose name may hold spaces, or several."""
     text = text_of(line.split(None, 1)[1]) if len(line.split(None, 1)) > 1 else ""
@@ -164,30 +177,30 @@ def mtl_libraries(line: bytes, references: References) -> list[tuple[str, Found]
     return [(name, references.find(name, unescape=False)) for name in text.split()]
 
 
-def mtl_map_name(rest: str) -> str:
-    """Return the file name of an MTL map statement, its options (-s 1 1 1, -bm 0.5, -clamp on) taken off."""
+def mtl_map(rest: str) -> tuple[str, dict[str, list[str]]]:
+    """Return the file name of an MTL map statement, and its options (-s 1 1 1, -bm 0.5, -clamp on) with their words."""
     counts = {"-s": 3, "-o": 3, "-t": 3, "-mm": 2}
-    words = rest.split(" ")
+    words = rest.replace("\t", " ").split(" ")
+    options: dict[str, list[str]] = {}
     while words and words[0].startswith("-") and len(words) > 1:
         option = words.pop(0).lower()
-        taken = 0
-        while words and taken < counts.get(option, 1) and (option not in counts or re.fullmatch(r"[-+.\deE]*", words[0])):
-            taken += bool(words.pop(0))
-    return " ".join(words).strip()
+        taken = options.setdefault(option, [])
+        while words and len(taken) < counts.get(option, 1) and (option not in counts or re.fullmatch(r"[-+.\deE]*", words[0])):
+            taken += filter(None, [words.pop(0)])
+    return " ".join(words).strip(), options
 
 
 def _of_obj(path: Path, references: References) -> Iterator[tuple[str, Found]]:
-    with open(path, "rb") as file:
-        libraries = [line for line in file if line.lstrip()[:6] == b"mtllib"]
+    libraries = [line for line in lines_of(path) if line.lstrip()[:6] == b"mtllib"]
     for line in libraries:
         for name, library in mtl_libraries(line, references):
             yield name, library
             if library.path is None:
                 continue
-            for statement in library.path.read_bytes().splitlines():
+            for statement in lines_of(library.path):
                 words = text_of(statement).split(None, 1)
                 if len(words) == 2 and words[0].lower() in MTL_MAPS:
-                    texture = mtl_map_name(words[1])
+                    texture = mtl_map(words[1])[0]
                     yield texture, references.find(texture, unescape=False)
 
 
@@ -229,7 +242,11 @@ def data_uri(uri: str) -> bytes | None:
         return None
     head, body = uri.split(",", 1)
     try:
-        return base64.b64decode(unquote(body), validate=True) if head.endswith(";base64") else unquote_to_bytes(body)
+        if not head.endswith(";base64"):
+            return unquote_to_bytes(body)
+        # Some writers break base64 into lines, some leave out its padding.
+        text = re.sub(r"\s", "", unquote(body)).rstrip("=")
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
 
@@ -254,7 +271,10 @@ def uris_of_collada(data: bytes) -> list[str]:
 def _textures_of_ply(path: Path) -> Iterator[str]:
     with open(path, "rb") as file:
         head = file.read(65536).split(b"end_header")[0]
-    for line in head.splitlines():
-        words = text_of(line).split(None, 2)
-        if len(words) == 3 and words[0] == "comment" and words[1].lower() == "texturefile":
-            yield words[2]
+    yield from ply_textures(head)
+
+
+def ply_textures(head: bytes) -> list[str]:
+    """Return the textures that a PLY header names, in order."""
+    lines = [text_of(line).split(None, 2) for line in head.splitlines()]
+    return [words[2] for words in lines if len(words) == 3 and words[0] == "comment" and words[1].lower() == "texturefile"]

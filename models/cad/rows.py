@@ -1,4 +1,4 @@
-"""Equal rows of whole numbers, found fast.
+"""Finds equal rows of whole numbers, fast.
 
 Enters: (N, k) whole numbers. Leaves: which rows are the first of their kind, in sorted order, and for each row the number of
 its kind. numpy's unique over an axis compares bytes and takes ten times as long as one over packed numbers.

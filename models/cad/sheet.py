@@ -1,7 +1,7 @@
-"""A sheet of six views, so that a person sees at a glance whether up and front are right.
+"""Draws a CAD model from six sides, so that a person sees at a glance whether up and front are right.
 
 Enters: a canonical GLB. Leaves: a PNG with front, left, rear, right, top and a view from the front corner, a red arrow where the
-front is and a blue one where up is. Rays are cast with embree and shaded in numpy: no renderer, well under a second or two.
+front is and a blue one where up is. Rays are cast with embree and shaded in numpy: no renderer, one or two seconds at most.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.cad.canonical import GLTF_FROM_CANONICAL
 from models.cad.gltf import read_gltf
@@ -28,6 +29,8 @@ VIEWS = (
 
 _HALF = 0.78
 """Half the width of a view, in longest sides: a unit cube fits from any side but its corner."""
+_MOST_HOLES = 32
+"""So many cut-out surfaces behind each other are looked through."""
 _BACKGROUND = (236, 236, 232)
 
 
@@ -120,7 +123,7 @@ class Caster:
             np.concatenate([np.zeros_like(p.points) if p.normals is None else p.normals for p in parts]) @ GLTF_FROM_CANONICAL
         )
         self.colors = np.concatenate([np.ones((len(p.points), 4)) if p.colors is None else p.colors for p in parts])
-        self._images: dict[int, Floats] = {}
+        self._images: dict[tuple[bytes, str], Floats] = {}
         mesh = trimesh.Trimesh(self.points, self.faces, process=False)
         self._rays = trimesh.ray.ray_pyembree.RayMeshIntersector(mesh)
 
@@ -130,7 +133,7 @@ class Caster:
         steps = ((np.arange(size) + 0.5) / size - 0.5) * 2 * _HALF
         xs, ys = np.meshgrid(steps, -steps)
         origins = xs.reshape(-1, 1) * right + ys.reshape(-1, 1) * up + 3.0 * towards
-        hit = self._rays.intersects_first(origins, np.repeat(-towards[None], len(origins), axis=0))
+        hit = self._first(origins, -towards)
         seen = np.flatnonzero(hit >= 0)
         picture = np.tile(np.array(_BACKGROUND, dtype=np.uint8), (size * size, 1))
         if len(seen):
@@ -146,7 +149,7 @@ class Caster:
         steps = ((np.arange(size) + 0.5) / size - 0.5) * 2 * half
         xs, ys = np.meshgrid(steps, -steps)
         origins = centre + xs.reshape(-1, 1) * right + ys.reshape(-1, 1) * up + 3.0 * towards
-        hit = self._rays.intersects_first(origins, np.repeat(-towards[None], len(origins), axis=0))
+        hit = self._first(origins, -towards)
         found = np.full((size * size, 4), np.nan)
         rows = np.flatnonzero(hit >= 0)
         if len(rows):
@@ -155,6 +158,35 @@ class Caster:
             found[rows, 0] = 3.0 - depth
             found[rows, 1:] = self._albedo(hit[rows], corners, weights)
         return found.reshape(size, size, 4)
+
+    def _first(self, origins: Floats, direction: Floats) -> Ints:
+        """Return the first face that each ray meets, -1 for none: rays go on through what is cut out."""
+        rays = np.arange(len(origins))
+        starts, hit = origins.copy(), np.full(len(origins), -1)
+        for _ in range(_MOST_HOLES):
+            hit[rays] = self._rays.intersects_first(starts[rays], np.repeat(direction[None], len(rays), axis=0))
+            rays = rays[hit[rays] >= 0]
+            corners = self.faces[hit[rays]]
+            depth, weights, _ = self._places(corners, starts[rays], direction)
+            through = self._cut_out(hit[rays], corners, weights)
+            rays, depth = rays[through], depth[through]
+            if not len(rays):
+                break
+            starts[rays] += (depth[:, None] + 1e-4) * direction
+            hit[rays] = -1
+        return hit
+
+    def _cut_out(self, faces: Ints, corners: Ints, weights: Floats) -> NDArray[np.bool_]:
+        """Say for each place on a face whether its material is cut out there."""
+        clear = np.zeros(len(faces), dtype=np.bool_)
+        for number in np.unique(self.part_of_face[faces]):
+            index = self.model.parts[number].material
+            material = None if index is None else self.model.materials[index]
+            if material is not None and material.cutoff is not None and material.base_texture is not None:
+                rows = self.part_of_face[faces] == number
+                uv = np.einsum("nk,nkd->nd", weights[rows], self.uv[corners[rows]])
+                clear[rows] = self._texels(material.base_texture, uv, "A")[:, 0] < material.cutoff
+        return clear
 
     def _shade(self, faces: Ints, origins: Floats, direction: Floats, light: Floats) -> np.ndarray:
         corners = self.faces[faces]
@@ -191,17 +223,19 @@ class Caster:
             material = self.model.materials[index]
             albedo[rows] *= np.array(material.base_color[:3])
             if material.base_texture is not None:
-                albedo[rows] *= self._sample(index, material.base_texture, uv[rows])
+                albedo[rows] *= self._texels(material.base_texture, uv[rows], "RGB") ** 2.2
         return albedo
 
-    def _sample(self, index: int, texture: Texture, uv: Floats) -> Floats:
+    def _texels(self, texture: Texture, uv: Floats, bands: str) -> Floats:
+        """Return a texture's values, 0 to 1, in the `bands` RGB or A."""
         from PIL import Image
 
-        if index not in self._images:
-            image = Image.open(io.BytesIO(texture.data)).convert("RGB")
+        if (key := (texture.data, bands)) not in self._images:
+            image: Image.Image = Image.open(io.BytesIO(texture.data))
+            image = image.convert("RGB") if bands == "RGB" else image.convert("RGBA").getchannel("A")
             image.thumbnail((1024, 1024))
-            self._images[index] = (np.asarray(image, dtype=np.float64) / 255.0) ** 2.2
-        pixels = self._images[index]
+            self._images[key] = np.asarray(image, dtype=np.float64).reshape(image.height, image.width, -1) / 255.0
+        pixels = self._images[key]
         height, width = pixels.shape[:2]
         x = np.mod(np.floor(np.nan_to_num(uv[:, 0]) * width), width).astype(np.int64)
         y = np.mod(np.floor(np.nan_to_num(uv[:, 1]) * height), height).astype(np.int64)

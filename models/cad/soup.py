@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from models.cad.bad import BadModel
-from models.cad.polygons import triangulate
-from models.cad.source import Floats, Part, SourceModel, clean, linear
+from models.cad.polygons import sound_polygons, triangulate
+from models.cad.references import BYTE_ORDER_MARK
+from models.cad.source import Floats, SourceModel, SourcePart, clean, linear_colors
 
 _STL = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
 
@@ -42,10 +43,12 @@ def count_faces(path: Path, limit: int) -> int:
 def read_soup(path: Path, max_faces: int) -> SourceModel:
     """Return the model in an STL or OFF file. Raises BadModel."""
     if path.suffix.lower() == ".off":
-        return SourceModel(parts=[_read_off(path)])
-    points = _stl_binary(path) if _stl_is_binary(path) else _stl_text(path)
+        return _read_off(path)
+    model = SourceModel()
+    points = _stl_binary(path, model) if _stl_is_binary(path) else _stl_text(path)
     distinct, inverse = _distinct(points)
-    return SourceModel(parts=[Part(name=clean(path.stem), points=distinct, faces=inverse)])
+    model.parts = [SourcePart(name=clean(path.stem), points=distinct, faces=inverse)]
+    return model
 
 
 def _distinct(corners: Floats) -> tuple[Floats, np.ndarray]:
@@ -66,15 +69,19 @@ def _stl_is_binary(path: Path) -> bool:
         head = file.read(84)
     if len(head) == 84 and size == 84 + 50 * struct.unpack("<I", head[80:])[0]:
         return True
-    return head.lstrip()[:5].lower() != b"solid" or b"\0" in head
+    return head.removeprefix(BYTE_ORDER_MARK).lstrip()[:5].lower() != b"solid" or b"\0" in head
 
 
-def _stl_binary(path: Path) -> Floats:
+def _stl_binary(path: Path, model: SourceModel) -> Floats:
     data = path.read_bytes()
     count = struct.unpack_from("<I", data, 80)[0]
     if 84 + 50 * count > len(data):
         raise BadModel("truncated", f"{path.name} has {(len(data) - 84) // 50} of {count} faces; copy or export it again")
-    return np.frombuffer(data, _STL, count=count, offset=84)["corners"].astype(np.float64)
+    rows = np.frombuffer(data, _STL, count=count, offset=84)
+    if b"COLOR=" in data[:80] or (count and ((rows["attribute"] & 0x8000) > 0).all()):
+        # Two programs' ways of hiding colours in STL contradict each other in the order of red and blue.
+        model.warn("colours_dropped", f"{path.name} has colours, which no two programs read alike from STL; shown grey")
+    return rows["corners"].astype(np.float64)
 
 
 def _stl_text(path: Path) -> Floats:
@@ -93,7 +100,7 @@ def _stl_text(path: Path) -> Floats:
 def _off_header(path: Path) -> tuple[bytes, int, int]:
     """Return the kind (OFF, COFF, ...), the vertex and the face count. The counts may stand on the first line."""
     with open(path, "rb") as file:
-        head = file.read(65536)
+        head = file.read(65536).removeprefix(BYTE_ORDER_MARK)
     words = [word for line in head.splitlines() for word in line.split(b"#")[0].split()][:4]
     try:
         kind = words[0].upper()
@@ -111,9 +118,9 @@ def _off_header(path: Path) -> tuple[bytes, int, int]:
     return kind, vertices, faces
 
 
-def _read_off(path: Path) -> Part:
+def _read_off(path: Path) -> SourceModel:
     kind, vertices, faces = _off_header(path)
-    lines = [line.split(b"#")[0].split() for line in path.read_bytes().splitlines()]
+    lines = [line.split(b"#")[0].split() for line in path.read_bytes().removeprefix(BYTE_ORDER_MARK).splitlines()]
     rows = [words for words in lines if words]
     first = rows[0]
     skipped = 1 if len(first) > 1 else 2
@@ -126,17 +133,23 @@ def _read_off(path: Path) -> Part:
         colors = None
         start = 6 if normals_first else 3
         if kind.startswith(b"C") and table and min(map(len, table)) >= start + 3:
-            rgb = np.array([row[start : start + 3] for row in table])
-            rgb = rgb / 255.0 if rgb.max() > 1 else rgb
-            colors = np.concatenate([linear(rgb), np.ones((len(rgb), 1))], axis=1)
-        polygons = [
-            [int(word) for word in row[1 : int(row[0]) + 1]] for row in rows[skipped + vertices : skipped + vertices + faces]
-        ]
+            colors = linear_colors(np.array([row[start : start + 3] for row in table]))
+        face_rows = rows[skipped + vertices : skipped + vertices + faces]
+        polygons = [[int(word) for word in row[1 : int(row[0]) + 1]] for row in face_rows]
+        after = [row[int(row[0]) + 1 :] for row in face_rows]
+        own = [[float(word) for word in row[:3]] if len(row) >= 3 else [np.nan] * 3 for row in after]
     except ValueError:
         raise BadModel("malformed", f"{path.name} is not valid OFF: words where numbers belong; export it again") from None
-    polygons = [polygon for polygon in polygons if len(polygon) >= 3]
+    model = SourceModel()
     corners = np.array([corner for polygon in polygons for corner in polygon], dtype=np.int64)
-    if len(corners) and (corners.min() < 0 or corners.max() >= len(points)):
-        raise BadModel("bad_index", f"{path.name}: a face refers to a vertex that is not there; export it again")
     sizes = np.array([len(polygon) for polygon in polygons], dtype=np.int64)
-    return Part(name=clean(path.stem), points=points, faces=triangulate(points, corners, sizes), colors=colors)
+    keep = sound_polygons(corners, sizes, len(points), model, path.name)
+    corners, sizes = corners[np.repeat(keep, sizes)], sizes[keep]
+    if colors is None and np.isfinite(own).any():
+        # Colours of faces: each face gets vertices of its own.
+        colors = np.repeat(linear_colors(np.array(own)[keep]), sizes, axis=0)
+        points, corners = points[corners], np.arange(len(corners))
+    elif colors is None and any(after):
+        model.warn("colours_dropped", f"{path.name}: its faces' colours are numbers of a table that is not there; shown grey")
+    model.parts = [SourcePart(name=clean(path.stem), points=points, faces=triangulate(points, corners, sizes), colors=colors)]
+    return model

@@ -1,6 +1,6 @@
-"""What a CAD file says, whatever its format: parts, materials, textures.
+"""What is read from a CAD file, whatever its format: parts, materials, textures.
 
-Readers (obj, gltf, collada, soup) fill it, models.cad.canonical writes it out.
+The readers (obj, gltf, collada, ply, soup) make a SourceModel; models.cad.canonical turns it into a canonical GLB.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.colour import to_linear
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -51,10 +53,12 @@ class Material:
     """sRGB."""
     cutoff: float | None = None
     """Texels with less alpha than this are holes; None: the surface is whole."""
+    hidden: bool = False
+    """Fully transparent: what is made of it is left out, as it would hide the object if it were shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class SourcePart:
     """A triangle mesh with one material, in the source file's root frame."""
 
     name: str
@@ -77,7 +81,7 @@ class Part:
 class SourceModel:
     """All that was read from one file."""
 
-    parts: list[Part] = field(default_factory=list)
+    parts: list[SourcePart] = field(default_factory=list)
     materials: list[Material] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     """Facts a person should know, each `short_name: what`."""
@@ -98,8 +102,20 @@ def clean(name: str, length: int = 80) -> str:
 
 def linear(srgb: Floats) -> Floats:
     """Return linear values of sRGB ones in 0..1: colours of old formats are meant as they look on a screen."""
-    value = np.clip(srgb, 0.0, 1.0)
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return to_linear(np.clip(srgb, 0.0, 1.0))
+
+
+def linear_colors(rgb: Floats, white: float | None = None) -> Floats:
+    """Return (N, 4) linear colours of sRGB ones, NaN where one is no number. `white`: 1 or 255; None: as the numbers look."""
+    sound = rgb[np.isfinite(rgb)]
+    if white is None:
+        # One number above 1 among fractions is a bright colour or a mistake: bytes are most of them above 1, or whole.
+        above, between = sound > 1.0, (sound > 0.0) & (sound < 1.0)
+        white = 255.0 if above.sum() > between.sum() and (sound.max() > 2.0 or (sound == np.rint(sound)).all()) else 1.0
+    shades = np.where(np.isfinite(rgb), rgb, np.nan) / white
+    # A bright colour is cut to white; a number far out is no colour.
+    shades[np.abs(shades) > 2.0] = np.nan
+    return np.concatenate([linear(shades), np.ones((len(rgb), 1))], axis=1)
 
 
 def linear_rgb(color: Floats | list[float] | tuple[float, ...]) -> tuple[float, float, float]:

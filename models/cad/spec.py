@@ -1,7 +1,7 @@
 """The cad stage's spec: which way a source file's axes point.
 
-Enters: nothing. Leaves: CadSpec, and what a file format's convention says where nobody said anything. Imports nothing heavy, so
-that a command can plan with it. (3D-DST, section 3.1: CAD models are aligned to one canonical pose for each class.)
+Enters: nothing. Leaves: CadSpec, and the axes that a file format's convention gives where the spec says `auto`. Imports nothing
+heavy, so that a command can plan with it. (3D-DST, section 3.1: CAD models are aligned to one canonical pose for each class.)
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from models.kinds import Spec
+
 STAGE = "cad"
-VERSION = 1
+VERSION = 2
 
 AXES = ("+x", "-x", "+y", "-y", "+z", "-z")
 
@@ -25,13 +27,13 @@ _FRONT_OF_UP = {"+y": "+z", "+z": "-y", "+x": "+z", "-y": "+z", "-z": "-y", "-x"
 
 
 @dataclass(frozen=True, kw_only=True)
-class CadSpec:
+class CadSpec(Spec):
     """How a source file's axes become the canonical ones (front -y, up +z, longest side 1, centred)."""
 
     up: str = "auto"
     """The source axis that points up: +x -x +y -y +z -z, or auto for the format's convention."""
     front: str = "auto"
-    """The source axis that the object's front faces, spelled likewise."""
+    """The source axis that the object's front faces, spelled as `up`."""
     turn: tuple[tuple[float, float, float], ...] | None = None
     """A further rotation (3x3, rows) of what the axes give, where axes alone cannot say it: canonical = turn @ axes @ source."""
 

@@ -1,9 +1,10 @@
 """How often a CAD model looks the same in one turn about its upright axis, found from its mesh.
 
-Enters: a canonical GLB. Leaves: 1 (every turn shows), n (a turn of 360 / n degrees does not show) or 0 (no turn shows), as
-models.symmetry counts. Depth and colour of parallel views from around the model are compared: what nobody can see (an engine
-under a bonnet) does not count, what can be seen (a print on one side of a cup) does. A turn is about the surface's centre, so
-that a stool with three legs counts as what it is. The paper has no such thing: its labels tell apart what no picture can.
+Enters: a canonical GLB. Leaves: 1 (it looks the same only after a full turn), n (it does so after 360 / n degrees) or 0 (it looks
+the same from all around), as models.symmetry counts. Depth and colour of parallel views from around the model are compared: what
+nobody can see (an engine under a bonnet) does not count, what can be seen (a print on one side of a cup) does. A turn is about
+the surface's centre, so that a stool with three legs counts as what it is. (Not in the paper: its labels differ even between
+views that look exactly alike.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Captions by grammar: English from a handful of words, no language model, no network.
+"""The captioner `grammar`: English from a handful of words, no language model, no network.
 
 Enters: the words of one picture (class, keywords, colour, material, scene, light, pose) and a random generator that picks the
 phrasing. Leaves: one prompt. Section 3.2 of the paper completes "class name + CAD keywords" with a language model for variety;
@@ -12,15 +12,14 @@ import dataclasses
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from models.caption import vocabulary
-from models.caption.protocol import Caption, CaptionRefused, CaptionRequest
-from models.caption.spec import CaptionSpec
+from models.caption.protocol import Caption, CaptionRefused, CaptionRequest, CaptionSpec
 
 OPENINGS: tuple[str, ...] = ("", "a photo of ", "a photograph of ", "a picture of ")
 """How a prompt may begin; the plain noun phrase is the most frequent."""
@@ -31,15 +30,72 @@ STEEP_DEG = 75.0
 PAIRED = re.compile(r"\b(binoculars|glasses|goggles|headphones|jeans|pliers|scissors|shorts|sunglasses|trousers|tweezers)$")
 """Nouns that English counts in pairs."""
 
-
 COUNTED = re.compile(r"(?:\d+|two|three|four|five|six|eight|ten|twelve|many|several) .*s$")
 """Keywords that are parts, not kinds: `two doors` is said as "with two doors"."""
 
-CLIP_TOKENS = 75
-"""What CLIP's text encoder takes, 77, less its start and end tokens."""
-
 MAX_WORDS = 60
-"""No prompt is longer, whatever the tokenizer says."""
+"""No prompt is longer, whatever the generator takes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrammarSpec(CaptionSpec):
+    """Which words a caption is drawn from and how often each kind is said. Prompts of one sample differ only where these do."""
+
+    implementation: ClassVar[str] = "models.caption.grammar:GrammarCaptioner"
+    version: ClassVar[int] = 1
+
+    kind: Literal["grammar"] = "grammar"
+    grammar: int = 1
+    """Revision of the grammar's phrasings; only the present one, 1, exists."""
+    keyword_share: float = 1.0
+    """Share of captions that name the CAD model's keywords."""
+    colour_share: float = 0.9
+    """Share of captions with a colour."""
+    material_share: float = 0.7
+    """Share of captions with a material."""
+    scene_share: float = 0.9
+    """Share of captions that say where the object stands."""
+    light_share: float = 0.9
+    """Share of captions that say how it is lit."""
+    viewpoint_share: float = 0.9
+    """Share of captions that say from where it is seen."""
+    colours: tuple[str, ...] = tuple(vocabulary.COLOURS)
+    """Colour words to draw from."""
+    materials: tuple[str, ...] = vocabulary.MATERIALS
+    """Material words to draw from."""
+    scenes: tuple[str, ...] = tuple(vocabulary.SCENES)
+    """Scene words to draw from."""
+    lights: tuple[str, ...] = tuple(vocabulary.LIGHTS)
+    """Light words to draw from, each only where the scene allows it (no sunset in a studio)."""
+    max_keywords: int = 3
+    """At most so many keywords of a CAD model are said, a fresh choice for each sample."""
+    suffix: str = ""
+    """Said at the end of every prompt, e.g. `highly detailed, sharp focus` for Stable Diffusion."""
+    negative_prompt: str = ""
+    """Negative prompt of every sample; the embedded generator is trained with the empty one."""
+
+    def __post_init__(self) -> None:
+        if self.grammar != 1:
+            raise ValueError(f"caption grammar {self.grammar} does not exist; the only one is 1")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.endswith("_share") and not 0.0 <= value <= 1.0:
+                raise ValueError(f"{field.name} is {value}; it is a share and lies between 0 and 1")
+        known = {
+            "colours": vocabulary.COLOURS,
+            "materials": vocabulary.MATERIALS,
+            "scenes": vocabulary.SCENES,
+            "lights": vocabulary.LIGHTS,
+        }
+        for name, words in known.items():
+            chosen = getattr(self, name)
+            strange = [word for word in chosen if word not in words]
+            if strange:
+                raise ValueError(f"caption {name} has no word {strange[0]!r}; known are: {', '.join(words)}")
+            if not chosen:
+                raise ValueError(f"caption {name} is empty; set {name[:-1]}_share to 0 to leave it unsaid")
+        if self.max_keywords < 0:
+            raise ValueError(f"max_keywords is {self.max_keywords}; it must be 0 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +129,7 @@ def compose(words: Words | Mapping[str, Any], rng: np.random.Generator) -> str:
     if not isinstance(words, Words):
         words = Words(**{**words, "keywords": tuple(words.get("keywords") or ())})
     _check(words)
-    # Every draw is made in every branch, so that one more word never changes the phrasing of the others.
+    # Always drawn, so that one more word never changes the phrasing of the others.
     opening = OPENINGS[int(rng.choice(len(OPENINGS), p=(0.55, 0.2, 0.1, 0.15)))]
     order, comma = int(rng.integers(4)), bool(rng.random() < 0.3)
 
@@ -158,21 +214,10 @@ def _check(words: Words) -> None:
 
 
 class GrammarCaptioner:
-    """Draws a sample's words from the shared vocabulary and composes them; a pure function of the request and the spec.
+    """Draws a sample's words from the shared vocabulary and composes them: a pure function of the request and the spec."""
 
-    `fits` tells whether a prompt is short enough for the generator's text encoder (bind the pipeline's own tokenizer). The
-    default counts CLIP's byte pairs from above, so it needs no tokenizer and never lets a prompt be cut off.
-    """
-
-    name = "grammar"
-
-    def __init__(self, spec: CaptionSpec | None = None, fits: Callable[[str], bool] | None = None) -> None:
-        self.spec = spec or CaptionSpec()
-        self.fits = fits or fits_clip
-
-    @property
-    def revision(self) -> str:
-        return str(self.spec.grammar)
+    def __init__(self, spec: GrammarSpec) -> None:
+        self.spec = spec
 
     def caption(self, request: CaptionRequest) -> Caption:
         """Return the caption of one sample. Raises CaptionRefused when not even the class name alone fits."""
@@ -182,7 +227,8 @@ class GrammarCaptioner:
         suffix = self.spec.suffix
         while True:
             prompt = compose(words, np.random.default_rng(phrasing)) + (f", {suffix}" if suffix else "")
-            if len(prompt.split()) <= MAX_WORDS and self.fits(prompt):
+            fits = request.most_tokens is None or tokens_at_most(prompt) <= request.most_tokens
+            if fits and len(prompt.split()) <= MAX_WORDS:
                 break
             # Least telling first: keywords from the end, then the suffix, light, scene, surface, viewpoint.
             if words.keywords:
@@ -209,12 +255,12 @@ class GrammarCaptioner:
                 "light": words.light,
                 "viewpoint": viewpoint(words.class_name, words.azimuth, words.elevation) or None,
             },
-            captioner=self.name,
-            revision=self.revision,
+            captioner=self.spec.kind,
+            revision=str(self.spec.grammar),
         )
 
     def _draw(self, request: CaptionRequest, rng: np.random.Generator) -> Words:
-        """Draw what shall be said. All draws are made in any case, so that changing one share changes one kind of word."""
+        """Choose the words. All random numbers are drawn in any case, so that changing one share changes one kind of word."""
         spec = self.spec
         said = {kind: float(rng.random()) for kind in ("keyword", "colour", "material", "scene", "light", "viewpoint")}
         choice = {kind: float(rng.random()) for kind in ("colour", "material", "scene", "light")}
@@ -268,13 +314,8 @@ def _plain(text: str) -> str:
     return re.sub(r"^(?:an?|the) (?=\S)", "", " ".join(text.split()), flags=re.IGNORECASE).strip(" '’&+./-")
 
 
-def fits_clip(prompt: str) -> bool:
-    """Return whether a prompt surely fits CLIP's 77 tokens."""
-    return tokens_at_most(prompt) <= CLIP_TOKENS
-
-
 def tokens_at_most(text: str) -> int:
-    """Return an upper bound of the CLIP tokens of `text`: our own words are counted, strangers may cost one token a byte."""
+    """Return an upper bound of the CLIP tokens of `text`: the grammar's words are counted exactly, others as one token a byte."""
     count = 0
     for word in re.findall(r"\w+|[^\w\s]", text.lower()):
         count += _own_words().get(word, max(1, len(word.encode())))

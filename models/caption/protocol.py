@@ -1,14 +1,24 @@
-"""What a captioner is: a request goes in, a prompt with its origin comes out.
+"""What a captioner is: a request goes in, a prompt with its origin comes out. Section 3.2 of the paper.
 
-The grammar captioner is one; language models, local or behind a server, implement the same protocol. Section 3.2 of the paper.
+Enters: a CaptionRequest: what is known of a sample before it is rendered. Leaves: a Caption. Each kind of captioner is a module
+with a spec and a class; models.caption.kinds lists them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
+from models.kinds import KindSpec
 from models.sample import SampleId
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionSpec(KindSpec):
+    """How prompts are written; each kind adds its own fields."""
+
+    version: ClassVar[int]
+    """Raised whenever the same spec and request give another caption."""
 
 
 class CaptionRefused(ValueError):
@@ -24,18 +34,22 @@ class CaptionRefused(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionRequest:
-    """All that a captioner may know of a sample: nothing of its render or edges, so captions need neither."""
+    """All that a captioner may know of a sample: nothing of its render or controls, so that neither is needed."""
 
     sample: SampleId
     """Whose caption this is; all randomness comes from it."""
     class_name: str
     """The class as people write it, e.g. `coffee mug`."""
-    keywords: tuple[str, ...]
+    keywords: tuple[str, ...] = ()
     """The CAD model's keywords, as its owner typed them."""
     azimuth_deg: float
     """The view's azimuth in [0, 360): 0 looks at the front, 90 at the object's own left."""
     elevation_deg: float
     """The view's elevation in [-90, 90]."""
+    written: str | None = None
+    """The imported caption that was chosen for this sample; None where there is none."""
+    most_tokens: int | None = None
+    """The longest prompt that the generator takes, in CLIP's tokens without start and end; None: it sets no limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +57,7 @@ class Caption:
     """A prompt and where it comes from."""
 
     prompt: str
-    """What the picture shall show; at most 77 CLIP tokens with start and end."""
+    """What the picture shall show."""
     negative_prompt: str
     """What it shall not show; may be empty."""
     words: dict[str, Any]
@@ -51,17 +65,11 @@ class Caption:
     captioner: str
     """The captioner's name, e.g. `grammar`."""
     revision: str
-    """Which grammar or which model."""
+    """Which grammar, which model or which captions."""
 
 
 class Captioner(Protocol):
-    """Makes captions; the same caption for the same request, whatever was asked before."""
-
-    @property
-    def revision(self) -> str:
-        """Which grammar or which model, for the record."""
-        ...
+    """A kind of captioner at work; it is called with its spec. Equal requests get equal captions, whatever was asked before."""
 
     def caption(self, request: CaptionRequest) -> Caption:
         """Return the caption of one sample. Raises CaptionRefused."""
-        ...

@@ -1,6 +1,6 @@
 """The words that captions are made of, shared by the captioner and by the world that the embedded generator is trained on.
 
-A word here promises two things: the grammar captioner may ask for it, and the training world can show it.
+For every word here two things hold: the grammar captioner may use it, and the training world can show what it means.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.render.viewpoint import View, sample_view
+from models.render.viewpoint import Pose, sample_view
 from models.sample import SampleId, ViewId
 from models.world.spec import EVALUATION_SEED, WorldSpec
 
@@ -132,17 +132,19 @@ def parametric_case(class_name: str, seed: int, source: str = "canny") -> Case |
 
 def file_cases(glb: bytes, class_name: str, cad_id: str, name: str, symmetry: int, count: int) -> list[Case]:
     """Return `count` views of a canonical GLB in the world's materials and scenes (its own textures do not count)."""
-    from models.world import finished
+    from models.world.glb import load
 
-    solid = finished.load(glb)
+    model = load(glb)
     views = (ViewId(class_name=class_name, cad_id=cad_id, view_index=index) for index in range(count))
-    made = (_file_case(solid, view, name, symmetry) for view in views)
+    made = (_file_case(model, view, name, symmetry) for view in views)
     return [case for case in made if case is not None]
 
 
-def _file_case(solid: geometry.Solid, view: ViewId, name: str, symmetry: int) -> Case | None:
+def _file_case(model: geometry.RayModel, view: ViewId, name: str, symmetry: int) -> Case | None:
     from models.caption.grammar import compose
-    from models.edge import EdgeSpec, EmptyEdges, edges
+    from models.control.canny import Canny, CannySpec
+    from models.control.protocol import EmptyControl
+    from models.control.protocol import View as Rendered
     from models.render.camera import place
     from models.render.light import sample_light
     from models.render.spec import LightSpec
@@ -151,14 +153,14 @@ def _file_case(solid: geometry.Solid, view: ViewId, name: str, symmetry: int) ->
 
     world = WorldSpec()
     wanted = sample_view(picture.viewpoint(world, view), view)
-    _, distance, _ = place(wanted, solid.vertices.astype(np.float64), picture.render_spec(world))
-    pose: View = dataclasses.replace(wanted, distance=distance)
-    passes = picture.cast(world, solid, view, pose)
+    _, distance, _ = place(wanted, model.vertices.astype(np.float64), picture.render_spec(world))
+    pose: Pose = dataclasses.replace(wanted, distance=distance)
+    passes = picture.cast(world, model, view, pose)
     centred = picture.centre_passes(passes, world.resolution)
     rgba = picture.neutral(passes, sample_light(LightSpec(), view, pose), world.resolution)
     try:
-        drawn = edges(rgba, centred.mask, None, None, None, EdgeSpec(source="canny"))
-    except EmptyEdges:
+        drawn = Canny(CannySpec()).draw(Rendered(rgba=rgba, mask=centred.mask))
+    except EmptyControl:
         return None
     look = sample_look(view.rng("look-0"), pose.azimuth_deg)
     words = {"colour": look.colour, "material": look.material, "scene": look.scene, "light": look.light}

@@ -16,14 +16,15 @@ from models.evaluation.cases import KINDS, Case
 from models.evaluation.painting import Painted
 from models.evaluation.readouts import Readouts
 from models.evaluation.spec import EvaluationSpec
-from models.image.spec import ImageSpec, folder_of
+from models.image.controlnet import ControlNetSpec
+from models.image.weights import folder_of
 
 HELD_OUT, FILES, UNTRAINED = "held-out", "files", "untrained"
 """Groups of cases, beside the uncommon KINDS: of trained classes, from CAD files, of classes never trained."""
 MANY, WORLD = "many", "world"
 """Groups for realism: cases to paint, the held-out ones first among them, and as many others that only their renders are of."""
 
-Paint = Callable[[ImageSpec, Sequence[Case], int, str], Painted]
+Paint = Callable[[ControlNetSpec, Sequence[Case], int, str], Painted]
 """Called with a setting, cases, a draw index and a title; paints only what it has not painted before."""
 Groups = Mapping[str, Sequence[Case]]
 
@@ -32,14 +33,14 @@ CHECKED = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Painting:
     """Pictures to be painted."""
 
     part: str
     """main, sweep or samplers."""
     title: str
     """For people."""
-    setting: ImageSpec
+    setting: ControlNetSpec
     """How."""
     cases: Sequence[Case]
     """What."""
@@ -47,38 +48,38 @@ class Job:
     """Which of each case's pictures."""
 
 
-def switched_off(setting: ImageSpec) -> ImageSpec:
+def switched_off(setting: ControlNetSpec) -> ControlNetSpec:
     """Return the setting with the control off."""
     return dataclasses.replace(setting, control_scale=0.0)
 
 
-def jobs(spec: EvaluationSpec, default: ImageSpec, groups: Groups) -> list[Job]:
+def paintings(spec: EvaluationSpec, default: ControlNetSpec, groups: Groups) -> list[Painting]:
     """Return everything that has to be painted."""
     held = groups[HELD_OUT]
     made = [
-        Job(part="main", title=f"{name}, control on", setting=default, cases=cases)
+        Painting(part="main", title=f"{name}, control on", setting=default, cases=cases)
         for name, cases in groups.items()
         if cases and name != WORLD
     ]
     if spec.without_control:
         title = "held-out, control off"
-        made.append(Job(part="main", title=title, setting=switched_off(default), cases=held[: spec.without_control]))
+        made.append(Painting(part="main", title=title, setting=switched_off(default), cases=held[: spec.without_control]))
     if spec.pairs:
-        made.append(Job(part="main", title="held-out, other seeds", setting=default, cases=held[: spec.pairs], draw=1))
+        made.append(Painting(part="main", title="held-out, other seeds", setting=default, cases=held[: spec.pairs], draw=1))
     if spec.sweep:
         views = held[: spec.sweep]
         for part, settings in (("sweep", sweep.settings(spec, default)), ("samplers", sweep.samplers(spec, default))):
             for setting in settings:
                 title = _title(setting)
-                made += [Job(part=part, title=title, setting=setting, cases=views, draw=draw) for draw in (0, 1)]
+                made += [Painting(part=part, title=title, setting=setting, cases=views, draw=draw) for draw in (0, 1)]
     return made
 
 
-def _title(setting: ImageSpec) -> str:
+def _title(setting: ControlNetSpec) -> str:
     return f"{setting.scheduler} {setting.steps} steps, control {setting.control_scale:g}, guidance {setting.guidance:g}"
 
 
-def measure(spec: EvaluationSpec, default: ImageSpec, groups: Groups, paint: Paint, readouts: Readouts) -> dict[str, Any]:
+def measure(spec: EvaluationSpec, default: ControlNetSpec, groups: Groups, paint: Paint, readouts: Readouts) -> dict[str, Any]:
     """Return all figures of a generator under its default setting, and those of the sweep and the samplers."""
     held = list(groups[HELD_OUT])
     on = paint(default, held, 0, "")
@@ -120,7 +121,7 @@ def measure(spec: EvaluationSpec, default: ImageSpec, groups: Groups, paint: Pai
     return figures
 
 
-def _realism(default: ImageSpec, many: Sequence[Case], paint: Paint, world: realism.Features) -> dict[str, Any]:
+def _realism(default: ControlNetSpec, many: Sequence[Case], paint: Paint, world: realism.Features) -> dict[str, Any]:
     """Return how near to the world's pictures others of it come, the autoencoder's of those, and the generator's."""
     renders = [case.rgb for case in many]
     made = {"views": len(many), "world": realism.figures(realism.features_of(renders), world)}
@@ -138,7 +139,7 @@ def _real(pictures: measures.Pictures, world: realism.Features | None) -> dict[s
 
 def _final(
     row: Mapping[str, Any],
-    default: ImageSpec,
+    default: ControlNetSpec,
     held: list[Case],
     paint: Paint,
     readouts: Readouts,
@@ -152,7 +153,7 @@ def _final(
 
 
 def _held_out(
-    spec: EvaluationSpec, default: ImageSpec, held: list[Case], on: Painted, paint: Paint, readouts: Readouts
+    spec: EvaluationSpec, default: ControlNetSpec, held: list[Case], on: Painted, paint: Paint, readouts: Readouts
 ) -> dict[str, Any]:
     made: dict[str, Any] = {
         "render": measures.figures([case.rgb for case in held], held, readouts),
@@ -168,9 +169,7 @@ def _held_out(
     return made
 
 
-def _row(
-    pictures: measures.Pictures, cases: Sequence[Case], readouts: Readouts, chosen: Callable[[Case], bool]
-) -> dict[str, Any]:
+def _row(pictures: measures.Images, cases: Sequence[Case], readouts: Readouts, chosen: Callable[[Case], bool]) -> dict[str, Any]:
     """Return how many cases are `chosen`, what their renders reach and what their pictures reach."""
     some = [index for index, case in enumerate(cases) if chosen(case)]
     if not some:
@@ -183,7 +182,7 @@ def _row(
     }
 
 
-def _viewpoints(default: ImageSpec, groups: Groups, on: Painted, paint: Paint, readouts: Readouts) -> dict[str, Any]:
+def _viewpoints(default: ControlNetSpec, groups: Groups, on: Painted, paint: Paint, readouts: Readouts) -> dict[str, Any]:
     cases, pictures = list(groups[HELD_OUT]), list(on.pictures)
     for kind in KINDS[1:]:
         extra = groups.get(kind, ())
@@ -192,7 +191,7 @@ def _viewpoints(default: ImageSpec, groups: Groups, on: Painted, paint: Paint, r
     return {kind: _row(pictures, cases, readouts, _of_kind(kind)) for kind in KINDS}
 
 
-def _files(default: ImageSpec, groups: Groups, paint: Paint, readouts: Readouts) -> dict[str, Any]:
+def _files(default: ControlNetSpec, groups: Groups, paint: Paint, readouts: Readouts) -> dict[str, Any]:
     cases = groups.get(FILES, ())
     if not cases:
         return {}
@@ -218,7 +217,7 @@ def _of_file(class_name: str, name: str) -> Callable[[Case], bool]:
     return lambda case: (case.class_name, case.name) == (class_name, name)
 
 
-def _untrained(default: ImageSpec, groups: Groups, paint: Paint, readouts: Readouts) -> dict[str, Any]:
+def _untrained(default: ControlNetSpec, groups: Groups, paint: Paint, readouts: Readouts) -> dict[str, Any]:
     cases = groups.get(UNTRAINED, ())
     if not cases:
         return {}
@@ -227,7 +226,7 @@ def _untrained(default: ImageSpec, groups: Groups, paint: Paint, readouts: Reado
 
 
 def _words(
-    spec: EvaluationSpec, default: ImageSpec, held: list[Case], on: Painted, paint: Paint, readouts: Readouts
+    spec: EvaluationSpec, default: ControlNetSpec, held: list[Case], on: Painted, paint: Paint, readouts: Readouts
 ) -> dict[str, Any]:
     """Return for each scene and light word how many prompts say it and where it is read: renders, control on, control off."""
     masks, told = [case.mask for case in held], [case.class_name for case in held]
@@ -242,14 +241,14 @@ def _words(
     return made
 
 
-def _failed(spec: EvaluationSpec, default: ImageSpec, groups: Groups, paint: Paint) -> dict[str, int]:
+def _failed(spec: EvaluationSpec, default: ControlNetSpec, groups: Groups, paint: Paint) -> dict[str, int]:
     """Return how many pictures of the default setting were asked for and how many the generator could not make."""
-    done = [paint(job.setting, job.cases, job.draw, "") for job in jobs(spec, default, groups) if job.part == "main"]
+    done = [paint(job.setting, job.cases, job.draw, "") for job in paintings(spec, default, groups) if job.part == "main"]
     return {"painted": sum(len(one.pictures) for one in done), "failed": sum(one.failed for one in done)}
 
 
 def _setting(
-    setting: ImageSpec, views: Sequence[Case], paint: Paint, readouts: Readouts, world: realism.Features | None
+    setting: ControlNetSpec, views: Sequence[Case], paint: Paint, readouts: Readouts, world: realism.Features | None
 ) -> dict[str, Any]:
     """Return the figures of one setting over two draws of each view."""
     first, second = (paint(setting, views, draw, "") for draw in (0, 1))

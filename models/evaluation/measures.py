@@ -14,7 +14,7 @@ from models.evaluation.cases import Case
 from models.evaluation.readouts import Read, Readouts
 from models.symmetry import pose_error
 
-Pictures = Sequence[NDArray[np.uint8]]
+Images = Sequence[NDArray[np.uint8]]
 Figures = dict[str, float]
 
 REACH = 2
@@ -74,7 +74,7 @@ def _ways(drawn: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.asarray(np.floor((angle / np.pi + 0.5) * WAYS).astype(np.int64) % WAYS)
 
 
-def edge_figures(pictures: Pictures, cases: Sequence[Case]) -> Figures:
+def edge_figures(pictures: Images, cases: Sequence[Case]) -> Figures:
     """Return mean recall, precision and F1 within REACH px, F1 within one, and the recall of lines that run the same way."""
     near = np.array([edge_agreement(p, c.edges, c.mask) for p, c in zip(pictures, cases, strict=True)])
     close = np.array([edge_agreement(p, c.edges, c.mask, 1) for p, c in zip(pictures, cases, strict=True)])
@@ -120,7 +120,7 @@ def asked(case: Case, name: str) -> bool:
     return name != "colour" or case.words["material"] != "wooden"
 
 
-def figures(pictures: Pictures, cases: Sequence[Case], readouts: Readouts, against: Sequence[Case] | None = None) -> Figures:
+def figures(pictures: Images, cases: Sequence[Case], readouts: Readouts, against: Sequence[Case] | None = None) -> Figures:
     """Return all figures of pictures; `against` judges them as if they had been painted for other cases (chance)."""
     judged = against or cases
     masks, told = [case.mask for case in judged], [case.class_name for case in judged]
@@ -140,7 +140,7 @@ def word_figures(read: Read, cases: Sequence[Case]) -> dict[str, dict[str, float
     return made
 
 
-def diversity(pictures: Pictures, again: Pictures) -> dict[str, float]:
+def diversity(pictures: Images, again: Images) -> dict[str, float]:
     """Return how different two pictures of one prompt and control are, and two of different ones: grey levels a pixel."""
     a, b = (np.stack(some).astype(np.float64) for some in (pictures[: len(again)], again))
     other = np.roll(b, 1, axis=0)

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from models.evaluation.cases import Case
 from models.evaluation.spec import VERSION
-from models.image.spec import ImageSpec, pinned
+from models.image.kinds import GENERATORS
+from models.image.protocol import ImageRequest, ImageSpec
 
 if TYPE_CHECKING:
-    from models.image.pipeline import ControlNetGenerator
+    from models.image.protocol import Generator
 
 Log = Callable[[str], None]
 Kept = tuple[NDArray[np.uint8], list[str | None], float, float]
@@ -75,12 +76,12 @@ class Painter:
         self.folder, self.device, self.threads, self.batch, self.log = folder, device, threads, batch, log
         self.between = between
         """Called before each batch is painted; what it raises ends the painting, and nothing painted is lost."""
-        self._generator: ControlNetGenerator | None = None
+        self._generator: Generator | None = None
 
     def paint(self, spec: ImageSpec, cases: Sequence[Case], draw: int = 0, title: str = "") -> Painted:
         """Return the generator's picture of each case. Raises UnknownModel or BadModelFolder."""
-        if not spec.revision:
-            spec = pinned(spec)
+        if not spec.model_revision:
+            spec = spec.pinned()
         pictures: list[NDArray[np.uint8]] = []
         reasons: list[str | None] = []
         seconds: list[float] = []
@@ -119,13 +120,12 @@ class Painter:
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
     def _make(self, spec: ImageSpec, cases: Sequence[Case], draw: int) -> Kept:
-        from models.image.pipeline import ControlNetGenerator, ImageRequest
-
         if self._generator is None:
-            self._generator = ControlNetGenerator(spec, self.device, self.threads, self.batch)
+            self._generator = GENERATORS.load(spec, device=self.device, threads=self.threads, batch=self.batch)
         generator = self._generator.resampled(spec)
         requests = [
-            ImageRequest(sample=dataclasses.replace(c.sample, draw_index=draw), prompt=c.prompt, control=c.edges) for c in cases
+            ImageRequest(sample=dataclasses.replace(c.sample, draw_index=draw), prompt=c.prompt, controls={"canny": c.edges})
+            for c in cases
         ]
         began, worked = time.perf_counter(), time.process_time()
         images = generator.generate(requests)

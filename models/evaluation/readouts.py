@@ -127,8 +127,6 @@ class Read:
     """(N, 3) azimuth, elevation, in-plane 0, in degrees, told the class; NaN for a class that the readouts do not know."""
     words: dict[str, NDArray[np.str_]]
     """(N,) colour, material, scene, light."""
-    certainty: dict[str, NDArray[np.float64]]
-    """(N,) probability of what was read, by name."""
 
 
 class Readouts:
@@ -165,7 +163,6 @@ class Readouts:
             classes=np.array(self.classes)[merged["class"].argmax(axis=1)],
             poses=poses,
             words={name: np.array(words)[merged[name].argmax(axis=1)] for name, words in APPEARANCE.items()},
-            certainty={name: merged[name].max(axis=1) for name in ("class", *APPEARANCE)},
         )
 
     def _probabilities(self, seen: sight.Seen, told: Sequence[str]) -> dict[str, NDArray[np.float64]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.kinds import Spec
 from models.world.spec import EVALUATION_SEED, WorldSpec
 
 STAGE = "evaluation"
@@ -15,7 +16,7 @@ VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadoutSpec:
+class ReadoutSpec(Spec):
     """The networks that say what a picture shows, trained on rendered pictures of the world and nothing else."""
 
     classes: tuple[str, ...] = ()
@@ -50,7 +51,7 @@ def readout_world(classes: tuple[str, ...] = ()) -> WorldSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationSpec:
+class EvaluationSpec(Spec):
     """One evaluation: everything that changes its figures, besides the generator."""
 
     samples: int = 256

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.evaluation.spec import EvaluationSpec
-from models.image.spec import ImageSpec
+from models.image.controlnet import ControlNetSpec
 
 OBEYED = ("edge_f1", "pose", "class", "colour", "scene", "real")
 """Figures whose mean a setting is chosen by: shape as a line and as a pose, what it is, the words, and how real it looks."""
@@ -25,7 +25,7 @@ WITHIN = 0.95
 """A faster sampler counts when each figure is at least this share of the default sampler's."""
 
 
-def settings(spec: EvaluationSpec, default: ImageSpec) -> list[ImageSpec]:
+def settings(spec: EvaluationSpec, default: ControlNetSpec) -> list[ControlNetSpec]:
     """Return the settings of the sweep: each control scale with each guidance, the rest as in `default`."""
     return [
         dataclasses.replace(default, control_scale=scale, guidance=guidance)
@@ -34,7 +34,7 @@ def settings(spec: EvaluationSpec, default: ImageSpec) -> list[ImageSpec]:
     ]
 
 
-def samplers(spec: EvaluationSpec, default: ImageSpec) -> list[ImageSpec]:
+def samplers(spec: EvaluationSpec, default: ControlNetSpec) -> list[ControlNetSpec]:
     """Return the samplers to compare, the default one first."""
     tried = [dataclasses.replace(default, scheduler=scheduler, steps=steps) for scheduler, steps in spec.samplers]
     return [default, *(setting for setting in tried if setting != default)]

@@ -1,4 +1,4 @@
-"""Annotations: what is known exactly about a rendered view, and the pictures it is stored as.
+"""Annotations: what is known exactly about a rendered view, and how depth and normals become pictures.
 
 Enters: camera, mask, the object's vertices and their bounds. Leaves: the annotation as JSON types (names and units below), and
 depth and normals as the integers their PNGs hold.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.render.camera import Camera, Matrix
 from models.render.light import Light
-from models.render.viewpoint import View
+from models.render.viewpoint import Pose
 
 DEPTH_SCALE = 1e-4
 """One step of a stored depth, in longest sides of the object; 65535 steps reach 6.5 of them."""
@@ -34,7 +34,7 @@ def corners(low: Matrix, high: Matrix) -> Matrix:
 
 def annotate(
     *,
-    view: View,
+    pose: Pose,
     camera: Camera,
     distance: float,
     moved_back: bool,
@@ -48,11 +48,11 @@ def annotate(
     `bounds` (2, 3) are the object's in the canonical frame; `visible` is the share of its whole silhouette inside the image.
     """
     return {
-        "azimuth_deg": view.azimuth_deg,
-        "elevation_deg": view.elevation_deg,
-        "inplane_deg": view.inplane_deg,
+        "azimuth_deg": pose.azimuth_deg,
+        "elevation_deg": pose.elevation_deg,
+        "inplane_deg": pose.inplane_deg,
         "distance": distance,
-        "requested_distance": view.distance,
+        "requested_distance": pose.distance,
         "moved_back": moved_back,
         "K": camera.K.tolist(),
         "R": camera.R.tolist(),

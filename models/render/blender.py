@@ -3,8 +3,8 @@
 Enters: a GLB, cameras, lights. Leaves: arrays. Import it only in a process of its own (models.render.worker), on that process's
 main thread, and leave that process with os._exit: bpy's state is global, bound to its thread, and can crash with a bad mesh.
 
-BlenderProc expects Blender's own Python. `_assemble` fits it onto pip's bpy; a release of BlenderProc that knows bpy as a module
-makes that function empty. Where bpy is used directly, the reason stands beside it.
+BlenderProc expects Blender's own Python. `_assemble` makes it work with pip's bpy; once a release of BlenderProc supports bpy as
+a module, that function can go. Where bpy is used directly, a comment says why.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import contextlib
 import importlib
 import importlib.util
 import math
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -45,7 +44,7 @@ class SceneError(ValueError):
 
 @dataclass(frozen=True)
 class Passes:
-    """What one render leaves, all (H, W, ...) and float32."""
+    """The passes of one render, all (H, W, ...) and float32."""
 
     combined: NDArray[np.float32]
     """Linear RGB, premultiplied by alpha, and alpha."""
@@ -110,7 +109,7 @@ class Scene:
 
     @property
     def device(self) -> str:
-        """What renders in fact (Cycles falls back to the CPU silently): `CPU`, or the GPU's type and names."""
+        """The device that really renders, since Cycles falls back to the CPU silently: `CPU`, or the GPU's type and names."""
         if bpy.context.scene.cycles.device == "CPU":
             return "CPU"
         chosen = bpy.context.preferences.addons["cycles"].preferences
@@ -216,7 +215,7 @@ class Scene:
     def quality(
         self, *, samples: int, denoiser: Literal["fast", "default", "none"], diffuse_bounces: int, glossy_bounces: int
     ) -> None:
-        """Set what a render costs."""
+        """Set samples, denoiser and bounces, which quality and time depend on."""
         bproc.renderer.set_max_amount_of_samples(samples)
         bproc.renderer.set_light_bounces(
             diffuse_bounces=diffuse_bounces, glossy_bounces=glossy_bounces, max_bounces=max(diffuse_bounces, glossy_bounces)
@@ -234,7 +233,7 @@ class Scene:
         scene.cycles.denoising_prefilter = "NONE" if denoiser == "fast" else "ACCURATE"
 
     def render(self, camera: Camera, region: tuple[int, int, int, int] | None = None) -> Passes:
-        """Render what stands in the scene; outside `region` (x0, y0, x1, y1, ends excluded) nothing is looked for."""
+        """Render what stands in the scene; pixels outside `region` (x0, y0, x1, y1, ends excluded) are not computed."""
         bproc.utility.reset_keyframes()
         bproc.camera.set_intrinsics_from_K_matrix(camera.K, camera.width, camera.height, clip_start=NEAR, clip_end=FAR)
         pose = np.eye(4)
@@ -295,10 +294,3 @@ def versions() -> dict[str, str]:
     from importlib.metadata import version
 
     return {"bpy": bpy.app.version_string, "blenderproc": version("blenderproc")}
-
-
-def leave(code: int) -> None:
-    """End this process at once: bpy's own ending can crash although everything was written."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)

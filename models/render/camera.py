@@ -1,7 +1,7 @@
 """Cameras: from a pose to K, R and t, and from points to pixels.
 
-Enters: a View, the lens, the object's vertices. Leaves: a Camera in the OpenCV convention (x right, y down, z forward,
-pixel centres at integers), that sees the whole object when asked to.
+Enters: a Pose, the lens, the object's vertices. Leaves: a Camera in the OpenCV convention (x right, y down, z forward,
+pixel centres at integers), moved back until it sees the whole object where the spec wants that.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.render.spec import RenderSpec
-from models.render.viewpoint import View
+from models.render.viewpoint import Pose
 
 Matrix = NDArray[np.float64]
 
@@ -58,9 +58,9 @@ def intrinsics(spec: RenderSpec) -> Matrix:
     return np.array([[focal, 0.0, centre], [0.0, focal, centre], [0.0, 0.0, 1.0]])
 
 
-def rotation(view: View) -> Matrix:
+def rotation(pose: Pose) -> Matrix:
     """Return R, 3x3, canonical frame to camera, of a pose that looks at the origin."""
-    a, e, roll = (math.radians(angle) for angle in (view.azimuth_deg, view.elevation_deg, view.inplane_deg))
+    a, e, roll = (math.radians(angle) for angle in (pose.azimuth_deg, pose.elevation_deg, pose.inplane_deg))
     forward = np.array([-math.cos(e) * math.sin(a), math.cos(e) * math.cos(a), -math.sin(e)])
     # Level, and defined at the poles as well, where "up" has no direction of its own.
     right = np.array([math.cos(a), math.sin(a), 0.0])
@@ -92,10 +92,10 @@ def region(camera: Camera, points: Matrix, border: int = 8) -> tuple[int, int, i
     return x0, y0, x1, y1
 
 
-def place(view: View, points: Matrix, spec: RenderSpec) -> tuple[Camera, float, bool]:
-    """Return the camera of `view` on an object with vertices `points` (N, 3), its distance, and whether it was moved back."""
-    R = rotation(view)
-    distance, moved = view.distance, False
+def place(pose: Pose, points: Matrix, spec: RenderSpec) -> tuple[Camera, float, bool]:
+    """Return the camera of `pose` on an object with vertices `points` (N, 3), its distance, and whether it was moved back."""
+    R = rotation(pose)
+    distance, moved = pose.distance, False
     if not spec.allow_truncation:
         needed = fitting_distance(points, R, spec)
         distance, moved = (needed, True) if needed > distance else (distance, False)

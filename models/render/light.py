@@ -1,7 +1,7 @@
 """Lights: from a view's identity to the lamps of its scene.
 
-Enters: a LightSpec, a ViewId and the view's pose. Leaves: a Light, as numbers that stand in the annotation and that
-models.render.blender turns into lamps.
+Enters: a LightSpec, a ViewId and the view's pose. Leaves: a Light: numbers that the annotation records and
+models.render.blender makes lamps of.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.render.spec import LightSpec
-from models.render.viewpoint import View
+from models.render.viewpoint import Pose
 from models.sample import ViewId
 
 
@@ -53,8 +53,8 @@ class Light:
         return {"kind": self.kind, "ambient": self.ambient, "lamps": lamps}
 
 
-def sample_light(spec: LightSpec, view_id: ViewId, view: View) -> Light:
-    """Return the light that belongs to `view_id` under `spec`; `view` is its pose, which sun and fill are placed by."""
+def sample_light(spec: LightSpec, view_id: ViewId, pose: Pose) -> Light:
+    """Return the light that belongs to `view_id` under `spec`; sun and fill are placed relative to its `pose`."""
     if spec.kind == "official":
         white = (1.0, 1.0, 1.0)
         lamp = Lamp(kind="area", azimuth_deg=30.0, elevation_deg=60.0, strength=200.0, size=3.0, colour=white, distance=5.0)
@@ -67,7 +67,7 @@ def sample_light(spec: LightSpec, view_id: ViewId, view: View) -> Light:
     warmth = 0.12 * (2 * u[6] - 1)
     sun = Lamp(
         kind="sun",
-        azimuth_deg=(view.azimuth_deg + side * _between(u[3], spec.sun_offset_range_deg)) % 360.0,
+        azimuth_deg=(pose.azimuth_deg + side * _between(u[3], spec.sun_offset_range_deg)) % 360.0,
         elevation_deg=_between(u[4], spec.sun_elevation_range_deg),
         strength=math.pi * exposure * (1 - ambient - spec.fill_share),
         size=_between(u[5], spec.sun_softness_range_deg),
@@ -75,8 +75,8 @@ def sample_light(spec: LightSpec, view_id: ViewId, view: View) -> Light:
     )
     fill = Lamp(
         kind="sun",
-        azimuth_deg=(view.azimuth_deg - side * 25.0) % 360.0,
-        elevation_deg=max(-90.0, min(90.0, view.elevation_deg)),
+        azimuth_deg=(pose.azimuth_deg - side * 25.0) % 360.0,
+        elevation_deg=max(-90.0, min(90.0, pose.elevation_deg)),
         strength=math.pi * exposure * spec.fill_share,
         size=40.0,
         colour=(1.0, 1.0, 1.0),

@@ -1,7 +1,7 @@
-"""One renderer process as its parent sees it: started, asked, listened to with a time limit, ended.
+"""One renderer process as its parent sees it: start it, send it jobs, read its answers with a time limit, end it.
 
-Enters: messages as JSON types. Leaves: the process's answers, or ProcessDied with its last words. The process ends by itself
-when its parent does, since its standard input ends then.
+Enters: messages as JSON types. Leaves: the process's answers, or ProcessDied with the last lines of its log. When the
+parent ends, the process's standard input ends, and so does the process.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Process:
         self._log = scratch / "log.txt"
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "models.render.worker", str(scratch), device, str(threads)],
+                [sys.executable, "-P", "-m", "models.render.worker", str(scratch), device, str(threads)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -67,13 +67,13 @@ class Process:
         return self.alive and not self._busy and self._jobs < models and self._resident <= memory_bytes
 
     def greeting(self, timeout_s: float) -> dict[str, Any]:
-        """Return its first line, once it has come: what it renders with. Raises ProcessDied."""
+        """Wait for its first message, which says what it renders with, and return it. Raises ProcessDied."""
         if not self._hello:
             self._hello = self.answer(timeout_s)["hello"]
         return self._hello
 
     def ask(self, job: dict[str, Any]) -> None:
-        """Hand it a job. Raises ProcessDied."""
+        """Send it a job. Raises ProcessDied."""
         assert self._process.stdin is not None
         self._busy = True
         self._jobs += 1
@@ -114,7 +114,7 @@ class Process:
         return " | ".join([line.strip() for line in said if line.strip()][-3:])
 
     def end(self) -> None:
-        """End it at once and wait until it is gone. Nothing it was making is lost that had been handed out."""
+        """End it at once and wait until it is gone. What it has already handed out stays."""
         if self.alive:
             self._process.kill()
         self._process.wait()

@@ -1,9 +1,9 @@
-"""Whole scenes behind the door to Blender: meshes, materials, sky and lamps that plain data describe.
+"""Builds whole scenes in Blender: meshes, materials, sky and lamps, from a description in plain data.
 
 Enters: a description (JSON types, from models.world.full) and the meshes it names. Leaves: linear RGB and object indices. The
-description knows no Blender; what each kind of material and sky is made of in Cycles is written here and nowhere else. Like
-models.render.blender it is imported only in a renderer's own process. BlenderProc has calls for meshes from files and for
-Principled values, none for meshes from arrays, procedural textures or a physical sky, so those are bpy's.
+description does not depend on Blender; how each kind of material and sky is made in Cycles stands here alone. Like
+models.render.blender this module is imported only in a renderer's own process. BlenderProc has calls for meshes from files and
+for Principled values, none for meshes from arrays, procedural textures or a physical sky, so those are bpy's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Description = Mapping[str, Any]
 
 
 class Scenery:
-    """One scene at a time, put up from descriptions and taken down again."""
+    """Builds one scene at a time from its description, renders it and removes it."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene

@@ -1,4 +1,4 @@
-"""What a render obeys: viewpoints, lights, camera and sampling. Paper: section 3.2, `3D visual prompts`.
+"""The specs of the render stage: viewpoints, lights, camera and sampling. Paper: section 3.2, `3D visual prompts`.
 
 Enters: numbers a recipe chose. Leaves: checked, frozen specs, whose every field changes pixels. What only changes speed or place
 (workers, threads, device, time limits) belongs to models.render.pool.RenderPool and is never part of a key.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+from models.kinds import Spec
 
 STAGE = "render"
 VERSION = 2
@@ -25,7 +27,7 @@ def _range(name: str, low_high: tuple[float, float], low: float, high: float) ->
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViewpointSpec:
+class ViewpointSpec(Spec):
     """Where cameras stand. Defaults are the official strategy 3 (cars): all around, mostly from a little above."""
 
     azimuth_range_deg: tuple[float, float] = (0.0, 360.0)
@@ -95,8 +97,8 @@ class ViewpointSpec:
     def asked(self, camera: Mapping[str, Any]) -> ViewpointSpec:
         """Return this spec as one CAD model wants it, after the published list's columns `sampling` and `distance`.
 
-        camera: "strategy" (1 to 5) says which sides it is seen from, "distance" is its own mean; each may be left out, and other
-        names mean nothing to a viewpoint. What neither says (spread of the distance, in-plane rotation) stays as it is here.
+        camera: "strategy" (1 to 5) says which sides it is seen from, "distance" is its own mean; either may be left out, and
+        other names are ignored. The rest (spread of the distance, in-plane rotation) stays as it is here.
         """
         asked = self
         if camera.get("strategy") is not None:
@@ -113,7 +115,7 @@ class ViewpointSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LightSpec:
+class LightSpec(Spec):
     """How the object is lit. Under either kind each side gets ambient light, so nothing is ever black for want of light."""
 
     kind: Literal["sampled", "official"] = "sampled"
@@ -144,7 +146,7 @@ class LightSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenderSpec:
+class RenderSpec(Spec):
     """One render. The view transform is Standard (sRGB without tone curve), so that colours are the CAD model's own."""
 
     resolution: int = 512

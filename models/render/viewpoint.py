@@ -1,6 +1,6 @@
 """Poses: from a view's identity to where its camera stands. Paper: section 3.2; the official code's five strategies.
 
-Enters: a ViewpointSpec and a ViewId. Leaves: a View. No geometry and no global state: the same identity gives the same pose in
+Enters: a ViewpointSpec and a ViewId. Leaves: a Pose. No geometry and no global state: the same identity gives the same pose in
 every process. (A camera that would crop the object is moved back later, along the same axis; see models.render.camera.)
 """
 
@@ -15,7 +15,7 @@ from models.sample import ViewId
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class Pose:
     """One sampled pose. Frame and units: docs/conventions.md."""
 
     azimuth_deg: float
@@ -28,7 +28,7 @@ class View:
     """From the camera's centre to the object's, in longest sides of the object."""
 
 
-def sample_view(spec: ViewpointSpec, view: ViewId) -> View:
+def sample_view(spec: ViewpointSpec, view: ViewId) -> Pose:
     """Return the pose that belongs to `view` under `spec`."""
     # Always four numbers in one order, so that changing one distribution leaves the others' draws alone.
     azimuth_u, polar_u, inplane_u, distance_u = view.rng("viewpoint").random(4).tolist()
@@ -38,7 +38,7 @@ def sample_view(spec: ViewpointSpec, view: ViewId) -> View:
         # Past the pole below: the same point is reached from the other side.
         polar, azimuth = 360 - polar, azimuth + 180
     low, high = spec.distance + spec.distance_range[0], spec.distance + spec.distance_range[1]
-    return View(
+    return Pose(
         azimuth_deg=azimuth % 360.0 % 360.0,
         elevation_deg=90.0 - polar,
         inplane_deg=_uniform(inplane_u, spec.inplane_range_deg),

@@ -3,8 +3,8 @@
 Enters, one line for each job: {"glb", "views": [{"class_name", "cad_id", "view_index"}], "spec", "first"}. Leaves: a line
 {"hello": runtime} at the start; for each view {"view": index, "file", "annotation", "seconds"} or {"view": index, "reason",
 "detail"}; {"done": resident bytes} at a job's end. A view's file holds rgba, mask, depth and normal, one after the other, and is
-whole before its line is written. A job {"scene", "meshes"} is a whole scene for models.world.full, see `_render_scene`. When the
-parent goes away the process ends by itself.
+complete before its line is written. A job {"scene", "meshes"} is a whole scene for models.world.full, see `_render_scene`. When
+the parent goes away the process ends by itself.
 
 Runs as `python -m models.render.worker SCRATCH DEVICE THREADS`; models.render.pool starts it.
 """
@@ -25,10 +25,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.colour import to_srgb
+from models.kinds import read
 from models.render.annotation import annotate, normal_picture
 from models.render.camera import Camera, Matrix, place, region
 from models.render.light import sample_light
-from models.render.spec import LightSpec, RenderSpec, ViewpointSpec
+from models.render.spec import RenderSpec
 from models.render.viewpoint import sample_view
 from models.sample import ViewId
 
@@ -52,16 +54,6 @@ def main() -> None:
         else:
             _render_job(scene, job, scratch, answers)
         _say(answers, {"done": resident_bytes()})
-
-
-def spec_from_plain(plain: dict[str, Any]) -> RenderSpec:
-    """Return the RenderSpec that `dataclasses.asdict` and JSON made `plain` of."""
-
-    def tuples(fields: dict[str, Any]) -> dict[str, Any]:
-        return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-
-    viewpoint, light = ViewpointSpec(**tuples(plain["viewpoint"])), LightSpec(**tuples(plain["light"]))
-    return RenderSpec(**{**plain, "viewpoint": viewpoint, "light": light})
 
 
 def resident_bytes() -> int:
@@ -88,7 +80,7 @@ def _say(answers: IO[str], message: dict[str, Any]) -> None:
 def _render_job(scene: Any, job: dict[str, Any], scratch: Path, answers: IO[str]) -> None:
     from models.render.blender import SceneError
 
-    spec = spec_from_plain(job["spec"])
+    spec: RenderSpec = read(RenderSpec, job["spec"], "render")
     scene.quality(
         samples=spec.samples, denoiser=spec.denoiser, diffuse_bounces=spec.diffuse_bounces, glossy_bounces=spec.glossy_bounces
     )
@@ -108,9 +100,9 @@ def _render_view(
     scene: Any, vertices: Matrix, view_id: ViewId, number: int, spec: RenderSpec, scratch: Path, answers: IO[str]
 ) -> None:
     started = time.perf_counter()
-    view = sample_view(spec.viewpoint, view_id)
-    light = sample_light(spec.light, view_id, view)
-    camera, distance, moved_back = place(view, vertices, spec)
+    pose = sample_view(spec.viewpoint, view_id)
+    light = sample_light(spec.light, view_id, pose)
+    camera, distance, moved_back = place(pose, vertices, spec)
     scene.light(light)
     passes = scene.render(camera, region(camera, vertices))
     mask = np.where(passes.index > 0, np.uint8(255), np.uint8(0))
@@ -120,7 +112,7 @@ def _render_view(
     visible = visible_fraction(scene, camera, vertices, mask)
     bounds = np.stack([vertices.min(axis=0), vertices.max(axis=0)])
     annotation = annotate(
-        view=view, camera=camera, distance=distance, moved_back=moved_back, light=light, mask=mask, bounds=bounds, visible=visible
+        pose=pose, camera=camera, distance=distance, moved_back=moved_back, light=light, mask=mask, bounds=bounds, visible=visible
     )
     file = scratch / f"view-{number}.bin"
     with open(file, "wb") as opened:
@@ -146,8 +138,7 @@ def straight_rgba(combined: NDArray[np.float32]) -> NDArray[np.uint8]:
     seen = combined[..., 3] > 0
     alpha = np.clip(combined[seen, 3:], 0, 1)
     linear = np.clip(combined[seen, :3] / np.maximum(alpha, 1e-6), 0, 1)
-    encoded = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.power(linear, 1 / 2.4) - 0.055)
-    levels[seen] = np.rint(np.concatenate([encoded, alpha], axis=-1) * 255).astype(np.uint8)
+    levels[seen] = np.rint(np.concatenate([to_srgb(linear), alpha], axis=-1) * 255).astype(np.uint8)
     return levels
 
 

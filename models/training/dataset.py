@@ -25,7 +25,7 @@ class NoPictures(ValueError):
 
 
 @dataclass(frozen=True)
-class Shard:
+class OpenShard:
     """One shard: memory-mapped arrays and its rows."""
 
     name: str
@@ -48,22 +48,22 @@ def complete(folder: Path) -> list[str]:
     )
 
 
-def open_shard(folder: Path, name: str) -> Shard:
+def open_shard(folder: Path, name: str) -> OpenShard:
     """Open one shard. Raises ValueError when its arrays and rows do not match."""
     rgb, canny, geometry, mask = (np.load(folder / name / f"{part}.npy", mmap_mode="r") for part in PARTS)
     rows = json.loads((folder / name / "rows.json").read_text())
     said = [path.read_bytes() for part in ("world", "rows") if (path := folder / name / f"{part}.json").is_file()]
     if not len(rows) == len(rgb) == len(canny) == len(geometry) == len(mask):
         raise ValueError(f"{folder / name}: its arrays and rows differ in length; make the shard again")
-    return Shard(name, rgb, canny, geometry, mask, rows, hashlib.sha256(b"".join(said)).hexdigest())
+    return OpenShard(name, rgb, canny, geometry, mask, rows, hashlib.sha256(b"".join(said)).hexdigest())
 
 
-class Pictures:
+class TrainingPictures:
     """All pictures of some shards, in the order in which the shards were found."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.shards: list[Shard] = []
+        self.shards: list[OpenShard] = []
         self._starts: list[int] = []
         self.count = 0
 
@@ -72,7 +72,7 @@ class Pictures:
         known = [shard.name for shard in self.shards]
         return known + [name for name in complete(self.folder) if name not in set(known)]
 
-    def extend(self, names: list[str]) -> list[Shard]:
+    def extend(self, names: list[str]) -> list[OpenShard]:
         """Open those of `names` that are new, in that order, and return them."""
         known = {shard.name for shard in self.shards}
         new = [open_shard(self.folder, name) for name in names if name not in known]
@@ -106,6 +106,6 @@ class Pictures:
             ]
         )
 
-    def captions(self, shard: Shard) -> list[list[str]]:
+    def captions(self, shard: OpenShard) -> list[list[str]]:
         """Return each picture's phrasings."""
         return [list(row["captions"]) for row in shard.rows]

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from models.training import networks, text
+from models.training import networks
 
 
 def save_pipeline(folder: Path, vae: Any, text_encoder: Any, tokenizer: Any, unet: Any, controlnet: Any, scheduler: Any) -> None:
@@ -47,32 +47,6 @@ def save_pipeline(folder: Path, vae: Any, text_encoder: Any, tokenizer: Any, une
         temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def random_pipeline(folder: Path, spec: networks.NetworkSpec = networks.TINY, seed: int = 0) -> Path:
-    """Write a complete pipeline with random weights to `folder` and return it: the code path without the training.
-
-    Zero convolutions are given small random weights, so that the control changes the image.
-    """
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        tokenizer = text.tokenizer(text.words(), spec.text_tokens)
-        unet = networks.unet(spec)
-        controlnet = networks.controlnet(unet, spec.control_channels)
-        for parameter in controlnet.parameters():
-            if not parameter.detach().any():
-                torch.nn.init.normal_(parameter.data, std=0.5)
-        encoder = networks.text_encoder(spec, len(tokenizer), tokenizer.bos_token_id, tokenizer.eos_token_id)
-        vae = networks.autoencoder(spec)
-        # Fresh networks predict next to nothing and decode it to black; louder ones show what edges and words do.
-        unet.conv_out.weight.data *= 10.0
-        last = vae.decoder.layers[-1]
-        last.weight.data *= 30.0
-        last.bias.data.fill_(0.5)
-        save_pipeline(folder, vae, encoder, tokenizer, unet, controlnet, networks.scheduler())
-    return folder
 
 
 def export_run(run: Path, folder: Path, sizes: networks.NetworkSpec) -> Path:
@@ -163,7 +137,7 @@ def refuse_other_sizes(folder: Path, sizes: networks.NetworkSpec) -> None:
 def export_control(run: Path, folder: Path, base: str) -> Path:
     """Write a ControlNet that was trained on a foreign base to `folder`; the base is not copied."""
     from models.training import checkpoint, optimise
-    from models.training.foreign import unet_of
+    from models.training.foreign_base import unet_of
 
     controlnet = networks.controlnet(unet_of(base), networks.FOREIGN_CONTROL_CHANNELS)
     optimise.restore(list(controlnet.parameters()), checkpoint.vector(run / "control.safetensors"))

@@ -82,7 +82,7 @@ def train(home: Path, out: Path, minutes: float, shards: int, batch: int, device
 
 
 def main() -> None:
-    from models.image.pipeline import pick_device
+    from models.device import pick_device
 
     cores = len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(description="Train the embedded generator in minutes, on a GPU.")

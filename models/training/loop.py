@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from models.training import checkpoint, dataset, optimise
+from models.training.foreign_base import ForeignControlTask
 from models.training.spec import Runtime
-from models.training.tasks import Job, Task, task_of
+from models.training.tasks import AutoencoderTask, BaseTask, ControlTask, DecoderTask, Job, Task
 
 Log = Callable[[str], None]
-Look = Callable[[checkpoint.Standing], None]
+Onlooker = Callable[[checkpoint.Standing], None]
 HISTORY = "history.jsonl"
 """How the loss went: a line of JSON each time the training spoke."""
 _REFRESH_S = 30.0
@@ -28,7 +29,7 @@ _WAIT_S = 600.0
 
 
 def train(
-    job: Job, runtime: Runtime, log: Log = print, look: Look | None = None, stopped: Callable[[], bool] = lambda: False
+    job: Job, runtime: Runtime, log: Log = print, look: Onlooker | None = None, stopped: Callable[[], bool] = lambda: False
 ) -> checkpoint.Standing:
     """Train one stage to its budget and return where it stands.
 
@@ -44,7 +45,7 @@ def train(
     if runtime.device == "cpu":
         # Threads of one process wait for each other at every operation; on a busy machine that costs tenfold. Workers do not.
         torch.set_num_threads(1)
-    task = task_of(job)
+    task = _task(job)
     if not dataset.complete(job.pictures):
         raise dataset.NoPictures(f"no complete shard in {job.pictures}; make pictures first")
     layout = task.layout
@@ -81,6 +82,21 @@ def train(
     return standing
 
 
+def _task(job: Job) -> Task:
+    """Return the task of a job's stage."""
+    if job.base:
+        if job.spec.stage != "control":
+            raise ValueError(f"on a foreign base only the control is trained, not the {job.spec.stage}")
+        return ForeignControlTask(job)
+    kinds: dict[str, type[Task]] = {
+        "autoencoder": AutoencoderTask,
+        "base": BaseTask,
+        "control": ControlTask,
+        "decoder": DecoderTask,
+    }
+    return kinds[job.spec.stage](job)
+
+
 def _lead(
     task: Task,
     optimiser: optimise.FlatOptimiser,
@@ -88,7 +104,7 @@ def _lead(
     standing: checkpoint.Standing,
     taken: Any,
     log: Log,
-    look: Look | None,
+    look: Onlooker | None,
     stopped: Callable[[], bool],
 ) -> None:
     """Run the first worker: it decides when to stop, when shards join and when to save."""
@@ -183,7 +199,7 @@ def _other(job: Job, runtime: Runtime, shared: dict[str, Any], barrier: Any, tak
 
     threading.Thread(target=watch, daemon=True).start()
     torch.set_num_threads(1)
-    task = task_of(job)
+    task = _task(job)
     optimiser = optimise.FlatOptimiser(task.parameters, shared, rank, lambda: _wait(barrier), job.spec)
     task.prepare()
     try:

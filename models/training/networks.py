@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from models.kinds import Spec
+
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkSpec:
+class NetworkSpec(Spec):
     """Sizes of the networks."""
 
     resolution: int = 128
@@ -163,8 +165,3 @@ def scheduler() -> Any:
         clip_sample=False,
         set_alpha_to_one=True,
     )
-
-
-def parameters_of(network: Any) -> int:
-    """Return the number of a network's parameters."""
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -70,10 +70,6 @@ class FlatOptimiser:
         self.own = {name: shared[name][own] for name in ("master", "ema", "first", "second", "weights")}
         self._sum = torch.zeros_like(self.own["master"])
 
-    def refresh(self) -> None:
-        """Make the low-precision weights those of the float32 vector, after a checkpoint was read into it."""
-        self.own["weights"].copy_(self.own["master"])
-
     def zero(self) -> None:
         """Forget this worker's gradients."""
         self.shared["gradients"][self.rank].zero_()

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.image.pipeline import ControlNetGenerator, ImageRequest
-from models.image.spec import ImageSpec
+from models.image.controlnet import ControlNetSpec
+from models.image.kinds import GENERATORS
+from models.image.protocol import ImageRequest
 from models.sample import SampleId
 from models.training import autoencoder, checkpoint, dataset, export
 from models.training.tasks import Job
@@ -83,10 +84,9 @@ def _painted(job: Job, edges: Bytes, prompts: list[str]) -> Bytes:
         else:
             export.export_run(job.run, folder, job.networks)
             common["model"] = str(folder)
-        spec = ImageSpec(**common)
-        generator = ControlNetGenerator(spec, device=job.device, batch=len(prompts))
+        generator = GENERATORS.load(ControlNetSpec(**common), device=job.device, batch=len(prompts))
         asked = [
-            ImageRequest(sample=_seat(number), prompt=prompt, control=np.ascontiguousarray(edge))
+            ImageRequest(sample=_seat(number), prompt=prompt, controls={"canny": np.ascontiguousarray(edge)})
             for number, (prompt, edge) in enumerate(zip(prompts, edges, strict=True))
         ]
         made = generator.generate(asked)

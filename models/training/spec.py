@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
+from models.kinds import Spec
+
 Stage = Literal["autoencoder", "base", "control", "decoder"]
 STAGES: tuple[Stage, ...] = ("autoencoder", "base", "control", "decoder")
 """In this order: the base learns the autoencoder's latents, the control learns on the locked base. The decoder is trained on
@@ -17,7 +19,7 @@ behind them, as it may be at any time after the autoencoder: latents stay what t
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSpec:
+class TrainingSpec(Spec):
     """One stage of training."""
 
     stage: Stage

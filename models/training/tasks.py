@@ -60,7 +60,7 @@ class Task:
         self.job, self.spec = job, job.spec
         self.device = torch.device(job.device)
         self.low = getattr(torch, job.precision)
-        self.pictures = dataset.Pictures(job.pictures)
+        self.pictures = dataset.TrainingPictures(job.pictures)
         torch.manual_seed(job.spec.seed)
         self.trainable: list[Any] = []
 
@@ -82,7 +82,7 @@ class Task:
         for shard in self.pictures.extend(names):
             self.take(shard)
 
-    def take(self, shard: dataset.Shard) -> None:
+    def take(self, shard: dataset.OpenShard) -> None:
         """Compute what the task needs of a new shard."""
 
     def choose(self, step: int) -> tuple[np.random.Generator, NDArray[np.int64]]:
@@ -107,7 +107,7 @@ class AutoencoderTask(Task):
         super().__init__(job)
         self.vae = networks.autoencoder(job.networks)
         if not job.checkpoint.is_file():
-            first = dataset.Pictures(job.pictures)
+            first = dataset.TrainingPictures(job.pictures)
             first.extend(first.names()[:4])
             chosen = np.sort(np.random.default_rng(0).permutation(first.count)[:512])
             autoencoder.begin(self.vae, autoencoder.components(first.rgb(chosen), job.networks.latent_channels))
@@ -158,7 +158,7 @@ class EncodedTask(Task):
         self.vae.requires_grad_(False)
         self.vae.encoder.to(self.device, self.low, memory_format=torch.channels_last)
         if not (self.job.run / autoencoder.SCALE).is_file():
-            first = dataset.Pictures(self.job.pictures)
+            first = dataset.TrainingPictures(self.job.pictures)
             first.extend(first.names()[:4])
             chosen = np.sort(np.random.default_rng(0).permutation(first.count)[:512])
             latents = autoencoder.encode(self.vae, first.rgb(chosen), self.device)
@@ -169,7 +169,7 @@ class EncodedTask(Task):
         """Return the latents of pictures."""
         return autoencoder.encode(self.vae, pictures, self.device) * np.float32(self.scale)
 
-    def take(self, shard: dataset.Shard) -> None:
+    def take(self, shard: dataset.OpenShard) -> None:
         path = self.job.run / "latents" / f"{shard.name}-{shard.digest[:8]}-{self.encoder[:8]}.npy"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -235,7 +235,7 @@ class LatentTask(EncodedTask):
         self.text = networks.text_encoder(self.job.networks, size, start, end)
         self.unet = networks.unet(self.job.networks)
 
-    def take(self, shard: dataset.Shard) -> None:
+    def take(self, shard: dataset.OpenShard) -> None:
         super().take(shard)
         self.weights.append(weights_of(np.asarray(shard.mask), self.latents[-1].shape[-2:], self.spec.object_weight))
         captions = self.pictures.captions(shard)
@@ -358,30 +358,13 @@ def layout_of(modules: list[Any]) -> str:
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
-def task_of(job: Job) -> Task:
-    """Return the task of a job's stage."""
-    if job.base:
-        from models.training.foreign import ForeignControlTask
-
-        if job.spec.stage != "control":
-            raise ValueError(f"on a foreign base only the control is trained, not the {job.spec.stage}")
-        return ForeignControlTask(job)
-    kinds: dict[str, type[Task]] = {
-        "autoencoder": AutoencoderTask,
-        "base": BaseTask,
-        "control": ControlTask,
-        "decoder": DecoderTask,
-    }
-    return kinds[job.spec.stage](job)
-
-
 def tokenizer_of(job: Job) -> Any:
     """Return the run's tokenizer: of the known words and of those in the first pictures' captions, then the same for ever."""
     from transformers import CLIPTokenizer
 
     folder = job.run / "tokenizer"
     if not (folder / "tokenizer_config.json").is_file():
-        pictures = dataset.Pictures(job.pictures)
+        pictures = dataset.TrainingPictures(job.pictures)
         pictures.extend(pictures.names())
         said = [caption for shard in pictures.shards for row in shard.rows for caption in row["captions"]]
         made = text.tokenizer([*text.words(), *said], job.networks.text_tokens)

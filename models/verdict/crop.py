@@ -1,4 +1,4 @@
-"""Images as the verdict sees them: a small square around the object.
+"""Images as judges of the pose see them: a small square around the object.
 
 Enters: one generated image and its annotated 2D box. Leaves: (side, side, 3) uint8. A box's shape would give the pose away,
 so the cut is square.

@@ -1,51 +1,61 @@
 """From stored scores to kept and dropped: cheap, repeatable, and the only place where a threshold acts.
 
-Enters: consistency scores and edge scores as the catalog holds them. Leaves: who is kept, and for which reason the others
-are not. Nothing here looks at a picture, so a threshold is moved without any recomputation.
+Enters: scores as they are stored, and a recipe's rules. Leaves: for each image, whether it is kept and, where it is dropped, the
+reason. An image that no rule could judge is neither kept nor dropped. Nothing here looks at a picture.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from models.verdict.spec import EDGES_LOST, POSE_INCONSISTENT, VerdictSpec
+from models.verdict.kinds import RULES
+from models.verdict.protocol import RuleSpec
 
 
-def threshold_of(scores: NDArray[np.float64], spec: VerdictSpec) -> float:
-    """Return the score above which the spec's rule drops an image."""
-    if spec.rule == "quantile":
-        return float(np.quantile(scores, spec.threshold))
-    return float(spec.threshold)
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """What the rules make of N images, in the order of their scores."""
+
+    kept: tuple[bool | None, ...]
+    """True: at least one rule could judge the image and none failed. False: one failed. None: no rule could judge it."""
+    reasons: tuple[str | None, ...]
+    """The reason of the first rule that a dropped image fails; None for the others."""
+    rules: list[dict[str, Any]]
+    """Of each rule: name, kind, score, threshold (or None), reason, words."""
+    words: str
+    """All rules as a person reads them."""
 
 
-def decide(
-    scores: NDArray[np.float64],
-    threshold: float,
-    edge_scores: NDArray[np.float64] | None = None,
-    min_edge_score: float | None = None,
-) -> tuple[NDArray[np.bool_], tuple[str | None, ...]]:
-    """Return (kept (N,), reason of each dropped image or None).
+def decide(scores: Mapping[str, NDArray[np.float64]], rules: Mapping[str, RuleSpec], count: int) -> Decision:
+    """Return the decision over `count` images. `scores`: name -> (count,), NaN where an image was not judged.
 
-    An image is dropped when its score is above `threshold` (pose_inconsistent) or its edge score below `min_edge_score`
-    (edges_lost); with both, the first is named. NaN edge scores (no control lines to find) drop nothing.
+    Rules are asked in the order of `rules`. A rule whose score nobody gave abstains.
     """
-    inconsistent = np.asarray(scores) > threshold
-    lost = np.zeros_like(inconsistent)
-    if edge_scores is not None and min_edge_score is not None:
-        lost = np.asarray(edge_scores) < min_edge_score
-    reasons = tuple(
-        POSE_INCONSISTENT if wrong else EDGES_LOST if blurred else None for wrong, blurred in zip(inconsistent, lost, strict=True)
-    )
-    return ~(inconsistent | lost), reasons
+    kept: list[bool | None] = [None] * count
+    reasons: list[str | None] = [None] * count
+    told = []
+    for name, rule in rules.items():
+        values = np.asarray(scores.get(rule.score, np.full(count, np.nan)), np.float64)
+        if len(values) != count:
+            raise ValueError(f"there are {len(values)} values of {rule.score} for {count} images")
+        passes, words, threshold = RULES.load(rule).decide(values)
+        for index, ok in enumerate(passes):
+            if kept[index] is False or ok is None:
+                continue
+            kept[index] = ok
+            reasons[index] = None if ok else rule.reason
+        told.append(
+            {"name": name, "kind": rule.kind, "score": rule.score, "threshold": threshold, "reason": rule.reason, "words": words}
+        )
+    judged = any(decision is not None for decision in kept)
+    words = f"kept: {'; '.join(rule['words'] for rule in told)}" if judged else f"not judged: {_why_not(told)}"
+    return Decision(kept=tuple(kept), reasons=tuple(reasons), rules=told, words=words)
 
 
-def rule_in_words(spec: VerdictSpec, threshold: float, heard: bool, count: int) -> str:
-    """Return the rule as a person reads it in the report."""
-    if not heard:
-        words = f"pose not judged: nothing could be learned from {count} images"
-    elif spec.rule == "quantile":
-        words = f"kept: score <= {threshold:.3f}, the best {spec.threshold:.0%}"
-    else:
-        words = f"kept: score <= {threshold:g} robust standard deviations of its fold"
-    return words if spec.min_edge_score is None else f"{words}; edge score >= {spec.min_edge_score:g}"
+def _why_not(told: list[dict[str, Any]]) -> str:
+    return f"no judge gave {', '.join(rule['score'] for rule in told)}" if told else "there are no rules"

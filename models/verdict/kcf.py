@@ -1,296 +1,275 @@
-"""The K-fold consistency filter: does an image look like its own annotation to models that never saw its CAD model?
+"""The judge `kcf`, the K-fold consistency filter: do models that never saw an image's CAD model see the annotated pose in it?
 
-Enters: the images of one class, their canonical poses, their CAD models. Leaves: a score for each, high is suspect, and the
-decision of the spec's rule. Section 3.3 of the paper; unlike the official code: folds by CAD model, not by image; predictions
-without gradients and with fixed statistics, so that no image's score depends on its batch; heads that do not vary or from which
-nothing can be learned are left out; scores are standardised within each fold; the decision is made, recorded and movable.
+Enters: the images of one class, their canonical poses, their CAD models. Leaves: scores for each; high is suspect. Section 3.3 of
+the paper. Unlike in the official code, folds are made by CAD model, not by image; predictions are made without gradients and with
+fixed statistics, so that no image's score depends on its batch; angles that do not vary, or of which nothing can be learned, are
+left out; scores are standardised within each fold; and what is too little to judge is not judged.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.control.protocol import ControlSpec
 from models.symmetry import ROUND, check
-from models.verdict import decide
-from models.verdict.folds import deal
-from models.verdict.spec import VerdictSpec
-from models.verdict.targets import AZIMUTH, HEADS, alike, targets, varying
+from models.verdict import ridge
+from models.verdict.crop import crop
+from models.verdict.folds import Folds, deal
+from models.verdict.protocol import Evidence, Judgement, JudgeSpec, Progress
+from models.verdict.standardise import Standardised, fold_shift, standardise
+from models.verdict.targets import AZIMUTH, HEADS, LEAST_PROBABILITY, alike, targets, varying
 
-FEWEST = 8
-"""Fewer images than this teach nobody anything: all are kept and the rule says why."""
-LEAST_SKILL = 0.1
-"""A head that explains less than this share of what there is to explain (held-out, against the prior) is not heard."""
-SURE_SKILL = 0.3
-"""Judges that know less than this must be the surer: their scores shrink in proportion, so that tiny sets lose no good images."""
-SCALE_FLOOR = 0.25
-"""Cross-entropies closer than this many nats are alike, however narrow the rest of the fold is."""
-POOLED = 10.0
-"""A fold's own scale counts by its images against this many images' worth of the scale of all folds."""
+BACKBONES = ("auto", "hog", "resnet-small", "resnet-50")
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoldFacts:
-    """One fold as it was judged."""
+class KcfSpec(JudgeSpec):
+    """The K-fold consistency filter."""
 
-    images: int
-    """Held-out images."""
-    cad_models: int
-    """CAD models they come from."""
-    shift: float
-    """Median weighted cross-entropy less that of all images, in robust standard deviations: above about 2, a CAD model of this
-    fold contradicts the others as a whole (its alignment, or its images), which standardised scores cannot show."""
+    implementation: ClassVar[str] = "models.verdict.kcf:Kcf"
+    version: ClassVar[int] = 1
+    scores: ClassVar[tuple[str, ...]] = ("kcf", *(f"kcf_{head}" for head in HEADS), "kcf_disagreement", "kcf_fold")
+
+    kind: Literal["kcf"] = "kcf"
+    backbone: str = "auto"
+    """`hog`: gradient histograms with kernel ridge heads, seconds on one core. `resnet-small`: a small ResNet from scratch; wants
+    thousands of images and a GPU. `resnet-50`: the paper's. `auto`: hog up to `hog_limit` images, resnet-small beyond."""
+    hog_limit: int = 20000
+    """auto: more images than this are judged by resnet-small."""
+    folds: int = 5
+    """At most so many folds; fewer when there are fewer CAD models (the paper: 5)."""
+    members: int = 3
+    """Models trained for each fold; their mean judges, their spread is recorded as disagreement."""
+    bins: int = 41
+    """Bins of each head (the paper: 41)."""
+    blur_deg: float = 12.0
+    """Width (sigma) of a target around its angle: neighbouring bins are not wrong, only less right."""
+    side: int = 96
+    """Images are judged at side x side pixels, cut out around the annotated box (the paper: 256, whole)."""
+    margin: float = 1.3
+    """The cut is square, this many times the longer side of the box."""
+    mirror: bool = False
+    """Also learn from mirrored images with azimuth -> -azimuth and in-plane -> -in-plane. Right only for classes whose CAD models
+    are mirror images of themselves in x: cars, not cups with a handle on one side."""
+    epochs: int = 40
+    """resnet: passes over the training folds (the paper: 150)."""
+    learning_rate: float = 0.01
+    """resnet: of SGD with momentum 0.9, falling to zero along a cosine (the paper: 0.01)."""
+    batch: int = 32
+    """resnet: images in a step."""
+    seed: int = 0
+    """Of the members' own generators; nothing global is seeded."""
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            raise ValueError(f"no such backbone {self.backbone!r}; there are: {', '.join(BACKBONES)}")
+        limits = {
+            "folds": (2, 50),
+            "members": (1, 50),
+            "bins": (4, 360),
+            "side": (32, 512),
+            "epochs": (1, 1000),
+            "batch": (2, 4096),
+        }
+        for name, (low, high) in limits.items():
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"kcf {name} is {getattr(self, name)}; it must lie between {low} and {high}")
+        if not 0 < self.blur_deg <= 90 or not 1 <= self.margin <= 4 or not 0 < self.learning_rate < 10:
+            raise ValueError("kcf needs 0 < blur_deg <= 90, 1 <= margin <= 4 and 0 < learning_rate < 10")
+
+    def identity(self, symmetry: Mapping[str, int], controls: Mapping[str, ControlSpec]) -> dict[str, Any]:
+        """Return which CAD models have which symmetry: an image's key does not say so."""
+        symmetric = {cad_id: times for cad_id, times in symmetry.items() if times != 1}
+        return {"symmetry": symmetric} if symmetric else {}
+
+    def backbone_for(self, count: int) -> str:
+        """Return the backbone that judges a set of `count` images."""
+        if self.backbone != "auto":
+            return self.backbone
+        return "hog" if count <= self.hog_limit else "resnet-small"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdicts:
-    """What the filter says of N images, in the order they were given."""
+class Labelled:
+    """The images of a class, and what they are said to show."""
 
-    scores: NDArray[np.float64]
-    """(N,) robust standard deviations above the fold's median; high is suspect."""
-    head_scores: NDArray[np.float64]
-    """(N, 3) the same for each head (azimuth, elevation, in-plane); 0 for heads that are not heard."""
-    cross_entropy: NDArray[np.float64]
-    """(N, 3) nats of the held-out ensemble against the image's own annotation, less the target's own entropy."""
-    head_weights: NDArray[np.float64]
-    """(3,) what each head is worth: its held-out skill between 0 and 1, 0 when it is not heard."""
-    disagreement: NDArray[np.float64]
-    """(N,) standard deviation of the score among the ensemble's members."""
-    fold: NDArray[np.int64]
-    """(N,) the fold that held the image out."""
-    fold_by: str
-    """`cad`, or `view` when there was a single CAD model."""
-    folds: tuple[FoldFacts, ...]
-    """Facts of each fold."""
-    edge_scores: NDArray[np.float64] | None
-    """(N,) chance-corrected share of control lines found in the image, when given."""
-    kept: NDArray[np.bool_]
-    """(N,) the decision."""
-    reasons: tuple[str | None, ...]
-    """Why each image was dropped; None for kept ones."""
-    threshold: float
-    """Scores above are dropped."""
-    rule: str
-    """The rule in words."""
-    backbone: str
-    """What judged."""
+    images: NDArray[np.uint8]
+    """(N, S, S, 3), best the crops of models.verdict.crop."""
+    poses: NDArray[np.float64]
+    """(N, 3) canonical degrees: azimuth, elevation, in-plane."""
+    cad_ids: Sequence[str]
+    """N names of CAD models."""
+    symmetry: NDArray[np.int64]
+    """(N,) of each image's CAD model about its upright axis (models.symmetry): azimuths that show the same picture count as one,
+    and where all do, azimuth is not judged."""
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return one mapping of JSON types for each image, for verdicts.json and the catalog."""
-        measured = np.full(len(self.scores), np.nan) if self.edge_scores is None else self.edge_scores
-        edge = [None if np.isnan(value) else round(float(value), 4) for value in measured]
-        return [
-            {
-                "score": round(float(self.scores[i]), 4),
-                **{f"{head}_score": round(float(self.head_scores[i, h]), 4) for h, head in enumerate(HEADS)},
-                **{f"{head}_loss": round(float(self.cross_entropy[i, h]), 4) for h, head in enumerate(HEADS)},
-                "disagreement": round(float(self.disagreement[i]), 4),
-                "edge_score": edge[i],
-                "fold": int(self.fold[i]),
-                "kept": bool(self.kept[i]),
-                "reason": self.reasons[i],
-            }
-            for i in range(len(self.scores))
+    def __post_init__(self) -> None:
+        count = len(self.images)
+        if self.images.ndim != 4 or self.images.shape[3] != 3 or self.images.dtype != np.uint8:
+            raise ValueError(f"images must be (N, S, S, 3) uint8, these are {self.images.shape} of {self.images.dtype}")
+        if self.poses.shape != (count, 3) or len(self.cad_ids) != count or len(self.symmetry) != count:
+            raise ValueError(f"{count} images need {count} poses of 3 angles, CAD models and symmetries each")
+        if not np.isfinite(self.poses).all():
+            raise ValueError("poses must be finite numbers")
+        for times in np.unique(self.symmetry).tolist():
+            check(times)
+
+    def canonical_order(self) -> NDArray[np.int64]:
+        """Return an order that depends on what the images are, not on how they came."""
+        names = [
+            (cad_id, tuple(pose.tolist()), hashlib.sha256(image.tobytes()).hexdigest())
+            for cad_id, pose, image in zip(self.cad_ids, self.poses, self.images, strict=True)
         ]
+        return np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)
 
-    def summary(self) -> dict[str, Any]:
-        """Return the facts of the whole set for the artifact's record."""
+    def ordered(self, order: NDArray[np.int64]) -> Labelled:
+        """Return the images in another order."""
+        cad_ids = [self.cad_ids[i] for i in order]
+        return Labelled(images=self.images[order], poses=self.poses[order], cad_ids=cad_ids, symmetry=self.symmetry[order])
+
+
+class Kcf:
+    """Trains models on all folds but one, lets them predict the poses of that one, and measures how far they are off."""
+
+    def __init__(self, spec: KcfSpec, device: str = "cpu", threads: int | None = None) -> None:
+        """device: where networks are trained (`auto`, `cpu`, `cuda`, ...); threads: cores for torch, None: its own choice."""
+        self.spec = spec
+        self.device = device
+        self.threads = threads
+
+    def judge(self, evidence: Sequence[Evidence], progress: Progress | None = None) -> Judgement:
+        """Return the scores of the images of one class, as `measure` does."""
+        spec, cuts, poses = self.spec, [], []
+        # One picture at a time: those of a large cohort together would not fit into memory.
+        for one in evidence:
+            annotation = one.annotation
+            cuts.append(crop(one.image(), annotation.get("box"), spec.side, spec.margin))
+            poses.append([annotation["azimuth_deg"], annotation["elevation_deg"], annotation["inplane_deg"]])
+        labelled = Labelled(
+            images=np.array(cuts, np.uint8).reshape(-1, spec.side, spec.side, 3),
+            poses=np.array(poses, np.float64).reshape(-1, 3),
+            cad_ids=[one.sample.cad_id for one in evidence],
+            symmetry=np.array([one.symmetry for one in evidence], np.int64),
+        )
+        return self.measure(labelled, progress)
+
+    def measure(self, labelled: Labelled, progress: Progress | None = None) -> Judgement:
+        """Return `kcf` (robust standard deviations above the fold's median), the same for each head, `kcf_disagreement` (standard
+        deviation of the score among the members) and `kcf_fold`, which held the image out.
+
+        Scores do not depend on the order of the input. `progress(done, total)` is called after each trained model.
+        """
+        order = labelled.canonical_order()
+        labelled = labelled.ordered(order)
+        folds = deal(labelled.cad_ids, labelled.poses, self.spec.folds)
+        varies = varying(labelled.poses, self.spec.bins, labelled.symmetry) if len(order) else np.zeros(len(HEADS), bool)
+        found = None
+        if folds.judged.any() and varies.any():
+            found = self._standardised(labelled, folds, varies, progress)
+        scores = {name: np.full(len(order), np.nan) for name in self.spec.scores}
+        if found is not None:
+            rows = order[folds.judged]
+            scores["kcf"][rows] = found.score
+            for head, name in enumerate(HEADS):
+                scores[f"kcf_{name}"][rows] = found.heads[:, head]
+            scores["kcf_disagreement"][rows] = found.disagreement
+            scores["kcf_fold"][rows] = np.where(np.isnan(found.score), np.nan, folds.of_image[folds.judged])
+        not_judged = _why_not(folds, varies, found)
+        return Judgement(scores=scores, facts=self._facts(labelled, folds, found, not_judged), not_judged=not_judged)
+
+    def _standardised(
+        self, labelled: Labelled, folds: Folds, varies: NDArray[np.bool_], progress: Progress | None
+    ) -> Standardised:
+        """Return the scores of the images in judged folds."""
+        answers = targets(labelled.poses, self.spec.bins, self.spec.blur_deg, labelled.symmetry)
+        members, prior = self._held_out(labelled, answers, folds, progress)
+        rows = folds.judged
+        turn_shows = labelled.symmetry[rows] != ROUND
+        return standardise(answers[rows], members[:, rows], prior[rows], folds.of_image[rows], varies, turn_shows)
+
+    def _held_out(
+        self, labelled: Labelled, answers: NDArray[np.float64], folds: Folds, progress: Progress | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what models that never saw an image's fold predict of it, (members, N, heads, bins), and what the poses of their
+        training images alone let expect, (N, heads, bins); ones for images in folds that are not judged."""
+        spec, images, known_answers, fold_of = self.spec, labelled.images, answers, folds.of_image
+        members = np.ones((spec.members, *answers.shape))
+        prior = np.ones_like(answers)
+        if spec.mirror:
+            mirrored = labelled.poses * np.array([-1.0, 1.0, -1.0])
+            images = np.concatenate([images, images[:, :, ::-1]])
+            known_answers = np.concatenate([answers, targets(mirrored, spec.bins, spec.blur_deg, labelled.symmetry)])
+            fold_of = np.tile(fold_of, 2)
+        backbone = spec.backbone_for(len(answers))
+        judged = np.unique(folds.of_image[folds.judged]).tolist()
+        for member in range(spec.members):
+            described = ridge.describe(images, ridge.ZOOMS[member % len(ridge.ZOOMS)]) if backbone == "hog" else np.empty(0)
+            for step, held in enumerate(judged):
+                rng = np.random.default_rng([spec.seed, member, held])
+                out, known = np.flatnonzero(folds.of_image == held), np.flatnonzero(fold_of != held)
+                if backbone == "hog":
+                    predicted = ridge.predict(described[known], known_answers[known], described[out], rng)
+                else:
+                    predicted = self._by_network(images[known], known_answers[known], images[out], rng, backbone)
+                expected = np.maximum(known_answers[known].mean(axis=0), LEAST_PROBABILITY)
+                # Models that learned from objects without a symmetry may tell apart what this one's pictures cannot.
+                predicted[:, AZIMUTH] = alike(predicted[:, AZIMUTH], labelled.symmetry[out])
+                members[member, out], prior[out] = predicted, expected
+                prior[out, AZIMUTH] = alike(prior[out, AZIMUTH], labelled.symmetry[out])
+                if progress:
+                    progress(member * len(judged) + step + 1, spec.members * len(judged))
+        return members, prior / prior.sum(axis=2, keepdims=True)
+
+    def _by_network(
+        self,
+        known: NDArray[np.uint8],
+        answers: NDArray[np.float64],
+        asked: NDArray[np.uint8],
+        rng: np.random.Generator,
+        backbone: str,
+    ) -> NDArray[np.float64]:
+        from models.verdict import network
+
+        return network.predict(known, answers, asked, rng, self.spec, backbone, self.device, self.threads)
+
+    def _facts(self, labelled: Labelled, folds: Folds, found: Standardised | None, not_judged: str | None) -> dict[str, Any]:
+        """Return what record, report and card say of the whole set.
+
+        `shift` of a fold: the median surprise of its images above that of all, in robust standard deviations. Above about 2, a
+        CAD model of this fold contradicts the others as a whole (its alignment, or its images): scores, which are standardised
+        within folds, cannot show that.
+        """
+        names, told = np.array(labelled.cad_ids), []
+        judged_folds = folds.of_image[folds.judged]
+        for fold in np.unique(folds.of_image).tolist():
+            inside = folds.of_image == fold
+            judged = found is not None and bool((judged_folds == fold).any())
+            shift = round(fold_shift(found.surprise, judged_folds == fold), 3) if found is not None and judged else None
+            cad_models = len(set(names[inside].tolist()))
+            told.append({"images": int(inside.sum()), "cad_models": cad_models, "judged": judged, "shift": shift})
+        weights = np.zeros(len(HEADS)) if found is None else found.weights
+        none = found is None or not weights.any()
         return {
-            "threshold": self.threshold,
-            "rule": self.rule,
-            "backbone": self.backbone,
-            "fold_by": self.fold_by,
-            "folds": [{"images": f.images, "cad_models": f.cad_models, "shift": round(f.shift, 3)} for f in self.folds],
-            "head_weights": {head: round(float(self.head_weights[h]), 4) for h, head in enumerate(HEADS)},
-            "kept": int(self.kept.sum()),
-            "dropped": int((~self.kept).sum()),
-            "reasons": {reason: self.reasons.count(reason) for reason in sorted({r for r in self.reasons if r})},
+            "words": f"K-fold consistency filter: {f'not judged, {not_judged}' if none else folds.words}",
+            "backbone": self.spec.backbone_for(len(names)),
+            "fold_by": folds.by,
+            "folds": told,
+            "head_weights": {head: round(float(weights[h]), 4) for h, head in enumerate(HEADS)},
         }
 
 
-def score(
-    images: NDArray[np.uint8],
-    poses: NDArray[np.float64],
-    cad_ids: Sequence[str],
-    spec: VerdictSpec,
-    progress: Callable[[int, int], None] | None = None,
-    edge_scores: NDArray[np.float64] | None = None,
-    symmetry: NDArray[np.int64] | None = None,
-) -> Verdicts:
-    """Judge the images of one class.
-
-    `images` (N, S, S, 3) uint8, best the crops of models.verdict.crop at `spec.side`; `poses` (N, 3) canonical degrees (azimuth,
-    elevation, in-plane); `cad_ids` N names; `edge_scores` (N,) from models.verdict.shape; `symmetry` (N,) of each image's CAD
-    model about its upright axis (models.symmetry; None: nothing has any): azimuths that show the same picture are one answer, and
-    where all do, azimuth is not judged. `progress(done, total)` is called after each trained model. Scores do not depend on the
-    order of the input. Raises ValueError when the inputs do not fit together.
-    """
-    images, poses = np.asarray(images), np.asarray(poses, np.float64)
-    count = len(images)
-    if count == 0:
-        raise ValueError("there are no images to judge")
-    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-        raise ValueError(f"images must be (N, S, S, 3) uint8, these are {images.shape} of {images.dtype}")
-    if poses.shape != (count, 3) or len(cad_ids) != count or (edge_scores is not None and len(edge_scores) != count):
-        raise ValueError(f"{count} images need {count} poses of 3 angles, CAD models and edge scores each")
-    if not np.isfinite(poses).all():
-        raise ValueError("poses must be finite numbers")
-    if symmetry is not None:
-        if len(symmetry) != count:
-            raise ValueError(f"{count} images need {count} symmetries, not {len(symmetry)}")
-        symmetry = None if (np.asarray(symmetry) == 1).all() else np.asarray([check(int(folds)) for folds in symmetry], np.int64)
-
-    order = _canonical_order(images, poses, cad_ids)
-    back = np.argsort(order)
-    poses_in, ids_in = poses[order], [cad_ids[i] for i in order]
-    folds_in = None if symmetry is None else symmetry[order]
-    fold, by = deal(ids_in, poses_in, spec.folds)
-    live = varying(poses_in, spec.bins, folds_in)
-    answers = targets(poses_in, spec.bins, spec.blur_deg, folds_in)
-    backbone = resolve(spec, count)
-    if count < FEWEST or fold.max() == 0 or not live.any():
-        nothing, silent = np.zeros((count, len(HEADS))), np.zeros(len(HEADS))
-        score_in, head_in, loss, weights, disagreement = nothing[:, 0], nothing, nothing, silent, nothing[:, 0]
-    else:
-        members, prior = _held_out(images[order], answers, poses_in, fold, spec, backbone, progress, folds_in)
-        # Where azimuth means nothing, no image is compared with others by it.
-        heard = None if folds_in is None else folds_in != ROUND
-        own = (answers * np.log(np.maximum(answers, 1e-12))).sum(axis=2)
-        loss = own - (answers * np.log(members.mean(axis=0))).sum(axis=2)
-        chance = own - (answers * np.log(prior)).sum(axis=2)
-        skill = 1.0 - _median(loss, heard) / np.maximum(_median(chance, heard), 1e-9)
-        weights = np.where(live & (skill >= LEAST_SKILL), np.clip(skill, 0.0, 1.0), 0.0)
-        middle, scale = _spread(loss, fold, heard)
-        if heard is not None:
-            middle[~heard, AZIMUTH] = loss[~heard, AZIMUTH]
-        head_in = np.where(weights > 0, (loss - middle) / scale, 0.0)
-        each = own - (answers * np.log(members)).sum(axis=3)
-        if heard is not None:
-            each[:, ~heard, AZIMUTH] = loss[~heard, AZIMUTH]
-        voice = weights / (float(np.linalg.norm(weights)) or 1.0) * min(1.0, float(weights.max()) / SURE_SKILL)
-        score_in = head_in @ voice
-        disagreement = (((each - middle) / scale) @ voice).std(axis=0)
-
-    scores = score_in[back]
-    threshold = decide.threshold_of(scores, spec)
-    kept, reasons = decide.decide(scores, threshold, edge_scores, spec.min_edge_score)
-    return Verdicts(
-        scores=scores,
-        head_scores=head_in[back],
-        cross_entropy=loss[back],
-        head_weights=weights,
-        disagreement=disagreement[back],
-        fold=fold[back],
-        fold_by=by,
-        folds=_facts(loss @ weights, fold, ids_in),
-        edge_scores=edge_scores,
-        kept=kept,
-        reasons=reasons,
-        threshold=threshold,
-        rule=decide.rule_in_words(spec, threshold, heard=bool(weights.any()), count=count),
-        backbone=backbone,
-    )
-
-
-def resolve(spec: VerdictSpec, count: int) -> str:
-    """Return the backbone that judges a set of `count` images."""
-    if spec.backbone != "auto":
-        return spec.backbone
-    return "hog" if count <= spec.hog_limit else "resnet-small"
-
-
-def _canonical_order(images: NDArray[np.uint8], poses: NDArray[np.float64], cad_ids: Sequence[str]) -> NDArray[np.int64]:
-    """Return an order that depends on what the images are, not on how they came."""
-    names = [
-        (cad_id, tuple(pose.tolist()), hashlib.sha256(image.tobytes()).hexdigest())
-        for cad_id, pose, image in zip(cad_ids, poses, images, strict=True)
-    ]
-    return np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)
-
-
-def _held_out(
-    images: NDArray[np.uint8],
-    answers: NDArray[np.float64],
-    poses: NDArray[np.float64],
-    fold: NDArray[np.int64],
-    spec: VerdictSpec,
-    backbone: str,
-    progress: Callable[[int, int], None] | None,
-    symmetry: NDArray[np.int64] | None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (members, N, heads, bins) held-out probabilities, and (N, heads, bins) what the training folds' poses alone say."""
-    from models.verdict import ridge
-
-    count = int(fold.max()) + 1
-    members = np.empty((spec.members, *answers.shape))
-    prior = np.empty_like(answers)
-    if spec.mirror:
-        turned = targets(poses * np.array([-1.0, 1.0, -1.0]), spec.bins, spec.blur_deg, symmetry)
-        images = np.concatenate([images, images[:, :, ::-1]])
-        answers_known = np.concatenate([answers, turned])
-    else:
-        answers_known = answers
-    fold_known = np.tile(fold, len(images) // len(fold))
-    for member in range(spec.members):
-        described = ridge.describe(images, ridge.ZOOMS[member % len(ridge.ZOOMS)]) if backbone == "hog" else np.empty(0)
-        for held in range(count):
-            rng = np.random.default_rng([spec.seed, member, held])
-            out, known = np.flatnonzero(fold == held), np.flatnonzero(fold_known != held)
-            if backbone == "hog":
-                said = ridge.predict(described[known], answers_known[known], described[out], rng)
-            else:
-                from models.verdict import network
-
-                said = network.predict(images[known], answers_known[known], images[out], rng, spec, backbone)
-            members[member, out] = said
-            prior[out] = np.maximum(answers_known[known].mean(axis=0), ridge.FLOOR)
-            if symmetry is not None:
-                # Whoever learned from models without a symmetry may tell apart what this one's pictures cannot.
-                members[member, out, AZIMUTH] = alike(members[member, out, AZIMUTH], symmetry[out])
-                prior[out, AZIMUTH] = alike(prior[out, AZIMUTH], symmetry[out])
-            if progress:
-                progress(member * count + held + 1, spec.members * count)
-    return members, prior / prior.sum(axis=2, keepdims=True)
-
-
-def _median(values: NDArray[np.float64], heard: NDArray[np.bool_] | None) -> NDArray[np.float64]:
-    """Return the median of each head (heads,), of azimuth over the images `heard` in it; 0 where there are none."""
-    middle: NDArray[np.float64] = np.median(values, axis=0) if len(values) else np.zeros(values.shape[1])
-    if heard is not None:
-        middle[AZIMUTH] = np.median(values[heard, AZIMUTH]) if heard.any() else 0.0
-    return middle
-
-
-def _spread(
-    loss: NDArray[np.float64], fold: NDArray[np.int64], heard: NDArray[np.bool_] | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return, for each image and head, its fold's median and robust scale; small folds lean on the scale of all."""
-    middle, squared = np.empty_like(loss), np.empty_like(loss)
-    for held in np.unique(fold):
-        inside = fold == held
-        middle[inside] = _median(loss[inside], None if heard is None else heard[inside])
-    away = np.abs(loss - middle)
-    pooled = 1.4826 * _median(away, heard)
-    for held in np.unique(fold):
-        inside = fold == held
-        own, n = 1.4826 * _median(away[inside], None if heard is None else heard[inside]), int(inside.sum())
-        squared[inside] = (n * own**2 + POOLED * pooled**2) / (n + POOLED)
-    return middle, np.maximum(np.sqrt(squared), SCALE_FLOOR)
-
-
-def _facts(loss: NDArray[np.float64], fold: NDArray[np.int64], cad_ids: Sequence[str]) -> tuple[FoldFacts, ...]:
-    names = np.array(cad_ids)
-    scale = max(1.4826 * float(np.median(np.abs(loss - np.median(loss)))), SCALE_FLOOR)
-    return tuple(
-        FoldFacts(
-            images=int((fold == held).sum()),
-            cad_models=len(set(names[fold == held].tolist())),
-            shift=float(np.median(loss[fold == held]) - np.median(loss)) / scale,
-        )
-        for held in range(int(fold.max()) + 1)
-    )
+def _why_not(folds: Folds, varies: NDArray[np.bool_], found: Standardised | None) -> str | None:
+    """Return why images were not judged, in words; None when all were."""
+    if found is None:
+        return folds.too_small if not folds.judged.any() else "all images have the same pose"
+    if not found.weights.any():
+        return f"nothing could be learned from {len(folds.of_image)} images"
+    by_azimuth_only = int(np.isnan(found.score).sum())
+    same = f"{by_azimuth_only} images show objects that look the same from all sides, and only azimuth could be learned"
+    return "; ".join(words for words in (folds.too_small, same if by_azimuth_only else None) if words) or None

@@ -1,7 +1,8 @@
-"""The heavy judge: a ResNet with three heads, trained from scratch, as in the paper.
+"""The heavy backbone of the K-fold filter: a ResNet with three heads, trained from scratch, as in the paper.
 
-Enters: training images with targets, images to judge. Leaves: (M, heads, bins) probabilities. Trained by a generator of its own;
-judged in eval mode without gradients, so that BatchNorm's statistics are fixed and no image depends on its batch mates.
+Enters: training images with targets, held-out images. Leaves: (M, heads, bins) probabilities. All randomness comes from a
+generator of its own. Predictions are made in eval mode without gradients, so that BatchNorm's statistics are fixed and what is
+said of an image does not depend on the others in its batch.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.verdict.spec import VerdictSpec
+from models.device import pick_device
+from models.verdict.targets import LEAST_PROBABILITY
 
 if TYPE_CHECKING:
     import torch
+
+    from models.verdict.kcf import KcfSpec
 
 SHAPES: dict[str, dict[str, Any]] = {
     "resnet-small": {"embedding_size": 32, "hidden_sizes": [32, 64, 128, 192], "depths": [1, 1, 1, 1], "layer_type": "basic"},
@@ -27,22 +31,23 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 """transformers' ResNetConfig for each backbone."""
 
-FLOOR = 0.003
-"""No bin is ever held for less likely, as in models.verdict.ridge."""
-
 
 def predict(
     known: NDArray[np.uint8],
     answers: NDArray[np.float64],
     asked: NDArray[np.uint8],
     rng: np.random.Generator,
-    spec: VerdictSpec,
+    spec: KcfSpec,
     backbone: str,
+    device: str = "cpu",
+    threads: int | None = None,
 ) -> NDArray[np.float64]:
     """Return (M, heads, bins) probabilities of images `asked` after training on `known` with `answers`."""
     import torch
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = pick_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
     heads, bins = answers.shape[1:]
     network = _network(backbone, heads * bins, torch.Generator().manual_seed(int(rng.integers(2**62)))).to(device)
     steps = spec.epochs * max(1, len(known) // spec.batch)
@@ -59,13 +64,13 @@ def predict(
         optimiser.step()
         schedule.step()
     network.eval()
-    said = []
+    predicted = []
     with torch.no_grad():
         for start in range(0, len(asked), spec.batch):
             logits = network(_as_input(asked[start : start + spec.batch], device)).view(-1, heads, bins)
-            said.append(torch.softmax(logits, dim=2).double().cpu().numpy())
-    held = np.maximum(np.concatenate(said), FLOOR)
-    probabilities: NDArray[np.float64] = held / held.sum(axis=2, keepdims=True)
+            predicted.append(torch.softmax(logits, dim=2).double().cpu().numpy())
+    floored = np.maximum(np.concatenate(predicted), LEAST_PROBABILITY)
+    probabilities: NDArray[np.float64] = floored / floored.sum(axis=2, keepdims=True)
     return probabilities
 
 
@@ -75,7 +80,7 @@ def _network(backbone: str, outputs: int, generator: torch.Generator) -> torch.n
     from torch import nn
     from transformers import ResNetConfig, ResNetModel
 
-    class Judge(nn.Module):  # type: ignore[misc]
+    class Heads(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.body = ResNetModel(ResNetConfig(**SHAPES[backbone]))
@@ -87,7 +92,7 @@ def _network(backbone: str, outputs: int, generator: torch.Generator) -> torch.n
 
     # On the meta device nothing is drawn and nothing is held; each part gets its values below.
     with torch.device("meta"):
-        network = Judge()
+        network = Heads()
     network.to_empty(device="cpu")
     with torch.no_grad():
         for part in network.modules():

@@ -1,7 +1,7 @@
-"""The light judge: gradient histograms, and one kernel ridge regression for all heads.
+"""The light backbone of the K-fold filter: gradient histograms, and one kernel ridge regression for all heads.
 
-Enters: training images with targets, images to judge. Leaves: (M, heads, bins) probabilities. Closed form, so the same numbers
-each time; seconds for hundreds of images on one core, where a ResNet has too little to learn from.
+Enters: training images with targets, held-out images. Leaves: (M, heads, bins) probabilities. Solved in closed form: the same
+numbers each time, and seconds on one core for hundreds of images, from which a ResNet would learn too little.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.verdict.targets import LEAST_PROBABILITY
+
 RIDGE = 0.03
 """Weight of the ridge against a kernel of 1 on the diagonal."""
-FLOOR = 0.003
-"""No bin is ever held for less likely: one surprise weighs at most -log(0.003)."""
 ZOOMS = (1.0, 1.18, 0.88)
 """Members look at the object a little nearer or farther, in turn, so that they err differently."""
 SHARE = 0.85
@@ -51,9 +51,9 @@ def predict(
     width = float(np.median(apart[~np.eye(len(known), dtype=bool)])) or 1.0
     weights = np.linalg.solve(np.exp(-apart / width) + RIDGE * np.eye(len(known)), flat - mean)
     raw = np.exp(-_squared_distances(asked, known) / width) @ weights + mean
-    held = np.maximum(raw, FLOOR).reshape(-1, *shape)
-    said: NDArray[np.float64] = held / held.sum(axis=2, keepdims=True)
-    return said
+    floored = np.maximum(raw, LEAST_PROBABILITY).reshape(-1, *shape)
+    probabilities: NDArray[np.float64] = floored / floored.sum(axis=2, keepdims=True)
+    return probabilities
 
 
 def _squared_distances(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

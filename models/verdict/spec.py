@@ -1,85 +1,89 @@
-"""What the verdict stage obeys: how images are judged against their own annotations and when they are dropped."""
+"""What the verdict obeys: which judges measure the images of a class, and which rules decide from their scores.
+
+Each judge's scores are stored once under a key of their own, so that adding a judge or moving a threshold recomputes no other.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
 
-STAGE = "verdict"
-VERSION = 1
-"""Raised whenever the same spec and images give other scores."""
+from models.kinds import BadSpec, Spec, as_table, meant
+from models.verdict.fidelity import FidelitySpec
+from models.verdict.kcf import KcfSpec
+from models.verdict.kinds import JUDGES, RULES
+from models.verdict.protocol import JudgeSpec, RuleSpec
+from models.verdict.rules import AtLeastSpec, AtMostSpec
 
-BACKBONES = ("auto", "hog", "resnet-small", "resnet-50")
-RULES = ("robust_z", "quantile")
+VERSION = 2
+"""Raised whenever the same rules and scores give another decision. 1 was a single filter that measured and decided at once."""
 
 POSE_INCONSISTENT = "pose_inconsistent"
-"""Reason: held-out models that learned from the other CAD models do not see the annotated pose in this image."""
-EDGES_LOST = "edges_lost"
-"""Reason: the lines that the generator was told to draw are not in the image."""
+"""Reason: models that learned from the other CAD models do not see the annotated pose in this image."""
+CONTROL_LOST = "control_lost"
+"""Reason: what the generator was told to draw is not in the image."""
+
+
+def _judges() -> dict[str, JudgeSpec]:
+    return {"fidelity": FidelitySpec(), "kcf": KcfSpec()}
+
+
+def _rules() -> dict[str, RuleSpec]:
+    return {
+        # 0.25: a quarter of what the control asks for, beyond what chance would find.
+        "control": AtLeastSpec(score="fidelity", threshold=0.25, reason=CONTROL_LOST),
+        # 3 drops about one good image in twenty.
+        "pose": AtMostSpec(score="kcf", threshold=3.0, reason=POSE_INCONSISTENT),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerdictSpec:
-    """The K-fold consistency filter and the edge check beside it.
+class VerdictSpec(Spec):
+    """The judges and the rules of a recipe. Both are kept in the order of their names, since a table has none of its own."""
 
-    `threshold`, `rule` and `min_edge_score` only decide; they can be moved later over stored scores, see models.verdict.decide.
-    """
-
-    backbone: str = "auto"
-    """`hog`: gradient histograms with kernel ridge heads, seconds on one core. `resnet-small`: a small ResNet from scratch; wants
-    thousands of images and a GPU. `resnet-50`: the paper's. `auto`: hog up to `hog_limit` images, resnet-small beyond."""
-    hog_limit: int = 20000
-    """auto: more images than this are judged by resnet-small."""
-    folds: int = 5
-    """At most so many folds; fewer when there are fewer CAD models (the paper: 5)."""
-    members: int = 3
-    """Models trained for each fold; their mean judges, their spread is recorded as disagreement."""
-    bins: int = 41
-    """Bins of each head (the paper: 41)."""
-    blur_deg: float = 12.0
-    """Width (sigma) of a target around its angle: neighbouring bins are not wrong, only less right."""
-    side: int = 96
-    """Images are judged at side x side pixels, cut out around the annotated box (the paper: 256, whole)."""
-    margin: float = 1.3
-    """The cut is square, this many times the longer side of the box."""
-    mirror: bool = False
-    """Also learn from mirrored images with azimuth -> -azimuth and in-plane -> -in-plane. Right only for classes whose CAD models
-    are mirror images of themselves in x: cars, not cups with a handle on one side."""
-    epochs: int = 40
-    """resnet: passes over the training folds (the paper: 150)."""
-    learning_rate: float = 0.01
-    """resnet: of SGD with momentum 0.9, falling to zero along a cosine (the paper: 0.01)."""
-    batch: int = 32
-    """resnet: images in a step."""
-    seed: int = 0
-    """Of the members' own generators; nothing global is seeded."""
-    rule: str = "robust_z"
-    """`robust_z`: drop scores above `threshold`, in robust standard deviations of the fold. `quantile`: keep the best share,
-    which is `threshold`."""
-    threshold: float = 3.0
-    """robust_z: 3 drops about one good image in twenty. quantile: 0.8 keeps the best four fifths."""
-    min_edge_score: float | None = 0.25
-    """Images whose edge score (models.verdict.shape; 1 = all control lines found, 0 = as many as chance) is below are dropped as
-    well; None: edge scores are stored and drop nothing."""
+    judges: Mapping[str, JudgeSpec] = dataclasses.field(default_factory=_judges)
+    """Name -> what measures the images. No two may give a score of the same name."""
+    rules: Mapping[str, RuleSpec] = dataclasses.field(default_factory=_rules)
+    """Name -> what decides. An image is dropped by the first rule, in the order of their names, that it fails."""
 
     def __post_init__(self) -> None:
-        if self.backbone not in BACKBONES:
-            raise ValueError(f"no such backbone {self.backbone!r}; there are: {', '.join(BACKBONES)}")
-        if self.rule not in RULES:
-            raise ValueError(f"no such verdict rule {self.rule!r}; there are: {', '.join(RULES)}")
-        if self.rule == "quantile" and not 0 < self.threshold <= 1:
-            raise ValueError(f"with rule quantile the threshold is the share kept, above 0 and at most 1; it is {self.threshold}")
-        limits = {
-            "folds": (2, 50),
-            "members": (1, 50),
-            "bins": (4, 360),
-            "side": (32, 512),
-            "epochs": (1, 1000),
-            "batch": (2, 4096),
-        }
-        for name, (low, high) in limits.items():
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"verdict {name} is {getattr(self, name)}; it must lie between {low} and {high}")
-        if not 0 < self.blur_deg <= 90 or not 1 <= self.margin <= 4 or not 0 < self.learning_rate < 10:
-            raise ValueError("verdict needs 0 < blur_deg <= 90, 1 <= margin <= 4 and 0 < learning_rate < 10")
-        if self.min_edge_score is not None and not -1 <= self.min_edge_score <= 1:
-            raise ValueError(f"min_edge_score is {self.min_edge_score}; it must lie between -1 and 1, or be None")
+        object.__setattr__(self, "judges", dict(sorted(self.judges.items())))
+        object.__setattr__(self, "rules", dict(sorted(self.rules.items())))
+        givers: dict[str, str] = {}
+        for name, judge in self.judges.items():
+            for score in judge.scores:
+                if givers.setdefault(score, name) != name:
+                    raise BadSpec(f"the judges {givers[score]} and {name} both give the score {score}; take one of them")
+        for name, rule in self.rules.items():
+            if not any(fnmatchcase(rule.score, score) for score in givers):
+                raise BadSpec(
+                    f'the rule {name} asks for the score "{rule.score}", which no judge gives{meant(rule.score, givers)}; '
+                    f"there are: {', '.join(givers) or 'none'}"
+                )
+
+
+def verdict_spec(said: Mapping[str, Any], where: str = "verdict") -> VerdictSpec:
+    """Return the spec that `said` (JSON types) spells out: tables `judges` and `rules`, each name -> spec with its `kind`.
+
+    A table that is not there has its defaults; a judge's kind is its name unless it says another. Raises BadSpec, which begins
+    with `where`.
+    """
+    known = [field.name for field in dataclasses.fields(VerdictSpec)]
+    for name in said:
+        if name not in known:
+            raise BadSpec(f'{where} has no field "{name}"{meant(name, known)}; it has: {", ".join(known)}')
+    tables: dict[str, Any] = {}
+    for table, kinds in (("judges", JUDGES), ("rules", RULES)):
+        if table in said:
+            specs = as_table(said[table], f"{where}.{table}")
+            tables[table] = {
+                name: kinds.read({"kind": name, **as_table(spec, f"{where}.{table}.{name}")}, f"{where}.{table}.{name}")
+                for name, spec in specs.items()
+            }
+    try:
+        return VerdictSpec(**tables)
+    except BadSpec as error:
+        raise BadSpec(f"{where}: {error}") from None

@@ -1,7 +1,7 @@
-"""Skies, grounds and rooms: what lies around the object, as functions of where a ray goes.
+"""Skies, grounds and rooms: what a ray meets that misses the object.
 
-Enters: a Look and rays or points. Leaves: linear RGB: radiance for skies, albedo for surfaces. Patterns are procedural, so every
-picture has its own, and finer than a pixel they fade to their mean.
+Enters: a Look and rays or points. Leaves: linear RGB: radiance for skies, albedo for surfaces. Patterns are computed for every
+picture anew; where one is finer than a pixel it fades to its mean.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Full scenes: a view of the training world rendered by Cycles, with a physical sky, lamps, and light that bounces.
+"""Full scenes: views of the training world rendered by Blender's Cycles, with a physical sky, lamps and indirect light.
 
-Enters: a traced view (models.world.picture), a Look, a renderer's process. Leaves: the same kind of picture as
-models.world.shading gives, under the same words. A scene is described here without Blender; models.render.scenery puts it up.
-Mask, depth, edges and annotation stay those of the ray caster; the renderer says where it saw the object, and a view on which the
-two differ is refused.
+Enters: a traced view (models.world.picture), a Look, a renderer's process. Leaves: a picture like those of models.world.shading,
+with the same words. This module only describes a scene, in JSON types; models.render.scenery builds it in Blender. Mask, depth,
+edges and annotation stay those of the ray caster. The renderer also says which pixels show the object; where they differ from the
+ray caster's, the picture is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from models.world.scene import RGB, Look
 from models.world.spec import WorldSpec
 
 WAIT_S = 600.0
-"""What a renderer may take for one picture before it counts as hung: half a second, much more on a busy machine."""
+"""Seconds without an answer after which a renderer counts as hung: a picture takes half a second, more on a busy machine."""
 TRIES = 3
 """How often a view is tried on a new renderer before the shard goes on without it."""
 MODELS_A_RENDERER = 200
@@ -50,8 +50,8 @@ def describe(spec: WorldSpec, traced: Traced, look: Look) -> tuple[Description, 
     """Return one picture's scene as JSON types, and the meshes it names."""
     passes = traced.passes
     # The ground lies under the object. Only a camera that looks up from below needs it lower, and then as little as may be.
-    ground_z = min(float(passes.solid.vertices[:, 2].min()), float(passes.camera.centre[2]) - EYE)
-    objects, meshes = [_body(traced, look)], _mesh("body", passes.solid)
+    ground_z = min(float(passes.model.vertices[:, 2].min()), float(passes.camera.centre[2]) - EYE)
+    objects, meshes = [_body(traced, look)], _mesh("body", passes.model)
     if passes.others is not None and look.distractors:
         meshes |= _mesh("others", passes.others)
         meshes["others.vertices"] = passes.others.vertices + np.array([0.0, 0.0, ground_z - passes.ground_z], np.float32)
@@ -70,30 +70,30 @@ def describe(spec: WorldSpec, traced: Traced, look: Look) -> tuple[Description, 
     return scene, meshes
 
 
-def _mesh(name: str, solid: geometry.Solid) -> Meshes:
+def _mesh(name: str, model: geometry.RayModel) -> Meshes:
     return {
-        f"{name}.vertices": solid.vertices,
-        f"{name}.faces": solid.faces,
-        f"{name}.part": solid.part,
-        f"{name}.normals": solid.corner_normals,
+        f"{name}.vertices": model.vertices,
+        f"{name}.faces": model.faces,
+        f"{name}.part": model.part,
+        f"{name}.normals": model.corner_normals,
     }
 
 
 def _body(traced: Traced, look: Look) -> Description:
     """Return the object: parts of the body wear the look's material, the others keep their own."""
     passes = traced.passes
-    solid = passes.solid
+    model = passes.model
     worn = _worn(traced, look)
     materials = []
-    for part, colour in enumerate(solid.colours.tolist()):
-        own = {"kind": "plain", "colour": colour, "metallic": 0.8 * float(solid.metallic[part] > 0.5)}
-        own["roughness"] = float(np.clip(solid.roughness[part], 0.06, 1.0))
+    for part, colour in enumerate(model.colours.tolist()):
+        own = {"kind": "plain", "colour": colour, "metallic": 0.8 * float(model.metallic[part] > 0.5)}
+        own["roughness"] = float(np.clip(model.roughness[part], 0.06, 1.0))
         materials.append(worn if passes.body[part] else own)
     return {"mesh": "body", "materials": materials}
 
 
 def _worn(traced: Traced, look: Look) -> Description:
-    """Return the look's material."""
+    """Return the material that the look gives the body."""
     common: Description = {"colour": look.body, "second": look.second, "grain": look.grain, "seed": look.texture}
     matt = 0.75 - 0.6 * look.gloss
     if look.material == "metallic":
@@ -124,7 +124,7 @@ def _metal(colour: RGB) -> RGB:
 
 
 def _parting(traced: Traced, share: float) -> tuple[float, bool]:
-    """Return the height at which a two-tone body changes colour, and whether the second is above; `share` keeps the first."""
+    """Return the height where a two-tone body changes colour, and whether the second colour is above; `share` has the first."""
     hits = traced.passes.hits
     seen = hits.hit & traced.passes.body[np.maximum(hits.part, 0)]
     height = hits.position[seen, 2]
@@ -137,7 +137,9 @@ def _parting(traced: Traced, share: float) -> tuple[float, bool]:
     return float(np.quantile(height, 1 - share)) - 1e-4, False
 
 
-def _place(look: Look, camera: geometry.Camera, ground_z: float) -> Iterator[tuple[str, Floats, NDArray[np.int32], Description]]:
+def _place(
+    look: Look, camera: geometry.PinholeCamera, ground_z: float
+) -> Iterator[tuple[str, Floats, NDArray[np.int32], Description]]:
     """Yield (name, vertices, faces, material) of the ground and of what stands around."""
     common: Description = {
         "colour": look.ground, "second": look.accent, "seed": look.texture, "scale": look.scale, "yaw_deg": look.yaw_deg
@@ -203,7 +205,9 @@ def _road(look: Look, ground_z: float) -> Iterator[tuple[str, Floats, NDArray[np
     yield "marks", vertices, faces.astype(np.int32), {"kind": "plain", "colour": paint}
 
 
-def _room(look: Look, camera: geometry.Camera, ground_z: float) -> Iterator[tuple[str, Floats, NDArray[np.int32], Description]]:
+def _room(
+    look: Look, camera: geometry.PinholeCamera, ground_z: float
+) -> Iterator[tuple[str, Floats, NDArray[np.int32], Description]]:
     """Yield walls, ceiling and skirting of a room that holds object and camera."""
     turn = _turn(look.yaw_deg)
     at = turn.T @ camera.centre.astype(np.float64)
@@ -336,7 +340,7 @@ def _area(towards: Sequence[float], distance: float, size: float, radiance: floa
     }
 
 
-class Stage:
+class SceneRenderer:
     """One warm renderer of full scenes; a new one takes over when it dies or hangs."""
 
     def __init__(self, scratch: Path, threads: int = 1) -> None:
@@ -345,8 +349,10 @@ class Stage:
         self._count = 0
 
     def shoot(self, scene: Description, meshes: Meshes) -> tuple[Floats, NDArray[np.int32]] | None:
-        """Return linear RGB (H, W, 3) and which object each pixel shows (H, W; 1 is the CAD model), or None for a scene that
-        takes every renderer with it."""
+        """Return linear RGB (H, W, 3) and which object each pixel shows (H, W; 1 is the CAD model), or None.
+
+        None: every renderer that tried the scene died.
+        """
         for _ in range(TRIES):
             try:
                 return self._ask(scene, meshes)
@@ -384,11 +390,11 @@ class Stage:
 
 
 @contextmanager
-def stage(threads: int = 1) -> Iterator[Stage]:
-    """Give a Stage for the time of a `with` block; its files live in memory where the system has such a place."""
+def scene_renderer(threads: int = 1) -> Iterator[SceneRenderer]:
+    """Give a SceneRenderer for the time of a `with` block; its files live in memory where the system has such a place."""
     shared = Path("/dev/shm")
-    scratch = Path(tempfile.mkdtemp(prefix="dst-stage-", dir=shared if shared.is_dir() else None))
-    made = Stage(scratch, threads)
+    scratch = Path(tempfile.mkdtemp(prefix="dst-scenes-", dir=shared if shared.is_dir() else None))
+    made = SceneRenderer(scratch, threads)
     try:
         yield made
     finally:
@@ -396,9 +402,9 @@ def stage(threads: int = 1) -> Iterator[Stage]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def paint(spec: WorldSpec, traced: Traced, look: Look, on: Stage) -> NDArray[np.uint8] | None:
+def paint(spec: WorldSpec, traced: Traced, look: Look, renderer: SceneRenderer) -> NDArray[np.uint8] | None:
     """Return the view under one look as (H, W, 3) sRGB, or None where the renderer failed or saw the object elsewhere."""
-    shot = on.shoot(*describe(spec, traced, look))
+    shot = renderer.shoot(*describe(spec, traced, look))
     if shot is None:
         return None
     radiance, index = shot

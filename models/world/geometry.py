@@ -1,8 +1,8 @@
 """Geometry passes by ray casting: what a camera sees of a CAD model, before anything is lit.
 
 Enters: a scene of named parts in any scale (canonical axes) and a pose. Leaves: for each ray the part, position, normal and
-depth, and visibility from any point in any direction (shadows, ambient occlusion). Embree answers about ten million rays a second
-on one core, so all that costs time is numpy. Section 3.1 of the paper (rendering), without Blender.
+depth, and visibility from any point in any direction (shadows, ambient occlusion). Embree traces about ten million rays a second
+on one core, so the time goes into numpy. Section 3.1 of the paper (rendering), without Blender.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.colour import to_linear
 
 Floats = NDArray[np.float32]
 
@@ -36,7 +38,7 @@ class Paint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Solid:
+class RayModel:
     """Triangles with the part they belong to, ready to be hit by rays."""
 
     vertices: Floats
@@ -58,7 +60,7 @@ class Solid:
     tracer: Any
     """Embree's scene."""
     paint: Paint | None = None
-    """What its surface is painted with, if it is of more than one colour a part; `colours` then holds the means."""
+    """Colours that vary within a part, where there are any; `colours` then holds each part's mean."""
 
     @functools.cached_property
     def radius(self) -> float:
@@ -67,7 +69,7 @@ class Solid:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Camera:
+class PinholeCamera:
     """A pinhole camera that looks at the origin (OpenCV axes: x right, y down, z forward)."""
 
     rotation: Floats
@@ -90,8 +92,8 @@ class Hits:
     normal: Floats
 
 
-def solid(scene: Any, normals_of: Callable[[Any], NDArray[np.float64] | None] = lambda mesh: None) -> Solid:
-    """Return the parts of a trimesh Scene as one Solid: longest side 1, centre of the bounding box at the origin.
+def ray_model(scene: Any, normals_of: Callable[[Any], NDArray[np.float64] | None] = lambda mesh: None) -> RayModel:
+    """Return the parts of a trimesh Scene as one RayModel: longest side 1, centre of the bounding box at the origin.
 
     `normals_of` gives a mesh's own (V, 3) normals; where it has none they are computed.
     """
@@ -129,7 +131,7 @@ def solid(scene: Any, normals_of: Callable[[Any], NDArray[np.float64] | None] = 
         normals = np.concatenate(known).astype(np.float32)
     else:
         normals = corner_normals(points, triangles, np.concatenate(part))
-    return Solid(
+    return RayModel(
         vertices=points,
         faces=triangles,
         corner_normals=normals,
@@ -142,7 +144,7 @@ def solid(scene: Any, normals_of: Callable[[Any], NDArray[np.float64] | None] = 
     )
 
 
-def own_colours(target: Solid, hits: Hits, rows: NDArray[np.int64]) -> Floats:
+def own_colours(target: RayModel, hits: Hits, rows: NDArray[np.int64]) -> Floats:
     """Return (len(rows), 3) linear RGB of the CAD model itself where the rays `rows` hit it: textures bilinear and repeated."""
     part = hits.part[rows]
     paint = target.paint
@@ -196,7 +198,7 @@ def surface(mesh: Any) -> tuple[tuple[float, float, float], float, float]:
         values = values / 255.0
     if texture is not None:
         srgb = np.asarray(texture.convert("RGB").resize((16, 16)), np.float64) / 255.0
-        values[:3] *= np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4).mean(axis=(0, 1))
+        values[:3] *= to_linear(srgb).mean(axis=(0, 1))
     metal, rough = getattr(material, "metallicFactor", None), getattr(material, "roughnessFactor", None)
     colour = (float(values[0]), float(values[1]), float(values[2]))
     return colour, 0.0 if metal is None else float(metal), 0.5 if rough is None else float(rough)
@@ -242,7 +244,7 @@ def tracer(meshes: Sequence[tuple[Floats, NDArray[np.int32]]]) -> Any:
     return scene
 
 
-def camera(azimuth_deg: float, elevation_deg: float, inplane_deg: float, distance: float, focal: float) -> Camera:
+def camera(azimuth_deg: float, elevation_deg: float, inplane_deg: float, distance: float, focal: float) -> PinholeCamera:
     """Return the camera of a pose in the project's convention (docs/conventions.md)."""
     azimuth, elevation, roll = np.radians([azimuth_deg, elevation_deg, inplane_deg])
     backward = np.array([np.cos(elevation) * np.sin(azimuth), -np.cos(elevation) * np.cos(azimuth), np.sin(elevation)])
@@ -251,10 +253,12 @@ def camera(azimuth_deg: float, elevation_deg: float, inplane_deg: float, distanc
     rotation = np.stack([right, down, -backward])
     # The picture turns counter-clockwise as seen: with y down that is a rotation by -roll in camera axes.
     turn = np.array([[np.cos(roll), np.sin(roll), 0.0], [-np.sin(roll), np.cos(roll), 0.0], [0.0, 0.0, 1.0]])
-    return Camera(rotation=(turn @ rotation).astype(np.float32), centre=(distance * backward).astype(np.float32), focal=focal)
+    return PinholeCamera(
+        rotation=(turn @ rotation).astype(np.float32), centre=(distance * backward).astype(np.float32), focal=focal
+    )
 
 
-def rays(view: Camera, size: int) -> Floats:
+def rays(view: PinholeCamera, size: int) -> Floats:
     """Return (size * size, 3) unit directions in the world, through the centres of the pixels of a size x size picture."""
     steps = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
     x, y = np.meshgrid(steps, steps)
@@ -263,13 +267,13 @@ def rays(view: Camera, size: int) -> Floats:
     return np.ascontiguousarray(local @ view.rotation, np.float32)
 
 
-def project(view: Camera, points: Floats) -> Floats:
+def project(view: PinholeCamera, points: Floats) -> Floats:
     """Return (N, 2) picture coordinates of world points, as fractions of the side from the picture's centre."""
     local = (points - view.centre) @ view.rotation.T
     return np.asarray(view.focal * local[:, :2] / np.maximum(local[:, 2:], 1e-6), np.float32)
 
 
-def cast(target: Solid, origin: Floats, directions: Floats) -> Hits:
+def cast(target: RayModel, origin: Floats, directions: Floats) -> Hits:
     """Return what rays from one origin meet first; normals are smooth and face the ray."""
     origins = np.ascontiguousarray(np.broadcast_to(origin.astype(np.float32), directions.shape))
     answer = target.tracer.run(origins, directions, query="INTERSECT", output=True)

@@ -1,7 +1,7 @@
 """What bodies are made of: albedo and gloss in object space.
 
-Enters: points on the body in canonical coordinates and a Look. Leaves: albedo, and how the surface answers light. Patterns live
-in space, not on the surface, so parametric CAD models need no texture coordinates.
+Enters: points on the body in canonical coordinates and a Look. Leaves: albedo, and how the surface reflects light. Patterns are
+functions of the point in space, so parametric CAD models need no texture coordinates.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Surface:
-    """How N points answer light."""
+    """How the surface reflects light at N points."""
 
     albedo: Floats
     """(N, 3) linear RGB."""

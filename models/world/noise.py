@@ -1,7 +1,7 @@
 """Noise on tables: smooth random fields over the plane and over space, cheap enough for every pixel of every picture.
 
-Enters: points and a table index. Leaves: values around 0 with a spread of about 1. The tables tile, are made once in a process
-and belong to the code, not to a spec.
+Enters: points and a table index. Leaves: values around 0 with a spread of about 1. The tables tile; each process makes them
+once, from fixed seeds, so no spec names them.
 """
 
 from __future__ import annotations

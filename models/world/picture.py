@@ -17,14 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.caption.grammar import compose
-from models.edge import EdgeSpec, EmptyEdges, edges
+from models.colour import to_srgb
+from models.control.canny import Canny, CannySpec
+from models.control.geometry import Geometry, GeometrySpec
+from models.control.protocol import EmptyControl
+from models.control.protocol import View as Rendered
 from models.render.camera import intrinsics, place
 from models.render.light import Light, sample_light
 from models.render.spec import LightSpec, RenderSpec, ViewpointSpec
-from models.render.viewpoint import View, sample_view
+from models.render.viewpoint import Pose, sample_view
 from models.sample import ViewId
 from models.world import geometry, shading
 from models.world.geometry import Floats
+from models.world.glb import load
 from models.world.scene import Look, sample_look
 from models.world.spec import WorldCad, WorldSpec
 
@@ -61,9 +66,9 @@ EXTRAS = (
     "exhaust",
     "intake_mouths",
 )
-"""Parts with such a word in their name are never what a body's colour is said of."""
+"""Parts with such a word in their name keep their own colour: a caption's colour word never means them."""
 BODY_SHARE = 0.6
-"""The least share of what is seen, extras aside, that wears the colour a caption speaks of."""
+"""At least this share of the visible object, EXTRAS left out, has the colour that the caption names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +94,9 @@ class Traced:
     """A view after its rays are cast."""
 
     placed: Placed
-    pose: View
+    pose: Pose
     keywords: tuple[str, ...]
-    passes: shading.Passes
+    passes: shading.RayPasses
     mask: NDArray[np.uint8]
     """(H, W) 0 or 255."""
     depth: Floats
@@ -125,35 +130,33 @@ def render_spec(spec: WorldSpec) -> RenderSpec:
 
 
 def viewpoint(spec: WorldSpec, identity: ViewId) -> ViewpointSpec:
-    """Return the strategy that a view is drawn by: the paper's 3 (from above), for `low_share` its 1 (around the horizon)."""
+    """Return the strategy for a view's pose: the paper's 3 (from above), for `low_share` of them its 1 (around the horizon)."""
     official = ViewpointSpec.official(1 if identity.rng("strategy").random() < spec.low_share else 3)
     return dataclasses.replace(official, distance=spec.distance, distance_sd=spec.distance_sd, distance_range=spec.distance_range)
 
 
 @functools.lru_cache(maxsize=8)
-def _model(class_name: str, cad_seed: int) -> tuple[geometry.Solid, tuple[str, ...]]:
+def _model(class_name: str, cad_seed: int) -> tuple[geometry.RayModel, tuple[str, ...]]:
     from models.cad import parametric
 
-    return geometry.solid(parametric.build(class_name, cad_seed)), tuple(parametric.keywords(class_name, cad_seed))
+    return geometry.ray_model(parametric.build(class_name, cad_seed)), tuple(parametric.keywords(class_name, cad_seed))
 
 
 @functools.lru_cache(maxsize=8)
-def _registered(glb: Path) -> geometry.Solid:
-    from models.world.finished import load
-
+def _registered(glb: Path) -> geometry.RayModel:
     return load(glb.read_bytes())
 
 
-def body_parts(solid: geometry.Solid, seen: NDArray[np.int32]) -> NDArray[np.bool_]:
+def body_parts(model: geometry.RayModel, seen: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Return (parts,) which parts wear the look's material: colour by colour, the most seen first, until BODY_SHARE is covered.
 
     `seen` holds the part that each ray met. Windows, tyres, lights and the like keep their own colours.
     """
-    extra = np.array([any(word in name.lower() for word in EXTRAS) for name in solid.names])
+    extra = np.array([any(word in name.lower() for word in EXTRAS) for name in model.names])
     if extra.all():
         extra[:] = False
-    counts = np.bincount(seen, minlength=len(solid.names)) * ~extra
-    _, group = np.unique(np.round(solid.colours, 3), axis=0, return_inverse=True)
+    counts = np.bincount(seen, minlength=len(model.names)) * ~extra
+    _, group = np.unique(np.round(model.colours, 3), axis=0, return_inverse=True)
     group = group.reshape(-1)
     share = np.bincount(group, counts) / max(int(counts.sum()), 1)
     order = np.argsort(-share, kind="stable")
@@ -168,20 +171,21 @@ def trace(spec: WorldSpec, placed: Placed, glbs: Mapping[str, Path] | None = Non
     """
     identity = placed.identity
     if placed.cad is None:
-        solid, keywords = _model(placed.class_name, placed.cad_seed)
+        model, keywords = _model(placed.class_name, placed.cad_seed)
     else:
-        solid, keywords = _registered((glbs or {})[placed.cad.cad_key]), placed.cad.keywords
+        model, keywords = _registered((glbs or {})[placed.cad.cad_key]), placed.cad.keywords
     wanted = sample_view(viewpoint(spec, identity), identity)
-    _, distance, _ = place(wanted, solid.vertices.astype(np.float64), render_spec(spec))
+    _, distance, _ = place(wanted, model.vertices.astype(np.float64), render_spec(spec))
     pose = dataclasses.replace(wanted, distance=distance)
-    passes = cast(spec, solid, identity, pose)
+    passes = cast(spec, model, identity, pose)
     centred = centre_passes(passes, spec.resolution)
     rgba = neutral(passes, sample_light(LightSpec(), identity, pose), spec.resolution)
+    K = intrinsics(render_spec(spec))
+    rendered = Rendered(rgba=rgba, mask=centred.mask, depth=centred.depth, normal=centred.normal, K=K)
     try:
-        canny = edges(rgba, centred.mask, None, None, None, EdgeSpec(source="canny"))
-        K = intrinsics(render_spec(spec))
-        drawn = edges(rgba, centred.mask, centred.depth, centred.normal, K, EdgeSpec(source="geometry"))
-    except EmptyEdges:
+        canny = Canny(CannySpec()).draw(rendered)
+        drawn = Geometry(GeometrySpec()).draw(rendered)
+    except EmptyControl:
         return None
     return Traced(
         placed=placed,
@@ -197,15 +201,15 @@ def trace(spec: WorldSpec, placed: Placed, glbs: Mapping[str, Path] | None = Non
     )
 
 
-def cast(spec: WorldSpec, solid: geometry.Solid, identity: ViewId, pose: View) -> shading.Passes:
-    """Return what an object's picture is shaded from, seen from `pose`; ground and distractors belong to `identity`."""
+def cast(spec: WorldSpec, model: geometry.RayModel, identity: ViewId, pose: Pose) -> shading.RayPasses:
+    """Return what the object's pictures from `pose` are shaded from; ground and distractors follow from `identity`."""
     view = geometry.camera(pose.azimuth_deg, pose.elevation_deg, pose.inplane_deg, pose.distance, spec.lens_mm / spec.sensor_mm)
     fine = spec.resolution * spec.supersampling
     directions = geometry.rays(view, fine)
-    hits = geometry.cast(solid, view.centre, directions)
+    hits = geometry.cast(model, view.centre, directions)
     rows = np.flatnonzero(hits.hit)
-    openness = geometry.openness(solid.tracer, hits.position[rows], hits.normal[rows], shading.SPHERE, 0.6)
-    bottom, height = float(solid.vertices[:, 2].min()), float(view.centre[2])
+    openness = geometry.openness(model.tracer, hits.position[rows], hits.normal[rows], shading.SPHERE, 0.6)
+    bottom, height = float(model.vertices[:, 2].min()), float(view.centre[2])
     # A camera from below looks over a ground that lies below it.
     ground_z = min(bottom, height - float(identity.rng("ground").uniform(0.12, 0.6)))
     others = _distractors(spec, identity, pose, ground_z)
@@ -215,16 +219,16 @@ def cast(spec: WorldSpec, solid: geometry.Solid, identity: ViewId, pose: View) -
         both = other_hits.hit & hits.hit
         if (other_hits.distance[both] < hits.distance[both]).any():
             others = other_hits = None
-    return shading.Passes(
+    return shading.RayPasses(
         camera=view,
         size=fine,
         directions=directions,
-        solid=solid,
+        model=model,
         hits=hits,
         openness=openness,
         ground_z=ground_z,
-        ground_open=shading.ground_openness(solid, view.centre, directions, ground_z),
-        body=body_parts(solid, hits.part[rows]),
+        ground_open=shading.ground_openness(model, view.centre, directions, ground_z),
+        body=body_parts(model, hits.part[rows]),
         others=others,
         other_hits=other_hits,
     )
@@ -242,10 +246,10 @@ class Centred:
     """(H, W, 3) unit, camera axes, 0 = background."""
 
 
-def centre_passes(passes: shading.Passes, size: int) -> Centred:
+def centre_passes(passes: shading.RayPasses, size: int) -> Centred:
     """Return mask, depth and normals of a view at `size` x `size` pixels."""
     view = passes.camera
-    hits = geometry.cast(passes.solid, view.centre, geometry.rays(view, size))
+    hits = geometry.cast(passes.model, view.centre, geometry.rays(view, size))
     depth = (hits.position - view.centre) @ view.rotation[2] * hits.hit
     return Centred(
         mask=(hits.hit.reshape(size, size) * np.uint8(255)).astype(np.uint8),
@@ -255,7 +259,7 @@ def centre_passes(passes: shading.Passes, size: int) -> Centred:
 
 
 def look_of(traced: Traced, appearance_index: int, words: dict[str, str] | None = None) -> Look:
-    """Return what one appearance of a view looks like; `words` (colour, material, scene, light) asks for a certain one."""
+    """Return the Look of one appearance of a view; `words` (colour, material, scene, light) fixes some of it."""
     return sample_look(traced.placed.identity.rng(f"look-{appearance_index}"), traced.pose.azimuth_deg, words)
 
 
@@ -295,9 +299,9 @@ def _caption(words: dict[str, Any], rng: np.random.Generator, phrasing: int) -> 
     return compose(said, rng)
 
 
-def neutral(passes: shading.Passes, light: Light, side: int) -> NDArray[np.uint8]:
+def neutral(passes: shading.RayPasses, light: Light, side: int) -> NDArray[np.uint8]:
     """Return (side, side, 4) RGBA, straight alpha, of the object in its own colours under a plain light, as the renderer does."""
-    hits, solid = passes.hits, passes.solid
+    hits, model = passes.hits, passes.model
     rows = np.flatnonzero(hits.hit)
     normals, points = hits.normal[rows], hits.position[rows]
     irradiance = np.full(len(rows), light.ambient, np.float32) * passes.openness
@@ -309,19 +313,18 @@ def neutral(passes: shading.Passes, light: Light, side: int) -> NDArray[np.uint8
         seen = np.zeros(len(rows), np.float32)
         for offset in (-0.6, 0.0, 0.6):
             towards = sun + offset * spread
-            seen += ~geometry.blocked(solid.tracer, points + normals * 3e-3, towards / np.linalg.norm(towards))
+            seen += ~geometry.blocked(model.tracer, points + normals * 3e-3, towards / np.linalg.norm(towards))
         irradiance += lamp.strength / np.pi * np.maximum(normals @ sun, 0.0) * seen / 3
     linear = np.zeros((passes.size * passes.size, 4), np.float32)
-    linear[rows, :3] = geometry.own_colours(solid, hits, rows) * irradiance[:, None]
+    linear[rows, :3] = geometry.own_colours(model, hits, rows) * irradiance[:, None]
     linear[rows, 3] = 1.0
     step = passes.size // side
     mean = linear.reshape(side, step, side, step, 4).mean(axis=(1, 3))
     colour = np.clip(mean[..., :3] / np.maximum(mean[..., 3:], 1e-6), 0.0, 1.0)
-    srgb = np.where(colour <= 0.0031308, 12.92 * colour, 1.055 * np.power(colour, 1 / 2.4) - 0.055)
-    return np.asarray(np.round(np.concatenate([srgb, mean[..., 3:]], axis=-1) * 255.0), np.uint8)
+    return np.asarray(np.round(np.concatenate([to_srgb(colour), mean[..., 3:]], axis=-1) * 255.0), np.uint8)
 
 
-def _distractors(spec: WorldSpec, identity: ViewId, pose: View, ground_z: float) -> geometry.Solid | None:
+def _distractors(spec: WorldSpec, identity: ViewId, pose: Pose, ground_z: float) -> geometry.RayModel | None:
     """Return a few boxes, balls and drums behind the object, or None for most views."""
     import trimesh
 
@@ -350,7 +353,7 @@ def _distractors(spec: WorldSpec, identity: ViewId, pose: View, ground_z: float)
         offset += len(points)
     points, triangles = np.concatenate(vertices).astype(np.float32), np.concatenate(faces).astype(np.int32)
     parts = np.concatenate(part)
-    return geometry.Solid(
+    return geometry.RayModel(
         vertices=points,
         faces=triangles,
         corner_normals=geometry.corner_normals(points, triangles, parts % 64),

@@ -1,4 +1,4 @@
-"""What one picture of the training world looks like, drawn from its random generator before anything is computed.
+"""What one picture of the training world looks like: all that is random about it, drawn before anything is shaded.
 
 Enters: a random generator and the camera's azimuth. Leaves: a Look: the words that a caption may say, and the numbers that make
 them true. All colours are linear RGB.
@@ -23,7 +23,7 @@ MATERIAL_SHARES = {
     "checkered": 0.10,
     "two-tone": 0.10,
 }
-"""How often each surface is worn."""
+"""Share of the pictures in which the body is of each material."""
 
 SCENE_SHARES = {
     "grass": 0.15,
@@ -36,7 +36,7 @@ SCENE_SHARES = {
     "studio": 0.11,
     "room": 0.09,
 }
-"""How often each place is visited."""
+"""Share of the pictures of each scene."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +125,7 @@ ACCENTS: dict[str, tuple[RGB, ...]] = {
     "studio": ((0.86, 0.86, 0.86),),
     "room": ((0.42, 0.13, 0.07), (0.50, 0.20, 0.11), (0.34, 0.11, 0.07)),
 }
-"""Colours of what stands around, or of the pattern's other half."""
+"""Colours of walls, verges and tiles, or of a pattern's other half."""
 
 
 def sample_words(rng: np.random.Generator) -> dict[str, str]:
@@ -141,7 +141,7 @@ def sample_words(rng: np.random.Generator) -> dict[str, str]:
 
 
 def sample_look(rng: np.random.Generator, azimuth_deg: float, words: dict[str, str] | None = None) -> Look:
-    """Return one appearance for a camera at `azimuth_deg`; `words` (as of sample_words) asks for a certain one."""
+    """Return one appearance for a camera at `azimuth_deg`; `words` (as sample_words returns them) fixes some of it."""
     words = words or sample_words(rng)
     colour, material, scene, light = words["colour"], words["material"], words["scene"], words["light"]
     indoor = scene in vocabulary.INDOOR

@@ -1,7 +1,7 @@
-"""Deferred shading: from geometry passes and a Look to a finished picture.
+"""Deferred shading: rays are cast once for a view, and the picture of each appearance is computed from what they met.
 
-Enters: Passes (what the rays of one view meet, with ambient occlusion) and a Look. Leaves: sRGB pixels. One view's passes are lit
-many times; each lighting costs some ten milliseconds at 256x256 rays.
+Enters: RayPasses (what the rays of one view meet, with ambient occlusion) and a Look. Leaves: sRGB pixels. Shading
+one picture takes some ten milliseconds at 256x256 rays.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.colour import to_srgb
 from models.world import background, geometry, materials, noise
 from models.world.scene import Look
 
@@ -18,15 +19,15 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Passes:
-    """One view, traced."""
+class RayPasses:
+    """What the rays of one view met."""
 
-    camera: geometry.Camera
+    camera: geometry.PinholeCamera
     size: int
     """Rays along a side."""
     directions: Floats
     """(size * size, 3)."""
-    solid: geometry.Solid
+    model: geometry.RayModel
     hits: geometry.Hits
     openness: Floats
     """(hits,) ambient visibility at each hit, in the order of the hits."""
@@ -36,12 +37,12 @@ class Passes:
     """(size * size,) ambient visibility where each ray meets the ground plane; 1 far away and where it does not."""
     body: NDArray[np.bool_]
     """(parts,) which parts wear the look's material."""
-    others: geometry.Solid | None
+    others: geometry.RayModel | None
     """Distractors, standing behind."""
     other_hits: geometry.Hits | None
 
 
-def picture(passes: Passes, look: Look, side: int) -> NDArray[np.uint8]:
+def picture(passes: RayPasses, look: Look, side: int) -> NDArray[np.uint8]:
     """Return the view under one look as (side, side, 3) sRGB; `side` divides the passes' size."""
     directions, hits = passes.directions, passes.hits
     around = background.surround(look, passes.camera.centre, directions, passes.ground_z)
@@ -76,11 +77,10 @@ def develop(radiance: Floats, look: Look, side: int) -> NDArray[np.uint8]:
     step = radiance.shape[0] // side
     x = x.reshape(side, step, side, step, 3).mean(axis=(1, 3))
     x = np.clip(x, 0.0, 1.0)
-    srgb = np.where(x <= 0.0031308, 12.92 * x, 1.055 * np.power(x, 1 / 2.4) - 0.055)
-    return np.asarray(np.round(srgb * 255.0), np.uint8)
+    return np.asarray(np.round(to_srgb(x) * 255.0), np.uint8)
 
 
-def ground_openness(solid: geometry.Solid, centre: Floats, directions: Floats, ground_z: float) -> Floats:
+def ground_openness(model: geometry.RayModel, centre: Floats, directions: Floats, ground_z: float) -> Floats:
     """Return (N,) the ambient visibility of the ground plane where rays from `centre` meet it; 1 where they do not."""
     import cv2
 
@@ -94,23 +94,23 @@ def ground_openness(solid: geometry.Solid, centre: Floats, directions: Floats, g
     up = np.zeros((len(rows), 3), np.float32)
     up[:, 2] = 1.0
     free = np.ones(len(sparse), np.float32)
-    free[rows] = geometry.openness(solid.tracer, points[rows], up, HEMISPHERE, 0.0)
+    free[rows] = geometry.openness(model.tracer, points[rows], up, HEMISPHERE, 0.0)
     half = -(-size // 2)
     smooth = cv2.resize(cv2.blur(free.reshape(half, half), (3, 3)), (size, size), interpolation=cv2.INTER_LINEAR)
     return np.asarray(smooth.reshape(-1), np.float32)
 
 
-def _surface(passes: Passes, look: Look, rows: NDArray[np.int64], points: Floats) -> materials.Surface:
-    solid, part = passes.solid, passes.hits.part[rows]
-    own = geometry.own_colours(solid, passes.hits, rows)
-    albedo, metallic = own.copy(), solid.metallic[part].copy()
-    roughness, clear = np.clip(solid.roughness[part], 0.06, 1.0), np.zeros(len(part), np.float32)
+def _surface(passes: RayPasses, look: Look, rows: NDArray[np.int64], points: Floats) -> materials.Surface:
+    model, part = passes.model, passes.hits.part[rows]
+    own = geometry.own_colours(model, passes.hits, rows)
+    albedo, metallic = own.copy(), model.metallic[part].copy()
+    roughness, clear = np.clip(model.roughness[part], 0.06, 1.0), np.zeros(len(part), np.float32)
     on = np.flatnonzero(passes.body[part])
     worn = materials.body(look, points[on])
     albedo[on], metallic[on], roughness[on], clear[on] = worn.albedo, worn.metallic, worn.roughness, worn.clear
-    if solid.paint is not None:
+    if model.paint is not None:
         # Dyed, not covered: what is darker than the rest of its texture stays darker.
-        light, mean = own[on].mean(axis=1), solid.colours[part[on]].mean(axis=1)
+        light, mean = own[on].mean(axis=1), model.colours[part[on]].mean(axis=1)
         albedo[on] = np.minimum(albedo[on] * np.clip(light / np.maximum(mean, 0.02), 0.15, 1.35)[:, None], 0.95)
     return materials.Surface(albedo=albedo, metallic=metallic, roughness=roughness, clear=clear)
 
@@ -125,9 +125,9 @@ def _lamp(look: Look, points: Floats) -> Floats:
     return light
 
 
-def _sunlit(passes: Passes, look: Look, points: Floats, normals: Floats, samples: int) -> Floats:
+def _sunlit(passes: RayPasses, look: Look, points: Floats, normals: Floats, samples: int) -> Floats:
     """Return (N,) visible share of the main light, from `samples` rays into its disc."""
-    scenes = [passes.solid.tracer]
+    scenes = [passes.model.tracer]
     if passes.others is not None and look.distractors:
         scenes.append(passes.others.tracer)
     sun = np.array(look.sun)
@@ -148,7 +148,7 @@ def _sunlit(passes: Passes, look: Look, points: Floats, normals: Floats, samples
 
 
 def _shade(
-    passes: Passes,
+    passes: RayPasses,
     look: Look,
     surface: materials.Surface,
     points: Floats,
@@ -194,7 +194,7 @@ def _shade(
     return np.asarray(colour, np.float32)
 
 
-def _seen_through(radiance: Floats, normals: Floats, view: geometry.Camera, rows: NDArray[np.int64], size: int) -> Floats:
+def _seen_through(radiance: Floats, normals: Floats, view: geometry.PinholeCamera, rows: NDArray[np.int64], size: int) -> Floats:
     """Return (N, 3) background as bent by the surface: read beside the pixel, by the normal's tilt in the image plane."""
     tilt = (normals @ view.rotation.T)[:, :2] * (0.06 * size)
     x = np.clip(rows % size - tilt[:, 0], 0, size - 1).astype(np.int64)
@@ -202,7 +202,7 @@ def _seen_through(radiance: Floats, normals: Floats, view: geometry.Camera, rows
     return np.asarray(radiance[y * size + x], np.float32)
 
 
-def _surroundings(passes: Passes, look: Look, around: background.Surroundings) -> Floats:
+def _surroundings(passes: RayPasses, look: Look, around: background.Surroundings) -> Floats:
     """Return (rays, 3) radiance of all that is not an object."""
     directions, pixel = passes.directions, 1.0 / (passes.camera.focal * passes.size)
     radiance = np.zeros((len(directions), 3), np.float32)
@@ -225,7 +225,7 @@ def _surroundings(passes: Passes, look: Look, around: background.Surroundings) -
     return radiance
 
 
-def _floor(passes: Passes, look: Look, around: background.Surroundings, rows: NDArray[np.int64], pixel: float) -> Floats:
+def _floor(passes: RayPasses, look: Look, around: background.Surroundings, rows: NDArray[np.int64], pixel: float) -> Floats:
     points, distance, directions = around.points[rows], around.distance[rows], passes.directions[rows]
     footprint = (distance * pixel / np.maximum(-directions[:, 2], 0.08)).astype(np.float32)
     albedo = background.ground(look, np.ascontiguousarray(points[:, :2]), footprint)
@@ -240,7 +240,7 @@ def _floor(passes: Passes, look: Look, around: background.Surroundings, rows: ND
         # Rays that pass the object's bounding sphere by more than the light's breadth are free.
         along = points @ background.rgb(look.sun)
         miss = np.sqrt(np.maximum((points**2).sum(axis=1) - along**2, 0.0))
-        near &= miss < passes.solid.radius + look.softness * (radius + 0.6)
+        near &= miss < passes.model.radius + look.softness * (radius + 0.6)
     traced = np.flatnonzero(near & ((rows % 2 == 0) & (rows // size % 2 == 0))) if soft else np.flatnonzero(near)
     seen[traced] = _sunlit(passes, look, points[traced], up[traced], 10 if soft else 4)
     if soft:
@@ -267,7 +267,7 @@ def _floor(passes: Passes, look: Look, around: background.Surroundings, rows: ND
 
 
 def _mirrored(
-    passes: Passes, look: Look, points: Floats, directions: Floats, footprint: Floats, colour: Floats, free: Floats
+    passes: RayPasses, look: Look, points: Floats, directions: Floats, footprint: Floats, colour: Floats, free: Floats
 ) -> Floats:
     """Return the floor's (N, 3) radiance with what it mirrors: sky, and the object in flat colours."""
     water = look.scene == "water"
@@ -290,15 +290,15 @@ def _mirrored(
     if not water:
         seen = np.broadcast_to(background.rgb(look.accent) * background.rgb(look.zenith), mirror.shape).astype(np.float32)
     rows = np.flatnonzero(np.hypot(points[:, 0], points[:, 1]) < 3.0)
-    answer = passes.solid.tracer.run(
+    answer = passes.model.tracer.run(
         np.ascontiguousarray(points[rows] + [0, 0, 1e-3], np.float32),
         np.ascontiguousarray(mirror[rows], np.float32),
         query="INTERSECT",
         output=True,
     )
     met = answer["primID"] >= 0
-    part = passes.solid.part[answer["primID"][met]]
-    flat = np.where(passes.body[part][:, None], background.rgb(look.body), passes.solid.colours[part])
+    part = passes.model.part[answer["primID"][met]]
+    flat = np.where(passes.body[part][:, None], background.rgb(look.body), passes.model.colours[part])
     lit = (
         background.ambient(look, np.array([[0.0, 0.0, 0.0]], np.float32))[0]
         + 0.3 * background.rgb(look.sun_colour)

@@ -1,8 +1,8 @@
 """A shard of the training world: some hundred pictures as plain arrays, a pure function of (WorldSpec, shard index).
 
-Enters: a WorldSpec and an index. Leaves: a folder `shard-00000/` of .npy arrays and rows.json, written beside its place and
-renamed, so that it is there wholly or not at all. Any prefix of shards is balanced over the classes, and CAD models come round
-only after all of them were seen.
+Enters: a WorldSpec and an index. Leaves: a folder `shard-00000/` of .npy arrays and rows.json, written under another name and
+then renamed, so that it is complete or not there. The first n shards, for any n, are balanced over the classes, and no CAD model
+comes a second time before all have come once.
 
     python -m models.world.shard --out FOLDER --first 0 --count 44
 """
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from models.world.spec import WorldCad, WorldSpec
 
 if TYPE_CHECKING:
-    from models.world.full import Stage
+    from models.world.full import SceneRenderer
     from models.world.picture import Picture, Placed, Traced
 
 STRIDE = 389
@@ -34,7 +34,7 @@ STRIDE = 389
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shard:
+class WorldShard:
     """Pictures in the order of their rows; row i belongs to view i // appearances."""
 
     arrays: dict[str, NDArray[Any]]
@@ -51,12 +51,6 @@ def classes_of(spec: WorldSpec) -> tuple[str, ...]:
     from models.cad.parametric import TRAINED_CLASSES
 
     return TRAINED_CLASSES
-
-
-def views_of(spec: WorldSpec, index: int) -> Iterator[tuple[str, int, int]]:
-    """Yield (class_name, cad_seed, view_index) of a shard's views; cad_seed is -1 for registered CAD models. See `placed`."""
-    for place in placed(spec, index):
-        yield place.class_name, place.cad_seed, place.view_index
 
 
 def placed(spec: WorldSpec, index: int) -> Iterator[Placed]:
@@ -80,23 +74,23 @@ def placed(spec: WorldSpec, index: int) -> Iterator[Placed]:
 
 def make_shard(
     spec: WorldSpec, index: int, progress: Callable[[int], None] | None = None, glbs: Mapping[str, Path] | None = None
-) -> Shard:
-    """Return one shard; `progress` is told the number of views done. `glbs`: canonical GLBs of registered CAD models, by key."""
+) -> WorldShard:
+    """Return one shard; `progress` is called with the views done. `glbs`: canonical GLBs of registered CAD models, by key."""
     from models.world import full
 
     if not spec.full(index):
         return _make(spec, index, None, progress, glbs)
-    with full.stage() as on:
-        return _make(dataclasses.replace(spec, distractor_share=spec.full_distractor_share), index, on, progress, glbs)
+    with full.scene_renderer() as renderer:
+        return _make(dataclasses.replace(spec, distractor_share=spec.full_distractor_share), index, renderer, progress, glbs)
 
 
 def _make(
     spec: WorldSpec,
     index: int,
-    on: Stage | None,
+    renderer: SceneRenderer | None,
     progress: Callable[[int], None] | None,
     glbs: Mapping[str, Path] | None,
-) -> Shard:
+) -> WorldShard:
     from models.world import picture
 
     columns: dict[str, list[NDArray[Any]]] = {
@@ -105,7 +99,7 @@ def _make(
     rows: list[dict[str, Any]] = []
     for done, place in enumerate(placed(spec, index)):
         traced = picture.trace(spec, place, glbs)
-        pictures = [] if traced is None else _appearances(spec, traced, on)
+        pictures = [] if traced is None else _appearances(spec, traced, renderer)
         if traced is None or not pictures:
             # An empty edge map teaches nothing, nor does a scene that could not be rendered: the shard is one view shorter.
             continue
@@ -134,19 +128,19 @@ def _make(
             )
         if progress:
             progress(done + 1)
-    return Shard(arrays={name: np.stack(column) for name, column in columns.items()}, rows=rows)
+    return WorldShard(arrays={name: np.stack(column) for name, column in columns.items()}, rows=rows)
 
 
-def _appearances(spec: WorldSpec, traced: Traced, on: Stage | None) -> list[Picture]:
-    """Return a view's pictures: shaded from its passes, or rendered whole `on` a stage; none when one of them failed."""
+def _appearances(spec: WorldSpec, traced: Traced, renderer: SceneRenderer | None) -> list[Picture]:
+    """Return a view's pictures: shaded from its passes, or rendered whole by `renderer`; none when one of them failed."""
     from models.world import full, picture
 
-    if on is None:
+    if renderer is None:
         return [picture.paint(traced, appearance) for appearance in range(spec.appearances)]
     pictures = []
     for appearance in range(spec.appearances):
         look = picture.look_of(traced, appearance)
-        rgb = full.paint(spec, traced, look, on)
+        rgb = full.paint(spec, traced, look, renderer)
         if rgb is None:
             return []
         pictures.append(picture.captioned(traced, appearance, look, rgb))
@@ -158,7 +152,7 @@ def folder_of(out: Path, index: int) -> Path:
     return out / f"shard-{index:05d}"
 
 
-def write(shard: Shard, spec: WorldSpec, out: Path, index: int) -> Path:
+def write(shard: WorldShard, spec: WorldSpec, out: Path, index: int) -> Path:
     """Write a shard's folder at once and return it."""
     final = folder_of(out, index)
     work = out / f".making-{index:05d}-{os.getpid()}"
@@ -187,7 +181,7 @@ def made(spec: WorldSpec, out: Path, index: int) -> bool:
         return False
     said = json.loads((folder / "world.json").read_text())
     wanted = spec.identity(index)
-    # Shards from before there were full scenes say no kind.
+    # Shards that were made before there were full scenes have no kind.
     known = {name: said["spec"].get(name) for name in wanted["spec"]}
     return bool(wanted == {"kind": "traced"} | said | {"spec": known})
 

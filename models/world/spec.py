@@ -1,7 +1,7 @@
-"""What the training world is made by: light to import, hashed into the key of each shard.
+"""The spec of the training world: light to import, hashed into the identity of each shard.
 
-The world replaces photographs for the embedded generator: section 3.2 of the paper starts from Stable Diffusion, which has seen
-the world; a generator that is trained here must be shown one first.
+The training world stands in for photographs. The paper (section 3.2) starts from Stable Diffusion, which was trained on
+photographs; the embedded generator is trained from nothing, on pictures of this world.
 """
 
 from __future__ import annotations
@@ -12,20 +12,17 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from models.kinds import Spec
+
 STAGE = "world"
 VERSION = 2
-
-FINISHED = "render-world"
-"""The model name that stands for the world itself."""
-FINISHED_REVISION = "2"
-"""Raised when a FinishedSpec gives other pixels for the same sample."""
 
 EVALUATION_SEED = 10_000
 """First parametric CAD seed that is reserved: never trained on. 10000.. evaluate, 20000.. are the demo's."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorldCad:
+class WorldCad(Spec):
     """A registered CAD model that joins the world."""
 
     class_name: str
@@ -39,7 +36,7 @@ class WorldCad:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorldSpec:
+class WorldSpec(Spec):
     """One training world: everything that changes its pixels, words and poses."""
 
     classes: tuple[str, ...] = ()
@@ -105,8 +102,11 @@ class WorldSpec:
         return math.floor(round((index + 1) * self.full_share, 9)) > math.floor(round(index * self.full_share, 9))
 
     def identity(self, index: int) -> dict[str, Any]:
-        """Return all that the bytes of one shard follow from, as JSON types: what changes only shards of the other kind is left
-        out, and what leaves everything as it was in an older spec as well."""
+        """Return all that the bytes of one shard follow from, as JSON types.
+
+        Fields that change only shards of the other kind are left out, and so is `cad_models` while it is empty: shards that were
+        made before the field existed are still found.
+        """
         kind = "full" if self.full(index) else "traced"
         fields = {name: value for name, value in dataclasses.asdict(self).items() if not name.startswith("full_")}
         if not self.cad_models:
@@ -115,27 +115,3 @@ class WorldSpec:
             fields |= {"full_samples": self.full_samples, "full_distractor_share": self.full_distractor_share}
         plain: dict[str, Any] = json.loads(json.dumps(fields))
         return {"stage": STAGE, "version": VERSION, "kind": kind, "index": index, "spec": plain}
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinishedSpec:
-    """Finished renders without diffusion (recipe `render-world`): the paper's baseline of renders with backgrounds."""
-
-    model: str = FINISHED
-    """`render-world`: what tells this spec from a generator's, in keys and rows."""
-    revision: str = FINISHED_REVISION
-    """Which pixels the same words give."""
-    resolution: int = 512
-    """Width and height of the image in pixels."""
-    supersampling: int = 2
-    """Rays along a side of each pixel."""
-    distractor_share: float = 0.15
-    """Share of the views with other objects in the background."""
-
-    def __post_init__(self) -> None:
-        if self.model != FINISHED or self.revision != FINISHED_REVISION:
-            raise ValueError(
-                f"finished renders are {FINISHED} @ {FINISHED_REVISION}, not {self.model} @ {self.revision}: "
-                "a generator goes into a recipe of its own, such as embedded"
-            )
-        WorldSpec(resolution=self.resolution, supersampling=self.supersampling, distractor_share=self.distractor_share)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from storage.catalog import journal, tables, views
+from storage.catalog import journal, schema, tables
 from storage.catalog.database import Database
 from storage.catalog.query import QueryError, check_first_word, pieces
 
@@ -31,8 +31,8 @@ _VIEWS = ("samples", "coverage", "yields", "rejections", "costs")
 _TABLES = (
     "cad_models", "runs", "quarantine", "releases", "release_samples", "foreign_images", "foreign_captions",
 )  # fmt: skip
-_INTEGERS = {"made", "failed", "kept", "dropped", "rejected", "azimuth_from_deg", "elevation_from_deg"}
-_FLOATS = {"kept_share", "yield", "seconds", "seconds_each"}
+_INTEGERS = {"made", "failed", "kept", "dropped", "unjudged", "rejected", "azimuth_from_deg", "elevation_from_deg"}
+_FLOATS = {"control_density", "kept_share", "yield", "seconds", "seconds_each"}
 _ACCEPTED = "CREATE VIEW accepted AS SELECT * FROM samples WHERE in_cohort = 1 AND status = 'made' AND kept = 1"
 _ROWS = 50_000
 """Rows of a row group."""
@@ -72,6 +72,7 @@ class About:
 def write(database: Database, folder: Path, tell: Callable[[str, int], None] = lambda name, rows: None) -> About:
     """Copy the catalog into `folder`, in place of an older copy there. tell(name, rows so far) is called along the way."""
     folder = folder.expanduser().absolute()
+    database.require_schema()
     if folder.exists() and not (folder / ABOUT).exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} holds something else than a copy of a catalog; name another folder with --out")
     for left in folder.parent.glob(f".{folder.name}.*"):
@@ -152,42 +153,48 @@ def _quoted(path: Path) -> str:
     return str(path.absolute()).replace("'", "''")
 
 
-def _contents(database: Database) -> dict[str, list[str]]:
-    """Return what is copied: name -> columns."""
+def _contents(database: Database) -> dict[str, list[tuple[str, str]]]:
+    """Return what is copied: name -> columns, each with the kind of its values."""
     with database.reading() as connection:
         inspector = sa.inspect(connection)
         shown = {name: [column["name"] for column in inspector.get_columns(name)] for name in _VIEWS}
-    assert set(_VIEWS) <= set(views.VIEWS)
+        scores = set(schema.score_names(connection))
     flat = {
         name: [column.name for column in tables.metadata.tables[name].columns if not isinstance(column.type, sa.JSON)]
         for name in _TABLES
     }
-    return {**shown, **flat}
+    return {
+        name: [(column, "float" if column in scores else _kind(column)) for column in columns]
+        for name, columns in (*shown.items(), *flat.items())
+    }
 
 
-def _write_one(database: Database, name: str, columns: list[str], path: Path, tell: Callable[[str, int], None]) -> int:
+def _write_one(
+    database: Database, name: str, columns: list[tuple[str, str]], path: Path, tell: Callable[[str, int], None]
+) -> int:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    schema = pa.schema([(column, _type(name, column, pa)) for column in columns])
-    listed = ", ".join(f'"{column}"' for column in columns)
+    types = {"integer": pa.int64(), "float": pa.float64(), "text": pa.string()}
+    fields = pa.schema([(column, types[kind]) for column, kind in columns])
+    listed = ", ".join(f'"{column}"' for column, _ in columns)
     written = 0
-    with parquet.ParquetWriter(path, schema, compression="zstd") as writer:
+    with parquet.ParquetWriter(path, fields, compression="zstd") as writer:
         for _, rows in pieces(database, f'SELECT {listed} FROM "{name}"', _ROWS):
-            arrays = [pa.array(values, type=field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+            arrays = [pa.array(values, type=field.type) for values, field in zip(zip(*rows, strict=True), fields, strict=True)]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=fields))
             written += len(rows)
             tell(name, written)
     return written
 
 
-def _type(name: str, column: str, pa: Any) -> Any:
+def _kind(column: str) -> str:
     if column in _FLOATS:
-        return pa.float64()
+        return "float"
     if column in _INTEGERS:
-        return pa.int64()
-    types = _TYPES.get(column, sa.Text())
-    return pa.float64() if isinstance(types, sa.Float) else pa.int64() if isinstance(types, sa.Integer) else pa.string()
+        return "integer"
+    column_type = _TYPES.get(column)
+    return "float" if isinstance(column_type, sa.Float) else "integer" if isinstance(column_type, sa.Integer) else "text"
 
 
 _TYPES: Mapping[str, sa.types.TypeEngine[Any]] = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +22,16 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from storage.catalog import tables
+from storage.folders import NoRoomLeft
 
 WAIT_S = 60.0
 """How long a writer waits for another one."""
 _WRITE_LOCK = 0x3D57
 """Postgres: the advisory lock that makes writers queue as they do on SQLite."""
+
+
+_LITTLE = 1 << 20
+"""Bytes: with less free, the disk counts as full."""
 
 
 class CatalogError(ValueError):
@@ -48,6 +54,10 @@ class CatalogLocked(CatalogError):
     """Another process has held the catalog for too long."""
 
 
+class CatalogFull(CatalogError, NoRoomLeft):
+    """There is no room left where the catalog lies."""
+
+
 class Database:
     """Connections to one catalog."""
 
@@ -58,6 +68,9 @@ class Database:
             raise CatalogError(
                 f'"{url}" is no database URL; a catalog is sqlite:///folder/catalog.sqlite or postgresql://user@host/name'
             ) from error
+        if self.url.drivername == "postgres":
+            # How hosts of databases spell it, and older libraries read it.
+            self.url = self.url.set(drivername="postgresql")
         self.kind = self.url.get_backend_name()
         if self.kind not in ("sqlite", "postgresql"):
             raise CatalogError(f"a catalog lives in SQLite or Postgres, not in {self.kind}")
@@ -71,7 +84,8 @@ class Database:
             raise CatalogError("a catalog in memory is seen by nobody else; give a file: sqlite:///folder/catalog.sqlite")
 
     def __str__(self) -> str:
-        return self.url.render_as_string(hide_password=True)
+        # A file's path as it is: escaped it could be neither read nor copied.
+        return f"sqlite:///{self._file}" if self.kind == "sqlite" else self.url.render_as_string(hide_password=True)
 
     # -- connections ---------------------------------------------------------------------------------------------------
 
@@ -211,14 +225,21 @@ class Database:
     def _open(self, mode: str) -> sqlite3.Connection:
         return sqlite3.connect(f"{self._file.as_uri()}?{mode}", uri=True, timeout=WAIT_S, isolation_level=None)
 
+    def _has_no_room(self) -> bool:
+        folder = next(path for path in self._file.parents if path.exists())
+        return self.kind == "sqlite" and shutil.disk_usage(folder).free < _LITTLE
+
     def _explained(self, error: sa.exc.DBAPIError) -> Exception:
         text = first_line(error)
         if any(said in text for said in ("database is locked", "database is busy", "due to lock timeout")):
             return CatalogLocked(
                 f"another process has been writing the catalog at {self} for over {WAIT_S:.0f} s; wait for it, or end it"
             )
-        if "disk is full" in text:
-            return CatalogError(f"no space left for the catalog at {self}; free some and start again")
+        # SQLite says many things where it finds no room for its log and the log's index.
+        if "disk is full" in text or (("disk I/O" in text or "unable to open" in text) and self._has_no_room()):
+            return CatalogFull(f"no space left for the catalog at {self}; free some and start again")
+        if "disk I/O" in text:
+            return CatalogError(f"the catalog at {self} cannot be read or written: {text}")
         if "not a database" in text or "malformed" in text:
             return CatalogError(
                 f"{self} is no catalog, or a damaged one ({text}); move it away and restore it with: dst catalog rebuild"

@@ -1,4 +1,4 @@
-"""What a finished run is found to rest on: its files on disk and its poses, as rows.
+"""What a finished run is found to rest on: its files in the store and its poses, as rows.
 
 Enters: a run whose cohort is set, and the store. Leaves: rows in `file_checks` and `coverage_checks`. Great Expectations sees
 tables, not files: what it is to judge has to be a column first.
@@ -7,21 +7,17 @@ tables, not files: what it is to judge has to be a column first.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
-from storage.artifacts import RECORD, ArtifactStore
+from storage.artifacts import RECORD, ArtifactStore, DamagedArtifact, MissingFile, at
 from storage.catalog import tables, writing
 from storage.catalog.coverage import compare, promises
 from storage.catalog.database import Database
-
-Row = dict[str, Any]
-
-_KEYS = ("cad_key", "render_key", "edge_key", "caption_key", "image_key", "verdict_key")
+from storage.catalog.index import Row
+from storage.stages import OF_A_SAMPLE
 
 
 def note(database: Database, run_id: str, store: ArtifactStore) -> None:
@@ -35,34 +31,46 @@ def note(database: Database, run_id: str, store: ArtifactStore) -> None:
             writing.upsert(connection, table, rows)
 
 
+def _keys(connection: sa.Connection, run_id: str) -> list[str]:
+    """Return the keys of all artifacts that the samples of a run's cohort, and what was decided of them, rest on."""
+    member, score = tables.members.c, tables.verdict_scores.c
+    mine = sa.and_(member.run_id == run_id, member.in_cohort == 1)
+    names = [f"{stage}_key" for stage in OF_A_SAMPLE if stage != "control"] + ["verdict_key"]
+    keys: set[str] = set()
+    for controls, *row in connection.execute(sa.select(member.controls, *(member[name] for name in names)).where(mine)):
+        keys |= {key for key in (*(controls or {}).values(), *row) if key}
+    verdicts = sa.select(member.verdict_key).where(mine, member.verdict_key.is_not(None)).distinct()
+    keys |= set(connection.scalars(sa.select(score.score_key).where(score.verdict_key.in_(verdicts))))
+    return sorted(keys)
+
+
 def _files(connection: sa.Connection, run_id: str, store: ArtifactStore) -> Iterator[Row]:
-    members, artifacts = tables.members, tables.artifacts
-    used = sa.select(*(members.c[name] for name in _KEYS)).where(members.c.run_id == run_id, members.c.in_cohort == 1)
-    keys = sorted({key for row in connection.execute(used) for key in row if key})
-    known: dict[str, Any] = {}
+    artifact = tables.artifacts.c
+    keys = _keys(connection, run_id)
     for start in range(0, len(keys), 500):
-        of_these = sa.select(artifacts).where(artifacts.c.key.in_(keys[start : start + 500]))
-        known.update((row.key, row) for row in connection.execute(of_these))
-    for key in keys:
-        if key not in known:
-            yield _finding(run_id, key, RECORD, "", "the catalog has no row for this artifact", present=False)
-            continue
-        stage, expected = known[key].stage, known[key].files
-        folder = store.folder(stage, key)
-        there = (folder / RECORD).is_file()
-        yield _finding(run_id, key, RECORD, stage, None if there else f"{folder / RECORD} is missing", present=there)
-        for name, facts in expected.items():
-            yield _compared(run_id, key, stage, folder / name, facts["sha256"])
+        some = keys[start : start + 500]
+        of_these = sa.select(artifact.key, artifact.stage, artifact.files).where(artifact.key.in_(some))
+        known = {row.key: row for row in connection.execute(of_these)}
+        for key in some:
+            if key not in known:
+                yield _finding(run_id, key, RECORD, "", "the catalog has no row for this artifact", present=False)
+                continue
+            stage, files = known[key].stage, known[key].files
+            there = RECORD in store.names(at(stage, key))
+            missing = None if there else f"{store.where}/{at(stage, key)}/{RECORD} is missing"
+            yield _finding(run_id, key, RECORD, stage, missing, present=there)
+            for name, facts in files.items():
+                yield _compared(run_id, key, stage, name, facts, store)
 
 
-def _compared(run_id: str, key: str, stage: str, path: Path, expected: str) -> Row:
+def _compared(run_id: str, key: str, stage: str, name: str, facts: Mapping[str, Any], store: ArtifactStore) -> Row:
     try:
-        with open(path, "rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        return _finding(run_id, key, path.name, stage, f"{path} is missing", present=False)
-    problem = None if found == expected else f"{path} is not what was written (digest differs)"
-    return _finding(run_id, key, path.name, stage, problem, present=True)
+        store.check(f"{at(stage, key)}/{name}", facts)
+    except MissingFile as error:
+        return _finding(run_id, key, name, stage, str(error), present=False)
+    except DamagedArtifact as error:
+        return _finding(run_id, key, name, stage, str(error), present=True)
+    return _finding(run_id, key, name, stage, None, present=True)
 
 
 def _finding(run_id: str, key: str, file: str, stage: str, problem: str | None, *, present: bool) -> Row:

@@ -7,18 +7,21 @@ the mapping can be read, and tested, alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 from sqlalchemy import Table
 
 from storage.artifacts import Artifact, Record
-from storage.catalog import tables
+from storage.catalog import before_0004, tables
 from storage.catalog.journal import JOURNAL
 from storage.keys import canonical_json, digest
+from storage.stages import FILE
 
 Row = dict[str, Any]
+Read = Callable[[Artifact, str], bytes]
+"""Reads a file of an artifact, as ArtifactStore.read does."""
 
 _IDENTITY = ("class_name", "cad_id", "view_index", "draw_index")
 
@@ -27,8 +30,9 @@ class Rows:
     """Rows waiting to be written, a list for each table."""
 
     ORDER = (
-        tables.classes, tables.cad_models, tables.specs, tables.artifacts, tables.views, tables.edges, tables.captions,
-        tables.images, tables.filters, tables.verdicts, tables.runs, tables.members,
+        tables.classes, tables.cad_models, tables.specs, tables.artifacts, tables.views, tables.controls, tables.captions,
+        tables.images, tables.image_controls, tables.filters, tables.verdict_scores, tables.verdicts, tables.scores, tables.runs,
+        tables.members,
     )  # fmt: skip
     """Tables in the order in which rows go in: what others refer to comes first."""
 
@@ -47,6 +51,10 @@ class Rows:
         waiting = self._rows[table]
         return [waiting[key] for key in sorted(waiting)]
 
+    def find(self, table: Table, *key: Any) -> Row | None:
+        """Return the row of a key, if it waits here."""
+        return self._rows[table].get(key)
+
     def __len__(self) -> int:
         return sum(len(waiting) for waiting in self._rows.values())
 
@@ -54,13 +62,16 @@ class Rows:
 class Indexer:
     """Turns records into rows. Remembers the specs it has seen, because thousands of records share one."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Read, kind_of: Callable[[str], str | None] = lambda key: None) -> None:
+        """read: how verdicts.json is read. kind_of: a control's key -> its kind, as far as it is known (see before_0004)."""
+        self._read = read
+        self._kind_of = kind_of
         self._spec_keys: dict[bytes, str] = {}
         self.cad_facts: list[Row] = []
         """Facts of canonical GLBs, for the CAD models registered under their key."""
 
     def add(self, rows: Rows, item: Record | Artifact) -> None:
-        """Add the rows of one record."""
+        """Add the rows of one record. A verdict's are made from its file, so it has to be an Artifact."""
         record = item.record if isinstance(item, Artifact) else item
         if record.stage in JOURNAL:
             raise ValueError(f"a {record.stage} record is replayed, not indexed (see storage.catalog.journal)")
@@ -80,13 +91,21 @@ class Indexer:
                 **_outcome(record),
             },
         )
+        record = before_0004.today(record, lambda key: self._kind(rows, key))
         if record.stage == "cad":
             self.cad_facts.append({"spec_key": spec_key, **cad_facts(record)})
         elif record.stage == "verdict":
-            _index_verdict(rows, item, record, spec_key)
+            self._verdict(rows, item, record, spec_key)
         elif record.stage in _STAGES:
             table, make = _STAGES[record.stage]
             rows.add(table, {"spec_key": spec_key, **_outcome(record), **make(record)})
+        if record.stage == "image":
+            for kind, key in record.inputs["controls"].items():
+                rows.add(tables.image_controls, {"image_key": record.key, "kind": kind, "control_key": key})
+
+    def _kind(self, rows: Rows, control_key: str) -> str:
+        waiting = rows.find(tables.controls, control_key)
+        return (waiting["kind"] if waiting else self._kind_of(control_key)) or before_0004.kind({})
 
     def _spec(self, rows: Rows, record: Record) -> str:
         spelling = orjson.dumps([record.stage, record.version, record.spec], option=orjson.OPT_SORT_KEYS)
@@ -95,6 +114,34 @@ class Indexer:
             key = self._spec_keys[spelling] = spec_key(record.stage, record.version, record.spec)
         rows.add(tables.specs, {"spec_key": key, "stage": record.stage, "version": record.version, "spec": record.spec})
         return key
+
+    def _verdict(self, rows: Rows, item: Record | Artifact, record: Record, spec_key: str) -> None:
+        if not isinstance(item, Artifact):
+            raise ValueError(f"verdict {record.key[:12]}: its rows are made from its file; index the artifact, not the record")
+        listed = json.loads(self._read(item, FILE["verdict"]))
+        record, listed = before_0004.verdict_today(record, listed)
+        values = record.values
+        rows.add(
+            tables.filters,
+            {
+                "verdict_key": record.key,
+                "class_name": record.inputs.get("class_name"),
+                "kept_images": values["kept"],
+                "dropped_images": values["dropped"],
+                "unjudged_images": values["not_judged"],
+                **{name: values[name] for name in ("rule", "rules", "judges")},
+                "spec_key": spec_key,
+                **_outcome(record),
+            },
+        )
+        for judge, key in record.inputs["scores"].items():
+            rows.add(tables.verdict_scores, {"verdict_key": record.key, "judge": judge, "score_key": key})
+        for verdict in listed:
+            which = {"verdict_key": record.key, "image_key": verdict["image_key"]}
+            rows.add(tables.verdicts, {**which, "kept": _bit(verdict["kept"]), "reason": verdict["reason"]})
+            for name, value in verdict["scores"].items():
+                if value is not None:
+                    rows.add(tables.scores, {**which, "name": name, "value": value})
 
 
 def spec_key(stage: str, version: int, spec: Any) -> str:
@@ -152,12 +199,15 @@ _ANNOTATION = (
 )  # fmt: skip
 
 
-def _edge(record: Record) -> Row:
+def _control(record: Record) -> Row:
+    facts = {name: value for name, value in record.values.items() if name not in ("pixels", "density")}
     return {
-        "edge_key": record.key,
+        "control_key": record.key,
         "render_key": record.inputs.get("render"),
-        "edge_pixels": record.values.get("edge_pixels"),
-        "edge_density": record.values.get("edge_density"),
+        "kind": record.spec["kind"],
+        "pixels": record.values.get("pixels"),
+        "density": record.values.get("density"),
+        "facts": facts or None,
     }
 
 
@@ -176,7 +226,6 @@ def _caption(record: Record) -> Row:
 def _image(record: Record) -> Row:
     return {
         "image_key": record.key,
-        "edge_key": record.inputs.get("edge"),
         "caption_key": record.inputs.get("caption"),
         **{name: record.inputs[name] for name in _IDENTITY},
         **{name: record.values.get(name) for name in ("seed", "attempt", "model_id", "model_revision")},
@@ -187,73 +236,10 @@ def _image(record: Record) -> Row:
 
 _STAGES: Mapping[str, tuple[Table, Callable[[Record], Row]]] = {
     "render": (tables.views, _view),
-    "edge": (tables.edges, _edge),
+    "control": (tables.controls, _control),
     "caption": (tables.captions, _caption),
     "image": (tables.images, _image),
 }
-
-
-def _index_verdict(rows: Rows, item: Record | Artifact, record: Record, key: str) -> None:
-    values = record.values
-    listed = _verdicts(item, record)
-    rows.add(
-        tables.filters,
-        {
-            "verdict_key": record.key,
-            "class_name": record.inputs.get("class_name"),
-            "threshold": values.get("threshold"),
-            "rule": _text(values.get("rule")),
-            "folds": _text(values.get("folds")),
-            "kept_images": sum(1 for verdict in listed if verdict.get("kept")),
-            "dropped_images": sum(1 for verdict in listed if not verdict.get("kept")),
-            "values": {name: value for name, value in values.items() if name != "verdicts"},
-            "spec_key": key,
-            **_outcome(record),
-        },
-    )
-    for verdict in listed:
-        rows.add(
-            tables.verdicts,
-            {
-                "verdict_key": record.key,
-                "image_key": verdict["image_key"],
-                "score": verdict.get("score"),
-                "score_azimuth": verdict.get("azimuth_score"),
-                "score_elevation": verdict.get("elevation_score"),
-                "score_inplane": verdict.get("inplane_score"),
-                "disagreement": verdict.get("disagreement"),
-                "edge_score": verdict.get("edge_score"),
-                "fold": verdict.get("fold"),
-                "kept": _bit(verdict.get("kept")),
-                "reason": verdict.get("reason"),
-                "threshold": values.get("threshold"),
-            },
-        )
-
-
-def _verdicts(item: Record | Artifact, record: Record) -> list[Row]:
-    """Return the verdicts on single images: from the record's values, or from verdicts.json beside it.
-
-    Each: image_key, score, azimuth_score, elevation_score, inplane_score, disagreement, edge_score, fold, kept, reason.
-    """
-    listed = record.values.get("verdicts")
-    if listed is None and isinstance(item, Artifact) and "verdicts.json" in record.files:
-        listed = json.loads(item.path("verdicts.json").read_bytes())
-        if isinstance(listed, dict):
-            listed = listed["verdicts"]
-    return list(listed or ())
-
-
-def batches(items: Iterable[Record | Artifact], size: int) -> Iterable[list[Record | Artifact]]:
-    """Yield the items in lists of at most `size`."""
-    batch: list[Record | Artifact] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _bit(value: Any) -> int | None:

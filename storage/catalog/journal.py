@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from storage.artifacts import Record
+from storage.catalog import before_0004
 from storage.keys import artifact_key, canonical_json, digest, plain
 
 REGISTRATION = "registration"
@@ -48,7 +49,7 @@ def run(row: Mapping[str, Any], members: Sequence[Mapping[str, Any]]) -> Record:
 
 def members_of(record: Record) -> list[dict[str, Any]]:
     """Return the members that a run's record lists."""
-    return _unlisted("member", record)
+    return [before_0004.member_today(member, record.values["row"]) for member in _unlisted("member", record)]
 
 
 def release(row: Mapping[str, Any], samples: Sequence[Mapping[str, Any]]) -> Record:

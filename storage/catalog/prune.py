@@ -9,29 +9,28 @@ what a running run could be using stays, and removal holds the catalog's write l
 from __future__ import annotations
 
 import json
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from storage.artifacts import ArtifactError, ArtifactStore
-from storage.catalog import journal, tables
+from storage.artifacts import ArtifactError, ArtifactStore, at
+from storage.catalog import before_0004, journal, tables
 from storage.catalog.catalog import Catalog
 from storage.catalog.database import CatalogError
 from storage.catalog.query import pieces
-from storage.catalog.writing import STAGES
+from storage.stages import OF_A_SAMPLE, STAGES
 
 _AT_ONCE = 200
-_TAKEN_AWAY = ".pruned"
-_DAMAGED = ".damaged"
 _ROWS = (
-    (tables.artifacts, "key"), (tables.views, "render_key"), (tables.edges, "edge_key"), (tables.captions, "caption_key"),
-    (tables.images, "image_key"), (tables.verdicts, "verdict_key"), (tables.filters, "verdict_key"),
+    (tables.artifacts, "key"), (tables.views, "render_key"), (tables.controls, "control_key"), (tables.captions, "caption_key"),
+    (tables.images, "image_key"), (tables.image_controls, "image_key"), (tables.verdicts, "verdict_key"),
+    (tables.scores, "verdict_key"), (tables.verdict_scores, "verdict_key"), (tables.filters, "verdict_key"),
 )  # fmt: skip
+_LOOKED_AT = (*STAGES, before_0004.EDGE)
+_MEANT = {"controls": "control", before_0004.EDGE: "control", "images": "image", "scores": "score"}
+"""What inputs and folders call something -> its stage, where that is another word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +41,8 @@ class Unreferenced:
     """Its stage."""
     key: str
     """Its key; empty for one that was set aside."""
-    folder: Path
-    """Where it lies."""
+    path: str
+    """Where it lies in the store."""
     bytes: int
     """What its files take."""
 
@@ -81,29 +80,30 @@ def plan(catalog: Catalog, store: ArtifactStore, older_than_s: float) -> Plan:
     classes = {row["class_name"] for row in catalog.runs() if row["status"] == "running"}
     found: list[Unreferenced] = []
     young = in_use = 0
-    born_before = time.time() - older_than_s
-    for stage in STAGES:
-        for folder in _folders(store, stage):
-            if _short(folder.name) in refer[stage]:
+    for stage in _LOOKED_AT:
+        for key in store.keys(stage):
+            if _short(key) in refer[_MEANT.get(stage, stage)]:
                 continue
-            if folder.stat().st_mtime > born_before:
+            if store.age_s(at(stage, key)) < older_than_s:
                 young += 1
-            elif classes and _class_of(store, stage, folder.name) in {*classes, None}:
+            elif classes and _class_of(store, stage, key) in {*classes, None}:
                 in_use += 1
             else:
-                found.append(Unreferenced(stage=stage, key=folder.name, folder=folder, bytes=_size(folder)))
-    for folder in sorted((store.root / _DAMAGED).glob("*")):
-        if folder.stat().st_mtime > born_before:
+                found.append(_unreferenced(store, stage, key, at(stage, key)))
+    for path in store.aside():
+        if store.age_s(path) < older_than_s:
             young += 1
         else:
-            found.append(Unreferenced(stage="set aside", key="", folder=folder, bytes=_size(folder)))
+            found.append(_unreferenced(store, "set aside", "", path))
     return Plan(unreferenced=tuple(found), young=young, in_use=in_use, state=state)
+
+
+def _unreferenced(store: ArtifactStore, stage: str, key: str, path: str) -> Unreferenced:
+    return Unreferenced(stage=stage, key=key, path=path, bytes=store.size(path))
 
 
 def remove(catalog: Catalog, store: ArtifactStore, plan: Plan, tell: Callable[[int], None] = lambda count: None) -> None:
     """Take away what a plan names, artifacts and rows alike. Raises Changed, with what was not yet taken away untouched."""
-    bin_ = store.root / _TAKEN_AWAY
-    bin_.mkdir(parents=True, exist_ok=True)
     try:
         for start in range(0, len(plan.unreferenced), _AT_ONCE):
             batch = plan.unreferenced[start : start + _AT_ONCE]
@@ -117,14 +117,11 @@ def remove(catalog: Catalog, store: ArtifactStore, plan: Plan, tell: Callable[[i
                 for table, name in _ROWS:
                     connection.execute(sa.delete(table).where(table.c[name].in_(keys)))
                 for item in batch:
-                    item.folder.rename(bin_ / f"{item.stage.replace(' ', '-')}-{item.folder.name}-{time.time_ns()}")
-            for folder in bin_.iterdir():
-                shutil.rmtree(folder)
+                    store.remove(item.path)
             tell(start + len(batch))
     finally:
         if plan.unreferenced:
             store.renew_generation()
-        shutil.rmtree(bin_, ignore_errors=True)
 
 
 def _state(connection: sa.Connection) -> tuple[Any, ...]:
@@ -145,10 +142,12 @@ def _referred(catalog: Catalog, store: ArtifactStore) -> Mapping[str, set[bytes]
         for stage in STAGES:
             if key := row.get(f"{stage}_key"):
                 refer[stage].add(_short(key))
+        controls = row.get("controls") or {}
+        refer["control"].update(map(_short, _parsed(controls).values()))
 
-    names = ", ".join(f"{stage}_key" for stage in STAGES)
+    names = ", ".join(f"{stage}_key" for stage in OF_A_SAMPLE)
     for sql in (
-        f"SELECT {names} FROM members",
+        f"SELECT {names}, verdict_key, controls FROM members",
         "SELECT image_key, render_key, verdict_key FROM release_samples",
         "SELECT cad_key FROM cad_models",
     ):
@@ -166,33 +165,41 @@ def _referred(catalog: Catalog, store: ArtifactStore) -> Mapping[str, set[bytes]
                 )
             for entry in entries(artifact.record):
                 add(entry)
+    # From the last stage up: what was made from what is added to the stages above before those are looked at.
     for stage in reversed(STAGES):
-        _climb(catalog, store, stage, refer)
+        for inputs in _inputs(catalog, store, stage, set(refer[stage])):
+            for name, value in inputs.items():
+                above = refer.get(_MEANT.get(name, name))
+                if above is not None:
+                    above.update(_short(key) for key in _listed(value) if key)
     return refer
 
 
-def _climb(catalog: Catalog, store: ArtifactStore, stage: str, refer: dict[str, set[bytes]]) -> None:
-    """Add what the referred artifacts of a stage were made from."""
-    waiting = set(refer[stage])
-    for artifact in _inputs(catalog, store, stage, waiting):
-        for name, value in artifact.items():
-            above = "image" if name == "images" else name
-            if above in refer:
-                refer[above].update(_short(key) for key in (value if isinstance(value, list) else [value]) if key)
+def _listed(value: Any) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return value if isinstance(value, list) else [value]
 
 
 def _inputs(catalog: Catalog, store: ArtifactStore, stage: str, waiting: set[bytes]) -> Iterator[dict[str, Any]]:
-    for _, rows in pieces(catalog.database, f"SELECT key, inputs FROM artifacts WHERE stage = '{stage}'"):
+    stages = [stage, before_0004.EDGE] if stage == "control" else [stage]
+    listed = ", ".join(f"'{name}'" for name in stages)
+    for _, rows in pieces(catalog.database, f"SELECT key, inputs FROM artifacts WHERE stage IN ({listed})"):
         for key, inputs in rows:
             if _short(key) in waiting:
                 waiting.discard(_short(key))
-                yield json.loads(inputs) if isinstance(inputs, str) else inputs
+                yield _parsed(inputs)
     for key in sorted(waiting):
         # The catalog has lost its row: the record says it as well.
-        try:
-            yield store.get(stage, key.hex()).record.inputs
-        except ArtifactError:
-            continue
+        for name in stages:
+            try:
+                yield store.get(name, key.hex()).record.inputs
+            except ArtifactError:
+                continue
+
+
+def _parsed(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def _class_of(store: ArtifactStore, stage: str, key: str) -> str | None:
@@ -201,19 +208,10 @@ def _class_of(store: ArtifactStore, stage: str, key: str) -> str | None:
         inputs = store.get(stage, key).record.inputs
     except ArtifactError:
         return None
-    if stage == "edge":
+    if _MEANT.get(stage, stage) == "control":
         return _class_of(store, "render", inputs["render"])
     name: str | None = inputs.get("class_name")
     return name
-
-
-def _folders(store: ArtifactStore, stage: str) -> Iterator[Path]:
-    for group in sorted((store.root / stage).glob("??")):
-        yield from sorted(group.glob("*"))
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
 def _short(key: str) -> bytes:

@@ -40,7 +40,7 @@ def query(database: Database, sql: str) -> pd.DataFrame:
         try:
             names, rows = _fetch(database, connection, sql)
         except sa.exc.DBAPIError as error:
-            raise QueryError(_explained(database, error)) from error
+            raise QueryError(_explained(database, error, sql)) from error
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
     frame = pd.DataFrame({i: _series(column) for i, column in enumerate(columns)})
     frame.columns = pd.Index(names)
@@ -89,7 +89,7 @@ def pieces(database: Database, sql: str, size: int = 1000) -> Iterator[tuple[lis
             except driver_errors() as error:
                 raise sa.exc.DBAPIError(sql, None, error) from error
         except sa.exc.DBAPIError as error:
-            raise QueryError(_explained(database, error)) from error
+            raise QueryError(_explained(database, error, sql)) from error
 
 
 def _fetch(database: Database, connection: sa.Connection, sql: str) -> tuple[list[str], list[Any]]:
@@ -155,7 +155,7 @@ _NO_TABLE = re.compile(
 _NO_COLUMN = re.compile(r'no such column: "?([^\s"]+)|column "?([^\s"]+)"? does not exist')
 
 
-def _explained(database: Database, error: sa.exc.DBAPIError) -> str:
+def _explained(database: Database, error: sa.exc.DBAPIError, sql: str) -> str:
     text = first_line(error)
     if _SEVERAL.search(text):
         return "one statement at a time, please: the query holds several"
@@ -165,23 +165,67 @@ def _explained(database: Database, error: sa.exc.DBAPIError) -> str:
         name = next(filter(None, found.groups()))
         return f'no such table "{name}"{_meant(name, _tables())}; there are: {", ".join(_tables())}'
     if found := _NO_COLUMN.search(text):
-        name = next(filter(None, found.groups()))
-        meant = _meant(name.rsplit(".", 1)[-1], _columns(database))
-        return f'no such column "{name}"{meant}; all of them: dst sql "SELECT * FROM samples LIMIT 1"'
+        return _no_column(database, next(filter(None, found.groups())), sql)
     return f"the query does not run: {text}"
 
 
 def _tables() -> list[str]:
-    return [*views.VIEWS, *sorted(set(tables.metadata.tables) - {"catalog_facts"})]
+    return [*views.NAMES, *sorted(set(tables.metadata.tables) - {"catalog_facts"})]
 
 
-def _columns(database: Database) -> list[str]:
+def _no_column(database: Database, said: str, sql: str) -> str:
+    """Return the line for a column that what is asked does not have: what was meant there, and where one of that name is."""
+    name, columns = said.rsplit(".", 1)[-1], _columns(database)
+    asked = [table for table in columns if re.search(rf"\b{table}\b", sql, re.IGNORECASE)] or list(columns)
+    meant = _meant(name, list(dict.fromkeys(column for table in asked for column in columns[table])))
+    # A column of the table that is asked is missing only under another's alias: "it is in" would be no news.
+    elsewhere = [table for table in columns if name.lower() in columns[table] and table not in asked]
+    there = f"; there is one in {', '.join(elsewhere[:4])}" if elsewhere else ""
+    return f'no such column "{said}"{meant}{there}; all of them: dst sql "SELECT * FROM {asked[0]} LIMIT 1"'
+
+
+def _columns(database: Database) -> dict[str, list[str]]:
+    """Return the columns of every view and table that can be asked."""
     with database.reading() as connection:
         inspector = sa.inspect(connection)
-        shown = [column["name"] for name in views.VIEWS for column in inspector.get_columns(name)]
-    return list(dict.fromkeys([*shown, *(column.name for table in tables.metadata.tables.values() for column in table.columns)]))
+        shown = {name: [str(column["name"]) for column in inspector.get_columns(name)] for name in views.NAMES}
+    held = {name: [column.name for column in tables.metadata.tables[name].columns] for name in _tables() if name not in shown}
+    return shown | held
+
+
+def unheard_of(database: Database, sql: str) -> list[str]:
+    """Return a line for each class or CAD model that a statement compares with and that is in no row, with what was meant.
+
+    Such a statement is sound, and its answer empty: of a slip of the pen nothing else would tell.
+    """
+    lines = list[str]()
+    for column, value in dict.fromkeys((column.lower(), value.replace("''", "'")) for column, value in _COMPARED.findall(sql)):
+        names = _named(database, column)
+        if value in names:
+            continue
+        begun = [name for name in names if value and name.startswith(value)] if column == "cad_id" else []
+        meant = f"; {len(begun)} begin so: cad_id LIKE '{value}%'" if begun else _meant(value, names)
+        thing = "class" if column == "class_name" else "CAD model"
+        lines.append(f'no {thing} has the {column} "{value}"{meant or "; see: dst cad list"}')
+    return lines
+
+
+def _named(database: Database, column: str) -> list[str]:
+    """Return every name, cad_id or class that rows bear: images of others have classes of their own."""
+    if column == "class_name":
+        known = [table.c.class_name for table in (tables.classes, tables.members, tables.foreign_images)]
+    else:
+        known = [tables.cad_models.c.name if column == "cad_name" else tables.cad_models.c.cad_id]
+    with database.reading() as connection:
+        found = [name for one in known for name in connection.scalars(sa.select(one).distinct())]
+    return sorted({str(name) for name in found if name is not None})
+
+
+_COMPARED = re.compile(r"\b(class_name|cad_name|cad_id)\s*=\s*'((?:[^']|'')*)'", re.IGNORECASE)
 
 
 def _meant(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
+    written = name.lower()
+    close = difflib.get_close_matches(written, known, n=3, cutoff=0.6)
+    close.sort(key=lambda meant: not meant.startswith(written))
     return f"; did you mean {' or '.join(close)}?" if close else ""

@@ -6,26 +6,36 @@ Portable SQL only: the same text runs on SQLite and on Postgres. Each view answe
 
 from __future__ import annotations
 
-ACCEPTED = """
+from collections.abc import Sequence
+
+from storage.catalog.joins import CONTROL_FILE, file_of, score_columns
+from storage.stages import FILE, STAGES
+
+
+def accepted(scores: Sequence[str]) -> str:
+    """Samples of the present cohorts that the recipe's rules kept, with pose, camera, boxes and files."""
+    return f"""
 SELECT
     m.sample_id, m.class_name, m.cad_id, c.name AS cad_name, c.licence, c.symmetry, m.view_index, m.draw_index,
     m.recipe, m.run_id,
     v.azimuth_deg, v.elevation_deg, v.inplane_deg, v.distance,
     v.width, v.height, v.box_x0, v.box_y0, v.box_x1, v.box_y1, v.box3d, v.box3d_extents,
     v.intrinsics, v.rotation, v.translation, v.visible_fraction, v.truncated_fraction,
-    t.prompt, i.seed, d.score, d.edge_score, d.threshold,
-    'image/' || substr(m.image_key, 1, 2) || '/' || m.image_key || '/image.png' AS file, i.sha256,
-    'render/' || substr(m.render_key, 1, 2) || '/' || m.render_key || '/mask.png' AS mask_file,
-    m.render_key, m.image_key, m.verdict_key
+    k.kind AS control_kind, k.density AS control_density, k.spec_key AS control_spec, t.prompt, i.seed,
+    {score_columns(scores)},
+    {file_of("image", "m.image_key")} AS file, i.sha256,
+    {file_of("render", "m.render_key", "mask.png")} AS mask_file, {CONTROL_FILE} AS control_file,
+    m.render_key, m.control_key, m.image_key, m.verdict_key
 FROM members m
 JOIN views v ON v.render_key = m.render_key
 JOIN images i ON i.image_key = m.image_key
 JOIN verdicts d ON d.verdict_key = m.verdict_key AND d.image_key = m.image_key
 LEFT JOIN cad_models c ON c.class_name = m.class_name AND c.cad_id = m.cad_id
+LEFT JOIN controls k ON k.control_key = m.control_key
 LEFT JOIN captions t ON t.caption_key = m.caption_key
 WHERE m.in_cohort = 1 AND m.status = 'made' AND d.kept = 1
 """
-"""Samples of the present cohorts that the recipe's filter kept, with pose, camera, boxes and files."""
+
 
 AZIMUTH_BIN = 30
 ELEVATION_BIN = 15
@@ -37,6 +47,8 @@ def _from(column: str, low: int, high: int, width: int) -> str:
     return f"CASE {steps} ELSE {high - width} END"
 
 
+_UNJUDGED = "sum(CASE WHEN m.status = 'made' AND d.kept IS NULL THEN 1 ELSE 0 END)"
+
 COVERAGE = f"""
 SELECT
     m.class_name, m.recipe,
@@ -45,6 +57,7 @@ SELECT
     count(*) AS samples,
     sum(CASE WHEN m.status = 'made' THEN 1 ELSE 0 END) AS made,
     sum(CASE WHEN d.kept = 1 THEN 1 ELSE 0 END) AS kept,
+    {_UNJUDGED} AS unjudged,
     CAST(avg(d.kept) AS FLOAT) AS kept_share
 FROM members m
 JOIN views v ON v.render_key = m.render_key AND v.status = 'made'
@@ -54,7 +67,7 @@ GROUP BY m.class_name, m.recipe, 3, 4
 """
 """How the present cohorts' samples lie over the viewpoints: bins of 30 degrees of azimuth and 15 of elevation."""
 
-YIELDS = """
+YIELDS = f"""
 SELECT
     m.class_name, m.recipe, m.cad_id, max(c.name) AS cad_name, max(c.licence) AS licence, max(c.collection) AS collection,
     count(*) AS samples,
@@ -62,14 +75,16 @@ SELECT
     sum(CASE WHEN m.status = 'failed' THEN 1 ELSE 0 END) AS failed,
     sum(CASE WHEN d.kept = 1 THEN 1 ELSE 0 END) AS kept,
     sum(CASE WHEN d.kept = 0 THEN 1 ELSE 0 END) AS dropped,
-    CAST(sum(CASE WHEN d.kept = 1 THEN 1 ELSE 0 END) AS FLOAT) / count(*) AS yield
+    {_UNJUDGED} AS unjudged,
+    CASE WHEN count(d.kept) > 0 OR {_UNJUDGED} = 0
+         THEN CAST(sum(CASE WHEN d.kept = 1 THEN 1 ELSE 0 END) AS FLOAT) / (count(*) - {_UNJUDGED}) END AS yield
 FROM members m
 LEFT JOIN verdicts d ON d.verdict_key = m.verdict_key AND d.image_key = m.image_key
 LEFT JOIN cad_models c ON c.class_name = m.class_name AND c.cad_id = m.cad_id
 WHERE m.in_cohort = 1
 GROUP BY m.class_name, m.recipe, m.cad_id
 """
-"""What each CAD model came to in the present cohorts; yield is the share of its samples that were kept."""
+"""What each CAD model came to in the present cohorts; yield: the share of its samples that was kept, but those nobody judged."""
 
 # All parts have the same column types: else Postgres takes no condition into them, and reads everything.
 REJECTIONS = """
@@ -83,98 +98,90 @@ UNION ALL
 SELECT class_name, recipe, 'sample', stage, reason, count(*), min(sample_id)
 FROM members WHERE in_cohort = 1 AND status = 'failed' GROUP BY class_name, recipe, stage, reason
 UNION ALL
-SELECT m.class_name, m.recipe, 'sample', 'verdict', COALESCE(d.reason, 'score above the threshold'), count(*), min(m.sample_id)
+SELECT m.class_name, m.recipe, 'sample', 'verdict', COALESCE(d.reason, 'not said'), count(*), min(m.sample_id)
 FROM members m JOIN verdicts d ON d.verdict_key = m.verdict_key AND d.image_key = m.image_key
-WHERE m.in_cohort = 1 AND d.kept = 0 GROUP BY m.class_name, m.recipe, COALESCE(d.reason, 'score above the threshold')
+WHERE m.in_cohort = 1 AND d.kept = 0 GROUP BY m.class_name, m.recipe, COALESCE(d.reason, 'not said')
 """
 """Everything that was turned away, counted by reason: files at the door, CAD models, samples that failed, samples dropped."""
 
-_STAGES = ("cad", "render", "edge", "caption", "image", "verdict")
-
 COSTS = f"""
 SELECT
-    r.run_id, r.class_name, r.recipe, r.started_at, s.stage,
-    CAST(r.seconds ->> s.stage AS FLOAT) AS seconds,
-    CAST(r.counts ->> ('new_' || s.stage) AS INTEGER) AS made,
-    CAST(r.seconds ->> s.stage AS FLOAT) / NULLIF(CAST(r.counts ->> ('new_' || s.stage) AS INTEGER), 0) AS seconds_each,
+    r.run_id, r.class_name, r.recipe, r.started_at, st.stage,
+    CAST(r.seconds ->> st.stage AS FLOAT) AS seconds,
+    CAST(r.counts ->> ('new_' || st.stage) AS INTEGER) AS made,
+    CAST(r.seconds ->> st.stage AS FLOAT) / NULLIF(CAST(r.counts ->> ('new_' || st.stage) AS INTEGER), 0) AS seconds_each,
     r.runtime ->> 'machine' AS machine, r.runtime ->> 'device' AS device
 FROM runs r
-JOIN ({" UNION ALL ".join(f"SELECT '{stage}' AS stage" for stage in _STAGES)}) s ON r.seconds ->> s.stage IS NOT NULL
+JOIN ({" UNION ALL ".join(f"SELECT '{stage}' AS stage" for stage in STAGES)}) st ON r.seconds ->> st.stage IS NOT NULL
 """
 """Seconds of work that each run spent on each stage, and the artifacts it made in them."""
 
-_FILES = {
-    "cad": "model.glb",
-    "render": "rgba.png",
-    "edge": "edge.png",
-    "caption": "caption.json",
-    "image": "image.png",
-    "verdict": "verdicts.json",
-}
-"""The file that a stage is about; an artifact's others are in its `files`."""
+_VIEW = "JOIN views v ON v.render_key = k.render_key"
+_OF_IMAGE = "image_controls ic JOIN controls k ON k.control_key = ic.control_key"
+_OF_VERDICT = "verdicts d"
+_OF_SCORE = "verdict_scores vs JOIN verdicts d ON d.verdict_key = vs.verdict_key"
+_IMAGE = "JOIN images i ON i.image_key = d.image_key"
+_CONTROLS = "JOIN image_controls ic ON ic.image_key = d.image_key JOIN controls k ON k.control_key = ic.control_key"
 
-_EDGE = "JOIN edges e ON e.edge_key = i.edge_key"
-_VIEW = "JOIN views v ON v.render_key = e.render_key"
-_OF_IMAGE = f"images i {_EDGE} {_VIEW}"
-_OF_VERDICT = f"verdicts d JOIN images i ON i.image_key = d.image_key {_EDGE} {_VIEW}"
+
+def _over_images(stage: str, key: str, rows: str) -> tuple[tuple[str, str, int, str, str, str], ...]:
+    return (
+        (stage, key, 1, "image", "d.image_key", rows),
+        (stage, key, 2, "caption", "i.caption_key", f"{rows} {_IMAGE}"),
+        (stage, key, 2, "control", "ic.control_key", f"{rows} {_CONTROLS}"),
+        (stage, key, 3, "render", "k.render_key", f"{rows} {_CONTROLS}"),
+        (stage, key, 4, "cad", "v.cad_key", f"{rows} {_CONTROLS} {_VIEW}"),
+        (stage, key, 5, "source", "v.cad_key", f"{rows} {_CONTROLS} {_VIEW}"),
+    )
+
+
 _LINES = (
+    ("cad", "f.key", 1, "source", "f.key", ""),
     ("render", "v.render_key", 1, "cad", "v.cad_key", "views v"),
-    ("edge", "e.edge_key", 1, "render", "e.render_key", "edges e"),
-    ("edge", "e.edge_key", 2, "cad", "v.cad_key", f"edges e {_VIEW}"),
-    ("image", "i.image_key", 1, "edge", "i.edge_key", "images i"),
+    ("render", "v.render_key", 2, "source", "v.cad_key", "views v"),
+    ("control", "k.control_key", 1, "render", "k.render_key", "controls k"),
+    ("control", "k.control_key", 2, "cad", "v.cad_key", f"controls k {_VIEW}"),
+    ("control", "k.control_key", 3, "source", "v.cad_key", f"controls k {_VIEW}"),
+    ("image", "ic.image_key", 1, "control", "ic.control_key", "image_controls ic"),
     ("image", "i.image_key", 1, "caption", "i.caption_key", "images i"),
-    ("image", "i.image_key", 2, "render", "e.render_key", f"images i {_EDGE}"),
-    ("image", "i.image_key", 3, "cad", "v.cad_key", _OF_IMAGE),
-    ("verdict", "d.verdict_key", 1, "image", "d.image_key", "verdicts d"),
-    ("verdict", "d.verdict_key", 2, "edge", "i.edge_key", "verdicts d JOIN images i ON i.image_key = d.image_key"),
-    ("verdict", "d.verdict_key", 2, "caption", "i.caption_key", "verdicts d JOIN images i ON i.image_key = d.image_key"),
-    ("verdict", "d.verdict_key", 3, "render", "v.render_key", _OF_VERDICT),
-    ("verdict", "d.verdict_key", 4, "cad", "v.cad_key", _OF_VERDICT),
+    ("image", "ic.image_key", 2, "render", "k.render_key", _OF_IMAGE),
+    ("image", "ic.image_key", 3, "cad", "v.cad_key", f"{_OF_IMAGE} {_VIEW}"),
+    ("image", "ic.image_key", 4, "source", "v.cad_key", f"{_OF_IMAGE} {_VIEW}"),
+    *_over_images("score", "vs.score_key", _OF_SCORE),
+    ("verdict", "vs.verdict_key", 1, "score", "vs.score_key", "verdict_scores vs"),
+    *_over_images("verdict", "d.verdict_key", _OF_VERDICT),
 )
-"""(stage, its key, steps up, stage there, key there, the rows that lead there), every step along a primary key."""
+"""(stage, its key, steps up, stage there, key there, the rows that lead there), every step along a key."""
 
 
-def _file(stage: str, key: str) -> str:
-    return f"'{stage}/' || substr({key}, 1, 2) || '/' || {key} || '/{_FILES[stage]}'"
-
-
-def _sha256(name: str) -> str:
+def _sha256(*names: str) -> str:
     # SQLite reads the dot of a bare name as a step into it, Postgres takes quotes for a part of it.
-    return f"""COALESCE(f.files -> '"{name}"' ->> 'sha256', f.files -> '{name}' ->> 'sha256')"""
+    spellings = [f"""f.files -> '{quoted}' ->> 'sha256'""" for name in names for quoted in (f'"{name}"', name)]
+    return f"COALESCE({', '.join(spellings)})"
 
 
 def _line(stage: str, key: str, depth: int, above: str, key_above: str, rows: str) -> str:
-    # Many images of a cohort share a CAD model, a render or an edge map.
-    return f"""SELECT{" DISTINCT" if stage == "verdict" else ""} {key} AS key, '{stage}' AS stage, {_file(stage, key)} AS file,
-    {depth} AS depth, '{above}' AS upstream_stage, {key_above} AS upstream_key, {_file(above, key_above)} AS upstream_file,
-    {_sha256(_FILES[above])} AS upstream_sha256
-FROM {rows} JOIN artifacts f ON f.key = {key_above}"""
+    # Many images of a cohort, and all controls of an image, share what they were made from.
+    distinct = " DISTINCT" if stage in ("image", "score", "verdict") else ""
+    file = CONTROL_FILE if stage == "control" else file_of(stage, key)
+    if above == "source":
+        found = "f.runtime ->> 'source' AS upstream_file, f.inputs ->> 'cad_id' AS upstream_sha256"
+    elif above == "control":
+        found = f"f.path || '/' || f.stage || '.png' AS upstream_file, {_sha256(FILE['control'], 'edge.png')} AS upstream_sha256"
+    else:
+        found = f"f.path || '/{FILE[above]}' AS upstream_file, {_sha256(FILE[above])} AS upstream_sha256"
+    return f"""SELECT{distinct} {key} AS key, '{stage}' AS stage, {file} AS file,
+    {depth} AS depth, '{above}' AS upstream_stage, {key_above} AS upstream_key, {found}
+FROM {f"{rows} JOIN artifacts f ON f.key = {key_above}" if rows else f"artifacts f WHERE f.stage = '{stage}'"}"""
 
 
-def _source(stage: str, key: str, depth: int, rows: str) -> str:
-    return f"""SELECT{" DISTINCT" if stage == "verdict" else ""} {key} AS key, '{stage}' AS stage, {_file(stage, key)} AS file,
-    {depth} AS depth, 'source' AS upstream_stage, f.key AS upstream_key, f.runtime ->> 'source' AS upstream_file,
-    f.inputs ->> 'cad_id' AS upstream_sha256
-FROM {rows}"""
-
-
-LINEAGE = "\nUNION ALL\n".join(
-    [
-        _source("cad", "f.key", 1, "artifacts f WHERE f.stage = 'cad'"),
-        _source("render", "v.render_key", 2, "views v JOIN artifacts f ON f.key = v.cad_key"),
-        _source("edge", "e.edge_key", 3, f"edges e {_VIEW} JOIN artifacts f ON f.key = v.cad_key"),
-        _source("image", "i.image_key", 4, f"{_OF_IMAGE} JOIN artifacts f ON f.key = v.cad_key"),
-        _source("verdict", "d.verdict_key", 5, f"{_OF_VERDICT} JOIN artifacts f ON f.key = v.cad_key"),
-        *(_line(*line) for line in _LINES),
-    ]
-)
+LINEAGE = "\nUNION ALL\n".join(_line(*line) for line in _LINES)
 """What a file was made from, all the way up: one row for each ancestor of an artifact. The key is the name of a file's folder.
 
 `source` is the file that somebody registered: its upstream_sha256 is the cad_id (over that file and those it refers to).
 """
 
 QUESTIONS = {
-    "accepted": ACCEPTED,
     "coverage": COVERAGE,
     "yields": YIELDS,
     "rejections": REJECTIONS,

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 
 from storage.artifacts import Artifact, ArtifactError, ArtifactStore
+from storage.stages import FILE
 
 _TOLD_EVERY = 500
 
@@ -18,16 +19,16 @@ def everything(
 ) -> Iterator[Artifact]:
     """Yield every readable artifact by stage and key; left_out gets a line for each other one, tell how many were seen."""
     seen = 0
-    for stage_folder in sorted(store.root.glob("[!.]*")):
-        for folder in sorted(stage_folder.glob("??/*")):
+    for stage in store.stages():
+        for key in store.keys(stage):
             seen += 1
             if seen % _TOLD_EVERY == 0:
                 tell(seen)
             try:
-                artifact = store.get(stage_folder.name, folder.name)
-                if "verdicts.json" in artifact.record.files:
+                artifact = store.get(stage, key)
+                if stage == "verdict":
                     # The one file that rows are made from.
-                    json.loads(store.read(artifact, "verdicts.json"))
+                    json.loads(store.read(artifact, FILE[stage]))
             except (ArtifactError, ValueError) as error:
                 left_out(str(error))
                 continue

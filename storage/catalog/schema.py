@@ -6,15 +6,21 @@ killed migration has changed nothing and two processes that migrate at once wait
 
 from __future__ import annotations
 
+import json
 import re
+import threading
+from collections.abc import Collection
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from storage.catalog import tables, views
+from storage.catalog import tables, views, writing
 from storage.catalog.database import CatalogError, Database, first_line
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Alembic keeps in globals which catalog it is at: two of them in one process take turns."""
 
 
 def migrate(database: Database) -> bool:
@@ -22,21 +28,57 @@ def migrate(database: Database) -> bool:
 
     Raises CatalogTooNew, and CatalogError for tables that are not of the schema they say they are of.
     """
-    if database.schema == tables.SCHEMA and _views_digest(database) == views.DIGEST:
-        return False
+    if database.schema == tables.SCHEMA:
+        with database.reading() as connection:
+            if _fact(connection, _VIEWS) == views.digest_of(score_names(connection)):
+                return False
     with database.writing() as connection:
         schema = _schema(connection)
         database.refuse_newer(schema)
         # A view holds on to the columns it names: it goes before they change and comes back after.
-        for name in reversed(views.VIEWS):
-            connection.execute(sa.text(f"DROP VIEW IF EXISTS {name}"))
+        _drop_views(connection)
         if schema != tables.SCHEMA:
             _upgrade(database, connection, schema)
-        for name, sql in views.VIEWS.items():
-            connection.execute(sa.text(f"CREATE VIEW {name} AS {sql}"))
-        connection.execute(sa.delete(tables.facts).where(tables.facts.c.name == "views"))
-        connection.execute(sa.insert(tables.facts).values(name="views", value=views.DIGEST))
+        _make_views(connection)
     return True
+
+
+def score_names(connection: sa.Connection) -> list[str]:
+    """Return the names of the scores that the views show: those of the usual judges first, then every other one ever indexed."""
+    return [*views.SCORES, *json.loads(_fact(connection, _SCORES) or "[]")]
+
+
+def show_scores(connection: sa.Connection, names: Collection[str]) -> None:
+    """See to it that the views have a column for each of these scores. Raises ValueError for a name that no column can have."""
+    known = score_names(connection)
+    new = sorted(set(names) - set(known))
+    if not new:
+        return
+    inspector = sa.inspect(connection)
+    taken = {column["name"] for view in views.WITH_SCORES for column in inspector.get_columns(view)}
+    for name in new:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name) or name in taken:
+            raise ValueError(f'a score cannot be called "{name}": small letters, digits and _, and no other column of a sample')
+    _note_fact(connection, _SCORES, json.dumps(sorted({*known, *new} - set(views.SCORES))))
+    _drop_views(connection)
+    _make_views(connection)
+
+
+_VIEWS = "views"
+_SCORES = "scores"
+"""Facts the catalog keeps of itself: the digest of its views, the names of further scores."""
+
+
+def _drop_views(connection: sa.Connection) -> None:
+    for name in reversed(views.NAMES):
+        connection.execute(sa.text(f"DROP VIEW IF EXISTS {name}"))
+
+
+def _make_views(connection: sa.Connection) -> None:
+    names = score_names(connection)
+    for name, sql in views.texts(names).items():
+        connection.execute(sa.text(f"CREATE VIEW {name} AS {sql}"))
+    _note_fact(connection, _VIEWS, views.digest_of(names))
 
 
 def _upgrade(database: Database, connection: sa.Connection, schema: str | None) -> None:
@@ -65,7 +107,8 @@ def upgrade(connection: sa.Connection, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
-    command.upgrade(config, revision)
+    with _ONE_AT_A_TIME:
+        command.upgrade(config, revision)
 
 
 def _schema(connection: sa.Connection) -> str | None:
@@ -75,7 +118,10 @@ def _schema(connection: sa.Connection) -> str | None:
     return version
 
 
-def _views_digest(database: Database) -> str | None:
-    with database.reading() as connection:
-        value: str | None = connection.execute(sa.select(tables.facts.c.value).where(tables.facts.c.name == "views")).scalar()
+def _fact(connection: sa.Connection, name: str) -> str | None:
+    value: str | None = connection.execute(sa.select(tables.facts.c.value).where(tables.facts.c.name == name)).scalar()
     return value
+
+
+def _note_fact(connection: sa.Connection, name: str, value: str) -> None:
+    writing.upsert(connection, tables.facts, [{"name": name, "value": value}])

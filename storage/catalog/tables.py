@@ -1,8 +1,8 @@
 """The catalog's tables, as SQLAlchemy Core sees them. How they come to exist is the migrations' business.
 
-Rows of artifacts (views, edges, captions, images, verdicts) are keyed by the artifact's key and repeat what its record says;
+Rows of artifacts (views, controls, captions, images, verdicts) are keyed by the artifact's key and repeat what its record says;
 `members` says which of them make up the samples of a cohort. Decisions are 0 or 1 in integer columns, so that `avg(kept)` is a
-share on every database. Times are UTC, ISO 8601 text. Nothing here is specific to SQLite or Postgres.
+share on every database, and NULL where nothing was decided. Times are UTC, ISO 8601 text. Nothing here needs SQLite or Postgres.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.type_api import TypeEngine
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 """The newest migration: what this code reads and writes."""
 
 metadata = MetaData(
@@ -59,7 +59,7 @@ facts = Table(
     Column("name", String(64), primary_key=True),
     Column("value", Text, nullable=False),
 )
-"""What the catalog says about itself (the digest of its views)."""
+"""What the catalog says about itself: the names of its scores, the digest of its views, who holds a claim."""
 
 classes = Table(
     "classes",
@@ -186,15 +186,19 @@ views = Table(
 )
 """Renders: one sampled pose of a CAD model each, with its whole annotation."""
 
-edges = Table(
-    "edges",
+controls = Table(
+    "controls",
     metadata,
-    Column("edge_key", String(64), primary_key=True),
+    Column("control_key", String(64), primary_key=True),
     Column("render_key", String(64)),
-    Column("edge_pixels", BigInteger),
-    Column("edge_density", Float),
+    Column("kind", String(32), nullable=False),
+    Column("pixels", BigInteger),
+    Column("density", Float),
+    Column("facts", _json()),
     *_made(),
 )
+"""What a generator must obey, one row for each control of a render. kind: canny, geometry, ... pixels: those that are not
+background; density: their share; facts: what else its kind says of it."""
 
 captions = Table(
     "captions",
@@ -220,7 +224,6 @@ images = Table(
     "images",
     metadata,
     Column("image_key", String(64), primary_key=True),
-    Column("edge_key", String(64)),
     Column("caption_key", String(64)),
     Column("class_name", String(200), nullable=False),
     Column("cad_id", String(64), nullable=False),
@@ -237,38 +240,63 @@ images = Table(
     Index(None, "sha256"),
 )
 
+image_controls = Table(
+    "image_controls",
+    metadata,
+    Column("image_key", String(64), primary_key=True),
+    Column("kind", String(32), primary_key=True),
+    Column("control_key", String(64), nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Which controls an image obeys."""
+
 filters = Table(
     "filters",
     metadata,
     Column("verdict_key", String(64), primary_key=True),
     Column("class_name", String(200)),
-    Column("threshold", Float),
     Column("rule", Text),
-    Column("folds", Text),
+    Column("rules", _json()),
+    Column("judges", _json()),
     Column("kept_images", Integer),
     Column("dropped_images", Integer),
-    Column("values", _json()),
+    Column("unjudged_images", Integer),
     *_made(),
 )
-"""One filter applied to one cohort; its verdicts on the images are in `verdicts`."""
+"""One set of rules applied to one cohort; what they decided is in `verdicts`. rule: all of them in words. rules: a list of {name,
+kind, score, threshold, reason, words}. judges: name -> what the judge says of its scores, such as why it could not judge."""
+
+verdict_scores = Table(
+    "verdict_scores",
+    metadata,
+    Column("verdict_key", String(64), primary_key=True),
+    Column("judge", String(64), primary_key=True),
+    Column("score_key", String(64), nullable=False),
+    Index(None, "score_key"),
+)
+"""Which score artifact of each judge a verdict was decided from."""
 
 verdicts = Table(
     "verdicts",
     metadata,
     Column("verdict_key", String(64), primary_key=True),
     Column("image_key", String(64), primary_key=True),
-    Column("score", Float),
-    Column("score_azimuth", Float),
-    Column("score_elevation", Float),
-    Column("score_inplane", Float),
-    Column("disagreement", Float),
-    Column("edge_score", Float),
-    Column("fold", Integer),
     Column("kept", SmallInteger),
     Column("reason", String(64)),
-    Column("threshold", Float),
     Index(None, "image_key"),
 )
+"""What the rules decided for each image: kept 1, dropped 0 with the reason, NULL where no rule could judge it."""
+
+scores = Table(
+    "scores",
+    metadata,
+    Column("verdict_key", String(64), primary_key=True),
+    Column("image_key", String(64), primary_key=True),
+    Column("name", String(63), primary_key=True),
+    Column("value", Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""What the judges measured: one row for each score of each image. What was not judged has none."""
 
 runs = Table(
     "runs",
@@ -309,7 +337,8 @@ members = Table(
     Column("draw_index", Integer, nullable=False),
     Column("cad_key", String(64)),
     Column("render_key", String(64)),
-    Column("edge_key", String(64)),
+    Column("control_key", String(64)),
+    Column("controls", _json()),
     Column("caption_key", String(64)),
     Column("image_key", String(64)),
     Column("verdict_key", String(64)),
@@ -324,7 +353,10 @@ members = Table(
     Index(None, "sample_id"),
     Index(None, "image_key"),
 )
-"""The samples of every cohort, past and present: one row for each sample and image, also where a stage failed."""
+"""The samples of every cohort, past and present: one row for each sample and image, also where a stage failed.
+
+controls: kind -> key of all its controls; control_key: of the one a strip shows first, or of the one that failed.
+"""
 
 file_checks = Table(
     "file_checks",

@@ -7,33 +7,41 @@ read along the same order of stage and key, a few hundred artifacts at once, so 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from storage.artifacts import RECORD, Artifact, ArtifactError, ArtifactStore
-from storage.catalog import journal, tables
+from storage.artifacts import RECORD, Artifact, ArtifactError, ArtifactStore, DamagedArtifact, MissingFile, at
+from storage.catalog import address, before_0004, journal, tables
 from storage.catalog.catalog import Catalog
 from storage.catalog.index import Indexer, Row, Rows
+from storage.stages import OF_A_SAMPLE
 
 _AT_ONCE = 400
-_DERIVED = (
-    tables.artifacts, tables.views, tables.edges, tables.captions, tables.images, tables.filters, tables.verdicts,
-)  # fmt: skip
+_COHORTS_AT_ONCE = 4
+"""A verdict has rows for each image of a cohort."""
+_DERIVED = {
+    "render": (tables.views,),
+    "control": (tables.controls,),
+    before_0004.EDGE: (tables.controls,),
+    "caption": (tables.captions,),
+    "image": (tables.images, tables.image_controls),
+    "verdict": (tables.filters, tables.verdict_scores, tables.verdicts, tables.scores),
+}
+"""Stage -> the tables of rows that come from its records, besides `artifacts`."""
 _JOURNALLED = (
     tables.cad_models, tables.runs, tables.quarantine, tables.releases, tables.release_samples, tables.foreign_images,
     tables.foreign_captions,
 )  # fmt: skip
 _NOT_WRITTEN_DOWN = {"heartbeat_at"}
 """Columns that only the catalog knows."""
-_KEYS = ("cad_key", "render_key", "edge_key", "caption_key", "image_key", "verdict_key")
+_KEYS = tuple(f"{stage}_key" for stage in (*OF_A_SAMPLE, "verdict"))
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -65,36 +73,23 @@ def verify(
 
 def _artifacts(catalog: Catalog, store: ArtifactStore, digests: bool, tell: Tell) -> Iterator[Difference]:
     seen = 0
-    folders = _folders(store)
-    for stage, of_stage in groupby(folders, key=lambda folder: folder.parts[-3]):
-        last = ""
-        batch: list[Path] = []
-        for folder in of_stage:
-            batch.append(folder)
-            if len(batch) == _AT_ONCE:
-                yield from _compare(catalog, store, stage, batch, last, batch[-1].name, digests)
-                seen, last, batch = seen + len(batch), batch[-1].name, []
-                tell(seen)
-        yield from _compare(catalog, store, stage, batch, last, None, digests)
-        seen += len(batch)
-        tell(seen)
-    stages = {path.name for path in store.root.glob("[!.]*")}
+    stages = [stage for stage in store.stages() if stage not in journal.JOURNAL]
+    for stage in stages:
+        keys, last = store.keys(stage), ""
+        while batch := list(islice(keys, _COHORTS_AT_ONCE if stage == "verdict" else _AT_ONCE)):
+            yield from _compare(catalog, store, stage, batch, last, batch[-1], digests)
+            seen, last = seen + len(batch), batch[-1]
+            tell(seen)
+        yield from _compare(catalog, store, stage, [], last, None, digests)
     table = tables.artifacts
     for key, stage in _rows(catalog, sa.select(table.c.key, table.c.stage).where(table.c.stage.not_in(stages))):
         yield _lost(stage, key)
 
 
-def _folders(store: ArtifactStore) -> Iterator[Path]:
-    for stage_folder in sorted(store.root.glob("[!.]*")):
-        if stage_folder.name not in journal.JOURNAL:
-            for group in sorted(stage_folder.glob("??")):
-                yield from sorted(group.glob("*"))
-
-
 def _compare(
-    catalog: Catalog, store: ArtifactStore, stage: str, folders: Sequence[Path], after: str, until: str | None, digests: bool
+    catalog: Catalog, store: ArtifactStore, stage: str, keys: Sequence[str], after: str, until: str | None, digests: bool
 ) -> Iterator[Difference]:
-    """Compare the artifacts of some folders with the rows whose keys lie in the same range: after < key <= until."""
+    """Compare the artifacts of some keys with the rows whose keys lie in the same range: after < key <= until."""
     table = tables.artifacts
     of_range = [table.c.stage == stage]
     if after:
@@ -102,25 +97,25 @@ def _compare(
     if until is not None:
         of_range.append(table.c.key <= until)
     known = {str(key) for (key,) in _rows(catalog, sa.select(table.c.key).where(*of_range))}
-    indexer, expected = Indexer(), Rows()
+    indexer, expected = Indexer(store.read, lambda key: _kind_of(store, key)), Rows()
     readable: list[Artifact] = []
     unreadable: set[str] = set()
-    for folder in folders:
-        where = f"{stage}/{folder.name[:12]}"
+    for key in keys:
+        where = f"{stage}/{key[:12]}"
         try:
-            artifact = store.get(stage, folder.name)
+            artifact = store.get(stage, key)
         except ArtifactError as error:
             yield Difference(kind="damaged_record", where=where, what=str(error))
-            known.discard(folder.name)
+            known.discard(key)
             continue
         readable.append(artifact)
-        yield from _files(artifact, where, digests)
-        if folder.name in known:
+        yield from _files(store, artifact, where, digests)
+        if key in known:
             try:
                 indexer.add(expected, artifact)
-            except (FileNotFoundError, ValueError):
+            except (ArtifactError, ValueError):
                 # Its verdicts.json, the one file that rows are made from, is gone or damaged: said above.
-                unreadable.add(artifact.key)
+                unreadable.add(key)
         else:
             yield Difference(kind="no_row", where=where, what="the catalog has no row for this artifact")
     there = {artifact.key for artifact in readable}
@@ -129,52 +124,41 @@ def _compare(
     yield from _values(catalog, stage, expected, sorted((known & there) - unreadable))
 
 
+def _kind_of(store: ArtifactStore, control_key: str) -> str | None:
+    try:
+        return before_0004.kind(store.get(before_0004.EDGE, control_key).record.spec)
+    except ArtifactError:
+        return None
+
+
 def _lost(stage: str, key: str) -> Difference:
     return Difference(
         kind="no_artifact", where=f"{stage}/{key[:12]}", what="the catalog has a row, the store has no such artifact"
     )
 
 
-def _files(artifact: Artifact, where: str, digests: bool) -> Iterator[Difference]:
+def _files(store: ArtifactStore, artifact: Artifact, where: str, digests: bool) -> Iterator[Difference]:
     recorded = artifact.record.files
     for name, facts in recorded.items():
-        path = artifact.path(name)
         try:
-            size = path.stat().st_size
-            if size != facts["bytes"]:
-                what = f"{path} has {size} bytes, its record says {facts['bytes']}"
-                yield Difference(kind="damaged_file", where=f"{where}/{name}", what=what)
-            elif digests and _sha256(path) != facts["sha256"]:
-                what = f"{path} is not what was written (digest differs)"
-                yield Difference(kind="damaged_file", where=f"{where}/{name}", what=what)
-        except FileNotFoundError:
-            yield Difference(kind="missing_file", where=f"{where}/{name}", what=f"{path} is missing")
-    for path in sorted(artifact.folder.iterdir()):
-        if path.name != RECORD and path.name not in recorded:
-            yield Difference(kind="strange_file", where=f"{where}/{path.name}", what=f"{path} is in no record")
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+            store.check(store.address(artifact, name), facts, digest=digests)
+        except DamagedArtifact as error:
+            kind = "missing_file" if isinstance(error, MissingFile) else "damaged_file"
+            yield Difference(kind=kind, where=f"{where}/{name}", what=str(error))
+    for name in store.names(at(artifact.record.stage, artifact.key)):
+        if name != RECORD and name not in recorded:
+            what = f"{store.where}/{store.address(artifact, name)} is in no record"
+            yield Difference(kind="strange_file", where=f"{where}/{name}", what=what)
 
 
 def _values(catalog: Catalog, stage: str, expected: Rows, keys: Sequence[str]) -> Iterator[Difference]:
     """Compare every column of the rows that come from these artifacts."""
     compared = set(keys)
-    for table in _DERIVED:
+    for table in (tables.artifacts, *_DERIVED.get(stage, ())):
         first = next(iter(table.primary_key.columns))
-        if table is not tables.artifacts and not _belongs(table, stage):
-            continue
         wanted = {_key(table, row): row for row in expected.of(table) if row[first.name] in compared}
         found = {_key(table, row): row for row in _dicts(catalog, sa.select(table).where(first.in_(keys)))} if keys else {}
         yield from _rows_compared(table, wanted, found, "its record")
-
-
-def _belongs(table: sa.Table, stage: str) -> bool:
-    return stage in {"views": ("render",), "edges": ("edge",), "captions": ("caption",), "images": ("image",)}.get(
-        table.name, ("verdict",)
-    )
 
 
 def _rows_compared(
@@ -197,7 +181,7 @@ def _rows_compared(
 def _journalled(catalog: Catalog, store: ArtifactStore) -> Iterator[Difference]:
     """Compare what people and runs did with the journal: replayed into an empty catalog, it gives the rows there should be."""
     with tempfile.TemporaryDirectory(prefix="dst-verify-") as folder:
-        replayed = Catalog(f"sqlite:///{folder}/journal.sqlite")
+        replayed = Catalog(address.of_file(Path(folder, "journal.sqlite")))
         replayed.migrate()
         replayed.index(record for stage in ("cad", *journal.JOURNAL) for record in store.records(stage))
         unfinished = {row["run_id"] for row in catalog.runs() if row["status"] in ("running", "crashed")}

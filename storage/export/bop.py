@@ -1,7 +1,7 @@
 """BOP: what the benchmark for 6D object pose reads, a scene for each CAD model.
 
-Enters: a job. Leaves: `train/<scene>/` with pictures, depth, masks and the three scene files, `models/` in millimetres. R and t
-are ours as they are (OpenCV), lengths times 1000: the longest side of a CAD model stands for a metre.
+Enters: an export. Leaves: `train/<scene>/` with pictures, depth, masks and the three scene files, `models/` in millimetres. R and
+t are ours as they are (OpenCV), lengths times 1000: the longest side of a CAD model stands for a metre.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from storage.export.format import Job, write_json, write_mapping
+from storage.export.format import Export, write_json, write_mapping
 from storage.export.mesh import ply
-from storage.export.rows import MM, Pictures
+from storage.export.rows import MM, SamplePictures
 
 
 class Bop:
@@ -41,27 +41,27 @@ R, t_mm = ground_truth["cam_R_m2c"], ground_truth["cam_t_m2c"]  # row by row; mi
 K = json.load(open(f"{scene}/scene_camera.json"))["0"]["cam_K"]
 """
 
-    def piece(self, job: Job, number: int, pictures: Iterator[Pictures]) -> list[Any]:
+    def piece(self, export: Export, number: int, pictures: Iterator[SamplePictures]) -> list[Any]:
         @lru_cache(maxsize=1)
         def points(model: tuple[str, str]) -> Any:
-            return job.mesh(model).points
+            return export.mesh(model).points
 
         entries = []
         for shown in pictures:
             sample = shown.sample
             model = (sample.class_name, sample.cad_id)
-            scene, image = f"train/{job.object_ids[model]:06d}", f"{sample.place:06d}"
-            job.part.write(f"{scene}/rgb/{image}.png", shown.image)
-            job.part.write(f"{scene}/depth/{image}.png", shown.depth_png)
-            job.part.write(f"{scene}/mask/{image}_000000.png", shown.mask_png)
-            job.part.write(f"{scene}/mask_visib/{image}_000000.png", shown.mask_png)
+            scene, image = f"train/{export.object_ids[model]:06d}", f"{sample.place:06d}"
+            export.folder.write(f"{scene}/rgb/{image}.png", shown.image)
+            export.folder.write(f"{scene}/depth/{image}.png", shown.depth_png)
+            export.folder.write(f"{scene}/mask/{image}_000000.png", shown.mask_png)
+            export.folder.write(f"{scene}/mask_visib/{image}_000000.png", shown.mask_png)
             seen = int(np.count_nonzero(shown.mask))
             share = float(sample.row["visible_fraction"] or 1.0)
             box = _span(shown.box)
             whole = box if share >= 1.0 else _reach(shown, points(model)) or box
             entries.append(
                 {
-                    "scene": job.object_ids[model],
+                    "scene": export.object_ids[model],
                     "image": sample.place,
                     "size": [shown.width, shown.height],
                     "sample": sample.provenance(),
@@ -69,7 +69,7 @@ K = json.load(open(f"{scene}/scene_camera.json"))["0"]["cam_K"]
                     "gt": {
                         "cam_R_m2c": sample.R.reshape(-1).tolist(),
                         "cam_t_m2c": (sample.t * MM).tolist(),
-                        "obj_id": job.object_ids[model],
+                        "obj_id": export.object_ids[model],
                     },
                     "info": {
                         "bbox_obj": whole,
@@ -83,25 +83,25 @@ K = json.load(open(f"{scene}/scene_camera.json"))["0"]["cam_K"]
             )
         return entries
 
-    def finish(self, job: Job) -> None:
+    def finish(self, export: Export) -> None:
         first: dict[str, Any] | None = None
-        for scene, found in groupby(job.part.entries(), key=lambda entry: int(entry["scene"])):
+        for scene, found in groupby(export.folder.entries(), key=lambda entry: int(entry["scene"])):
             entries = list(found)
             first = first or entries[0]
             for name, what in (("scene_camera", "camera"), ("scene_gt", "gt"), ("scene_gt_info", "info"), ("samples", "sample")):
-                with job.part.open(f"train/{scene:06d}/{name}.json") as file:
+                with export.folder.open(f"train/{scene:06d}/{name}.json") as file:
                     write_mapping(file, _listed(entries, what))
         assert first is not None
         fx, _, cx, _, fy, cy, *_ = first["camera"]["cam_K"]
         width, height = first["size"]
         camera = {"fx": fx, "fy": fy, "cx": cx, "cy": cy, "width": width, "height": height}
-        with job.part.open("camera.json") as file:
+        with export.folder.open("camera.json") as file:
             write_json(file, camera | {"depth_scale": first["camera"]["depth_scale"]})
         infos, objects = {}, {}
-        symmetries = _symmetries(job)
-        for model, number in job.object_ids.items():
-            mesh = job.mesh(model)
-            job.part.write(f"models/obj_{number:06d}.ply", ply(mesh, MM))
+        symmetries = _symmetries(export)
+        for model, number in export.object_ids.items():
+            mesh = export.mesh(model)
+            export.folder.write(f"models/obj_{number:06d}.ply", ply(mesh, MM))
             low, size = mesh.points.min(axis=0) * MM, np.ptp(mesh.points, axis=0) * MM
             infos[str(number)] = {
                 "diameter": mesh.diameter() * MM,
@@ -112,11 +112,11 @@ K = json.load(open(f"{scene}/scene_camera.json"))["0"]["cam_K"]
             objects[str(number)] = {
                 "class_name": model[0],
                 "cad_id": model[1],
-                "name": job.selection.figures.models[model]["name"],
+                "name": export.selection.figures.models[model]["name"],
             }
-        with job.part.open("models/models_info.json") as file:
+        with export.folder.open("models/models_info.json") as file:
             write_mapping(file, infos.items())
-        with job.part.open("objects.json") as file:
+        with export.folder.open("objects.json") as file:
             write_mapping(file, objects.items())
 
 
@@ -130,7 +130,7 @@ def _span(box: tuple[int, int, int, int]) -> list[int]:
     return [x0, y0, x1 - x0, y1 - y0]
 
 
-def _reach(shown: Pictures, points: Any) -> list[int] | None:
+def _reach(shown: SamplePictures, points: Any) -> list[int] | None:
     """Return the box of the whole silhouette, also outside the picture; None where part of the object is behind the camera."""
     seen = points @ shown.sample.R.T + shown.sample.t
     if seen[:, 2].min() <= 1e-3:
@@ -141,11 +141,11 @@ def _reach(shown: Pictures, points: Any) -> list[int] | None:
     return [int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])]
 
 
-def _symmetries(job: Job) -> dict[tuple[str, str], int | None]:
+def _symmetries(export: Export) -> dict[tuple[str, str], int | None]:
     return {
         (class_name, row["cad_id"]): row["symmetry"]
-        for class_name in job.class_ids
-        for row in job.catalog.cad_models(class_name, status=None)
+        for class_name in export.class_ids
+        for row in export.catalog.cad_models(class_name, status=None)
     }
 
 

@@ -5,6 +5,7 @@ Enters: a selection and the catalog. Leaves: a dict of JSON types, Markdown text
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import statistics
 from collections import Counter
@@ -13,7 +14,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from storage.catalog import journal
-from storage.export.selection import Selection
+from storage.export.selection import Figures, Selection
+from storage.report.facts import verdicts
+from storage.report.verdict import ONE_CAD_MODEL, UNJUDGED, in_words
 
 if TYPE_CHECKING:
     from storage.catalog.catalog import Catalog
@@ -21,10 +24,7 @@ if TYPE_CHECKING:
 AZIMUTH_BIN, ELEVATION_BIN = 30, 30
 """Degrees."""
 
-LIMITS = (
-    "The images are generated. Their 3D annotation is that of the render that guided the generator: exact where the "
-    "picture follows "
-    "it, wrong where it does not. The filter drops most such pictures, not all.",
+_LIMITS = (
     "One object a picture, in the middle, on a background that the generator invented; masks and depth are the object's alone.",
     "Views that are rare in the data a generator was trained on (from below, straight from above) fail more often than others.",
     "Colours, materials and backgrounds are the generator's reading of the prompt, with the biases of what it was trained on.",
@@ -58,6 +58,7 @@ def card(catalog: Catalog, selection: Selection, name: str, format: str) -> dict
         "verdicts": dict(sorted(figures.verdicts.items())),
         "recipes": dict(sorted(figures.recipes.items())),
         "generators": dict(sorted(figures.generators.items())),
+        "controls": dict(sorted(figures.controls.items())),
         "captioners": dict(sorted(figures.captioners.items())),
         "render_sizes": dict(sorted(figures.sizes.items())),
         "runs": sorted(figures.runs),
@@ -65,11 +66,11 @@ def card(catalog: Catalog, selection: Selection, name: str, format: str) -> dict
         "truncated": figures.cut,
         "from_below": figures.below,
         "filters": _filters(catalog, figures.filters),
-        "scores": _spread(figures.scores),
+        "scores": {name: _spread(values) for name, values in sorted(figures.scores.items())},
         "licences": dict(sorted(licences.items())),
         "cad_models": models,
         "specs": {stage: _specs(catalog, keys) for stage, keys in figures.specs.items()},
-        "limits": list(LIMITS),
+        "limits": _limits(figures, per_class),
     }
 
 
@@ -81,10 +82,9 @@ def markdown(facts: Mapping[str, Any], contents: str, loading: str) -> str:
         f"# {facts['name']}",
         "",
         f"{facts['samples']:,} generated images of {len(classes)} {'class' if len(classes) == 1 else 'classes'} with exact 3D "
-        f"annotations, from {len(facts['cad_models'])} CAD models. Made by 3D-DST (CAD model, render, edge map, "
-        f"ControlNet image, "
-        "consistency filter); released as "
-        f"`{facts['format']}` on {facts['created_at'][:10]}.",
+        f"annotations, from {len(facts['cad_models'])} CAD models. Made by 3D-DST: a CAD model is rendered, the render "
+        "is reduced to a control, and a generator paints an image that follows the control and a caption; judges measure the "
+        f"images, and rules decide which are kept. Released as `{facts['format']}` on {facts['created_at'][:10]}.",
         "",
         "| | |",
         "|---|---|",
@@ -92,6 +92,7 @@ def markdown(facts: Mapping[str, Any], contents: str, loading: str) -> str:
         f"| digest of samples and pictures | `{facts['digest']}` |",
         f"| recipes | {_counted(facts['recipes'])} |",
         f"| generators | {_counted(facts['generators'])} |",
+        f"| controls | {_counted(facts['controls'])} |",
         f"| captioners | {_counted(facts['captioners'])} |",
         f"| code | {facts['code']} |",
         f"| runs | {', '.join(facts['runs'][:8])}{more} |",
@@ -100,11 +101,9 @@ def markdown(facts: Mapping[str, Any], contents: str, loading: str) -> str:
         "",
         contents.strip(),
         "",
-        "Frames, rotations and units: a right-handed frame for each class, +z up, the front faces -y; azimuth 0 sees the "
-        "front, 90 the "
-        "object's own left; cameras in the OpenCV convention, pixel centres at integers. `release/samples.tsv` lists "
-        "every sample with "
-        "the digest of its picture, `release/release.json` is this card for programs. The specs of every stage are in it.",
+        "Frames, rotations and units: a right-handed frame for each class, +z up, the front faces -y; azimuth 0 sees the front, "
+        "90 the object's own left; cameras in the OpenCV convention, pixel centres at integers. `release/samples.tsv` lists "
+        "every sample with the digest of its picture, `release/release.json` is this card for programs, with all specs.",
         "",
         "```python",
         loading.strip(),
@@ -135,9 +134,8 @@ def markdown(facts: Mapping[str, Any], contents: str, loading: str) -> str:
         "|---|---|",
         *(f"| {licence} | {count:,} |" for licence, count in facts["licences"].items()),
         "",
-        "Each CAD model's own is in `release/release.json`. The pictures are derived from the CAD models: where a licence "
-        "is not stated, "
-        "ask before you publish.",
+        "Each CAD model's own is in `release/release.json`. The pictures are derived from the CAD models: where a licence is not "
+        "stated, ask before you publish.",
         "",
         "## Limits",
         "",
@@ -152,7 +150,6 @@ def summary(facts: Mapping[str, Any]) -> str:
     classes = ", ".join(
         f"{name} {counts['samples']:,} ({counts['cad_models']} CAD models)" for name, counts in facts["classes"].items()
     )
-    scores = facts["scores"]
     lines = [
         f"{facts['name']}  {facts['format']}  {facts['samples']:,} samples  {facts['created_at'][:19]}Z",
         f"query      {facts['query']}",
@@ -161,17 +158,16 @@ def summary(facts: Mapping[str, Any]) -> str:
         f"verdicts   {_counted(facts['verdicts'])}",
         f"recipes    {_counted(facts['recipes'])}",
         f"generators {_counted(facts['generators'])}",
+        f"controls   {_counted(facts['controls'])}",
         f"captioners {_counted(facts['captioners'])}",
         f"licences   {_counted(facts['licences'])}",
         f"views      {facts['from_below']:,} from below, {facts['truncated']:,} reach beyond the picture",
     ]
     for entry in facts["filters"]:
-        threshold = "" if entry["threshold"] is None else f"threshold {entry['threshold']:.3f}, "
-        lines.append(
-            f"filter     {entry['class_name']}: {threshold}{entry['kept_images']} kept, {entry['dropped_images']} dropped"
-        )
-    if scores:
-        lines.append(f"scores     median {scores['median']:.3f}, {scores['min']:.3f} to {scores['max']:.3f}")
+        counts = f"{entry['kept']} kept, {entry['dropped']} dropped, {entry['unjudged']} {UNJUDGED}"
+        lines.append(f"filter     {entry['class_name']}: {entry['words'] or 'no rule'}; {counts}")
+    for name, spread in facts["scores"].items():
+        lines.append(f"score      {name}: median {spread['median']:.3f}, {spread['min']:.3f} to {spread['max']:.3f}")
     return "\n".join([*lines, "limits", *(f"  - {limit}" for limit in facts["limits"])])
 
 
@@ -179,37 +175,9 @@ def viewpoints_svg(poses: Sequence[tuple[float, float, float]]) -> str:
     """Return where the cameras stood as an SVG that stands alone: directions seen from above, and three histograms."""
     from storage.report import plots
 
-    reach = [distance for _, _, distance in poses]
-    low, high = min(reach), max(reach)
-    low, high = (low, high) if high - low > 1e-6 else (low - 0.5, high + 0.5)
     directions = plots.hemisphere([(azimuth, elevation, "kept", "") for azimuth, elevation, _ in poses], ())
-    histograms = (
-        plots.histogram(
-            [(azimuth, "kept") for azimuth, _, _ in poses],
-            title="azimuth: 0 front, 90 its left",
-            low=0,
-            high=360,
-            bins=24,
-            ticks=range(0, 361, 90),
-            unit="°",
-        ),
-        plots.histogram(
-            [(elevation, "kept") for _, elevation, _ in poses],
-            title="elevation",
-            low=-90,
-            high=90,
-            bins=24,
-            ticks=range(-90, 91, 45),
-            unit="°",
-        ),
-        plots.histogram(
-            [(distance, "kept") for distance in reach],
-            title="distance, longest side = 1",
-            low=low,
-            high=high,
-            bins=24,
-            ticks=plots.nice_ticks(low, high, 5),
-        ),
+    histograms = plots.pose_histograms(
+        [(azimuth, elevation, "kept") for azimuth, elevation, _ in poses], [(distance, "kept") for _, _, distance in poses]
     )
     placed = [
         _placed(directions, 0, 0, 420, 420),
@@ -267,33 +235,58 @@ def _viewpoint_table(viewpoints: Mapping[str, Any]) -> str:
 
 
 def _filters(catalog: Catalog, keys: Mapping[str, int]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    sql = "SELECT class_name, threshold, rule, kept_images, dropped_images FROM filters WHERE verdict_key = :key"
-    for key, samples in sorted(keys.items()):
-        for row in catalog.rows(sql, key=key):
-            found.append({"verdict_key": key, "samples": samples, **row})
-    return found
+    """Return what was measured and decided about each cohort that samples come from, and how many samples come from it."""
+    found = verdicts(catalog, keys)
+    return [
+        {
+            "verdict_key": key,
+            "samples": keys[key],
+            **dataclasses.asdict(verdict),
+            "judges": [{**dataclasses.asdict(judge), "words": judge.words} for judge in verdict.judges],
+        }
+        for key, verdict in found.items()
+    ]
 
 
 def _filter_lines(facts: Mapping[str, Any]) -> list[str]:
     if not facts["filters"]:
         return ["No filter was applied to these samples."]
     lines = [
-        "The K-fold consistency filter: networks that never saw a CAD model's pictures read the pose off them; a high "
-        "score is suspect. "
-        "The figures are of the whole cohorts the samples come from.",
+        "Judges measure each image, rules decide from what they measured. An image that no rule could decide about is not "
+        "judged, and is not kept. The figures are of the whole cohorts that the samples come from.",
         "",
-        "| class | threshold | kept of the cohort | dropped | samples here |",
-        "|---|---|---|---|---|",
+        f"| class | rules | kept of the cohort | dropped | {UNJUDGED} | samples here |",
+        "|---|---|---|---|---|---|",
     ]
     for entry in facts["filters"]:
-        threshold = "" if entry["threshold"] is None else f"{entry['threshold']:.3f}"
-        lines.append(
-            f"| {entry['class_name']} | {threshold} | {entry['kept_images']} | {entry['dropped_images']} | {entry['samples']} |"
-        )
-    if scores := facts["scores"]:
-        lines += ["", f"Scores of these samples: median {scores['median']:.3f}, from {scores['min']:.3f} to {scores['max']:.3f}."]
+        counts = f"{entry['kept']} | {entry['dropped']} | {entry['unjudged']} | {entry['samples']}"
+        lines.append(f"| {entry['class_name']} | {entry['words']} | {counts} |")
+    lines += ["", "How it was judged:", ""]
+    lines += [
+        f"- {entry['class_name']}, {judge['name']}: {judge['words']}" for entry in facts["filters"] for judge in entry["judges"]
+    ]
+    if facts["scores"]:
+        lines += ["", "| score of these samples | lowest | median | highest | threshold |", "|---|---|---|---|---|"]
+    for name, spread in facts["scores"].items():
+        drawn = {rule["threshold"] for entry in facts["filters"] for rule in entry["rules"] if rule["score"] == name}
+        limits = ", ".join(f"{threshold:.3g}" for threshold in sorted(drawn - {None}))
+        lines.append(f"| {name} | {spread['min']:.3f} | {spread['median']:.3f} | {spread['max']:.3f} | {limits} |")
     return lines
+
+
+def _limits(figures: Figures, models: Mapping[str, int]) -> list[str]:
+    """Return what a user should know. models: class_name -> how many CAD models its samples come from."""
+    strayed = (
+        "The images are generated. Their 3D annotation is that of the render that guided the generator: exact where the picture "
+        "follows it, wrong where it does not."
+    )
+    unjudged, kept = figures.verdicts["unjudged"], figures.verdicts["kept"]
+    if kept:
+        strayed += " What the rules kept holds fewer such pictures, not none."
+    if unjudged:
+        strayed += f" {unjudged:,} of these samples were {UNJUDGED}: nothing was done about such pictures there."
+    single = [f"{class_name}: {ONE_CAD_MODEL}" for class_name, count in sorted(models.items()) if count == 1]
+    return [strayed, *single, *_LIMITS]
 
 
 def _specs(catalog: Catalog, keys: set[str]) -> list[dict[str, Any]]:
@@ -311,7 +304,7 @@ def _spread(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{what} ({count:,})" for what, count in counts.items())
+    return ", ".join(f"{in_words(what) if what == 'unjudged' else what} ({count:,})" for what, count in counts.items())
 
 
 def _code() -> str:

@@ -1,7 +1,7 @@
 """COCO: pictures, boxes and run-length masks in one JSON that pycocotools, detectron2 and torchvision read.
 
-Enters: a job. Leaves: `images/*.png`, `annotations/instances.json`. Category ids count from 1, annotation ids are unique, boxes
-are x, y, width, height with the far edge outside the last pixel, as COCO means them.
+Enters: an export. Leaves: `images/*.png`, `annotations/instances.json`. Category ids count from 1, annotation ids are unique,
+boxes are x, y, width, height with the far edge outside the last pixel, as COCO means them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.export.format import Job, write_json, write_list
-from storage.export.rows import Pictures
+from storage.export.format import Export, write_json, write_list
+from storage.export.rows import SamplePictures
 
 
 class Coco:
@@ -35,11 +35,11 @@ mask = coco.annToMask(annotation)  # (H, W), 0 or 1
 camera = annotation["dst"]["K"], annotation["dst"]["R"], annotation["dst"]["t"]
 """
 
-    def piece(self, job: Job, number: int, pictures: Iterator[Pictures]) -> list[Any]:
+    def piece(self, export: Export, number: int, pictures: Iterator[SamplePictures]) -> list[Any]:
         entries = []
         for shown in pictures:
             sample = shown.sample
-            job.part.write(f"images/{sample.name}.png", shown.image)
+            export.folder.write(f"images/{sample.name}.png", shown.image)
             x0, y0, x1, y1 = shown.box
             facts = shown.annotation()
             geometry = {name: facts[name] for name in ("K", "R", "t", "box3d", "box3d_extents", *sample.pose())}
@@ -53,7 +53,7 @@ camera = annotation["dst"]["K"], annotation["dst"]["R"], annotation["dst"]["t"]
             annotation = {
                 "id": sample.number + 1,
                 "image_id": sample.number + 1,
-                "category_id": job.class_ids[sample.class_name],
+                "category_id": export.class_ids[sample.class_name],
                 "bbox": [x0, y0, x1 - x0 + 1, y1 - y0 + 1],
                 "area": int(np.count_nonzero(shown.mask)),
                 "iscrowd": 0,
@@ -63,18 +63,18 @@ camera = annotation["dst"]["K"], annotation["dst"]["R"], annotation["dst"]["t"]
             entries.append({"image": image, "annotation": annotation})
         return entries
 
-    def finish(self, job: Job) -> None:
-        with job.part.open("annotations/instances.json") as file:
+    def finish(self, export: Export) -> None:
+        with export.folder.open("annotations/instances.json") as file:
             info = {
-                "description": f"3D-DST release {job.name}",
-                "version": job.facts["digest"],
-                "date_created": job.facts["created_at"],
-                "year": int(job.facts["created_at"][:4]),
-                "contributor": job.facts["code"],
+                "description": f"3D-DST release {export.name}",
+                "version": export.facts["digest"],
+                "date_created": export.facts["created_at"],
+                "year": int(export.facts["created_at"][:4]),
+                "contributor": export.facts["code"],
                 "url": "",
             }
-            categories = [{"id": i, "name": name, "supercategory": "object"} for name, i in job.class_ids.items()]
-            licences = [{"id": i, "name": name, "url": ""} for i, name in enumerate(job.facts["licences"], start=1)]
+            categories = [{"id": i, "name": name, "supercategory": "object"} for name, i in export.class_ids.items()]
+            licences = [{"id": i, "name": name, "url": ""} for i, name in enumerate(export.facts["licences"], start=1)]
             file.write(b'{"info": ')
             write_json(file, info)
             file.write(b', "licenses": ')
@@ -82,9 +82,9 @@ camera = annotation["dst"]["K"], annotation["dst"]["R"], annotation["dst"]["t"]
             file.write(b', "categories": ')
             write_json(file, categories)
             file.write(b', "images": ')
-            write_list(file, (entry["image"] for entry in job.part.entries()))
+            write_list(file, (entry["image"] for entry in export.folder.entries()))
             file.write(b', "annotations": ')
-            write_list(file, (entry["annotation"] for entry in job.part.entries()))
+            write_list(file, (entry["annotation"] for entry in export.folder.entries()))
             file.write(b"}\n")
 
 

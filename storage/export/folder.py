@@ -16,14 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from storage.artifacts import sync_folder
+from storage.blobs.folder import sync_folder
 
 
 class FolderTaken(ValueError):
     """The folder holds something else, or somebody else is writing it; one line."""
 
 
-class Part:
+class UnfinishedFolder:
     """The unfinished folder of one export."""
 
     def __init__(self, out: Path) -> None:
@@ -34,7 +34,7 @@ class Part:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the part for one writer; one that fails before it has finished a piece leaves nothing.
+        """Hold the folder for one writer; one that fails before it has finished a piece leaves nothing.
 
         Raises FolderTaken, and ValueError in one line for a disk that is full or a folder that may not be written.
         """
@@ -58,7 +58,7 @@ class Part:
             raise
 
     def belong(self, identity: Mapping[str, Any]) -> None:
-        """Make this the part of one export. What an export of another identity left there is removed."""
+        """Make this the folder of one export. What another export left in it is removed."""
         said = json.dumps(identity, sort_keys=True)
         noted = self.place / "identity.json"
         if not noted.exists() or noted.read_text() != said:

@@ -1,20 +1,20 @@
 """What every format is: pieces that write files, and an end that writes the index over them.
 
-Enters: a job (what is released, where to). Leaves: nothing of its own; the modules beside this one fill it in.
+Enters: an export (what is released, where to). Leaves: files in the release's folder. Each format is a module beside this one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from storage.artifacts import ArtifactError, ArtifactStore
-from storage.export.folder import Part
+from storage.export.folder import UnfinishedFolder
 from storage.export.mesh import Mesh, read_glb
-from storage.export.rows import LostFiles, Pictures
+from storage.export.rows import LostFiles, SamplePictures
 from storage.export.selection import Selection
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class Export:
     """One release on its way into one folder."""
 
     name: str
@@ -31,7 +31,7 @@ class Job:
     """What is in it."""
     facts: dict[str, Any]
     """Its card."""
-    part: Part
+    folder: UnfinishedFolder
     """Where files go."""
     store: ArtifactStore
     """Where they come from."""
@@ -47,6 +47,15 @@ class Job:
     def object_ids(self) -> dict[tuple[str, str], int]:
         """(class_name, cad_id) -> 1, 2, ... in order."""
         return {model: i for i, model in enumerate(sorted(self.selection.figures.models), start=1)}
+
+    def named(self, taken: Collection[str]) -> dict[str, tuple[str, str]]:
+        """Return, for formats that are tables, column -> (scores, name) or (controls, kind) of what the release's samples have.
+
+        A score's column is called as it is, `score_NAME` where a column of `taken` is; a control's is `control_KIND`.
+        """
+        figures = self.selection.figures
+        scores = {f"score_{name}" if name in taken else name: ("scores", name) for name in sorted(figures.scores)}
+        return scores | {f"control_{kind}": ("controls", kind) for kind in sorted(figures.controls)}
 
     def mesh(self, model: tuple[str, str]) -> Mesh:
         """Return a CAD model in the canonical frame. Raises LostFiles."""
@@ -70,11 +79,11 @@ class Format(Protocol):
     loading: str
     """Python that loads the folder `OUT`; a test runs it."""
 
-    def piece(self, job: Job, number: int, pictures: Iterator[Pictures]) -> list[Any]:
+    def piece(self, export: Export, number: int, pictures: Iterator[SamplePictures]) -> list[Any]:
         """Write the files of some samples; return their entries for the index, as JSON types."""
 
-    def finish(self, job: Job) -> None:
-        """Write the index files over `job.part.entries()`."""
+    def finish(self, export: Export) -> None:
+        """Write the index files over `export.folder.entries()`."""
 
 
 def write_json(file: IO[bytes], value: Any) -> None:

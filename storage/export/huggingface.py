@@ -1,7 +1,7 @@
 """Hugging Face: Parquet files with the pictures inside, a dataset card, and a Croissant description.
 
-Enters: a job. Leaves: `data/train-*.parquet`, `README.md` with the header the Hub reads, `croissant.json` (JSON-LD). The folder
-loads offline and can be uploaded as it is.
+Enters: an export. Leaves: `data/train-*.parquet`, `README.md` with the header the Hub reads, `croissant.json` (JSON-LD). The
+folder loads offline and can be uploaded as it is.
 """
 
 from __future__ import annotations
@@ -11,26 +11,19 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from storage.export.format import Job, write_json
-from storage.export.rows import PROVENANCE, Pictures
+from storage.export.format import Export, write_json
+from storage.export.rows import PROVENANCE, SamplePictures
 
 ROWS = 32
 """Samples in a row group: what a reader of one row has to read."""
 _NUMBERS = (
-    "azimuth_deg",
-    "elevation_deg",
-    "inplane_deg",
-    "distance",
-    "depth_scale",
-    "visible_fraction",
-    "truncated_fraction",
-    "score",
-    "edge_score",
-)
+    "azimuth_deg", "elevation_deg", "inplane_deg", "distance", "depth_scale", "visible_fraction", "truncated_fraction",
+)  # fmt: skip
 _WHOLE = ("width", "height", "view_index", "draw_index", "seed", "attempt", "kept")
 _TEXTS = tuple(name for name in ("class_name", *PROVENANCE) if name not in (*_NUMBERS, *_WHOLE))
 _LISTS = {"box": 1, "K": 2, "R": 2, "t": 1, "box3d": 2, "box3d_extents": 1}
 """Name -> how deep its lists are nested."""
+_PICTURES = ("image", "mask", "depth")
 
 
 class HuggingFace:
@@ -40,7 +33,7 @@ class HuggingFace:
     contents = """
 - `data/train-*.parquet`: a row a sample: `image`, `mask` (0 or 255), `depth` (16 bit, steps of `depth_scale` longest sides),
   `label`, pose, K, R, t, `box` (first and last column and row of the mask), `box3d` (eight projected corners), prompt, seed,
-  digests and the rest of where it comes from.
+  each score under its name (null where it was not judged), digests and the rest of where it comes from.
 - `croissant.json`: the same table described in Croissant (JSON-LD).
 """
     loading = """
@@ -51,66 +44,78 @@ row = dataset[0]
 image, depth, K, R, t = row["image"], row["depth"], row["K"], row["R"], row["t"]
 """
 
-    def piece(self, job: Job, number: int, pictures: Iterator[Pictures]) -> list[Any]:
+    def piece(self, export: Export, number: int, pictures: Iterator[SamplePictures]) -> list[Any]:
         import pyarrow as pa
         import pyarrow.parquet as parquet
 
-        with job.part.open(_file(job, number)) as file, parquet.ParquetWriter(file, _schema(job)) as writer:
+        with export.folder.open(_file(export, number)) as file, parquet.ParquetWriter(file, _schema(export)) as writer:
             while shown := list(islice(pictures, ROWS)):
-                writer.write_table(pa.Table.from_pylist([_row(job, one) for one in shown], _schema(job)))
+                writer.write_table(pa.Table.from_pylist([_row(export, one) for one in shown], _schema(export)))
         return []
 
-    def finish(self, job: Job) -> None:
-        with job.part.open("croissant.json") as file:
-            write_json(file, croissant(job))
+    def finish(self, export: Export) -> None:
+        with export.folder.open("croissant.json") as file:
+            write_json(file, croissant(export))
 
 
-def _row(job: Job, shown: Pictures) -> dict[str, Any]:
+def _row(export: Export, shown: SamplePictures) -> dict[str, Any]:
     name = shown.sample.name
     facts = shown.annotation()
     return {
         "image": {"bytes": shown.image, "path": f"{name}.png"},
         "mask": {"bytes": shown.mask_png, "path": f"{name}.mask.png"},
         "depth": {"bytes": shown.depth_png, "path": f"{name}.depth.png"},
-        "label": job.class_ids[shown.sample.class_name] - 1,
+        "label": export.class_ids[shown.sample.class_name] - 1,
         **{column: facts[column] for column in (*_NUMBERS, *_WHOLE, *_TEXTS, *_LISTS)},
+        **{column: facts[group].get(name) for column, (group, name) in _named(export).items()},
     }
 
 
-def header(job: Job) -> str:
+def _named(export: Export) -> dict[str, tuple[str, str]]:
+    return export.named((*_PICTURES, "label", *_NUMBERS, *_WHOLE, *_TEXTS, *_LISTS))
+
+
+def _columns(export: Export) -> dict[str, str]:
+    """Return every column that is a single value -> its kind: int64, float64 or string."""
+    named = {column: "float64" if group == "scores" else "string" for column, (group, _) in _named(export).items()}
+    kinds = (("float64", _NUMBERS), ("int64", _WHOLE), ("string", _TEXTS))
+    return {name: kind for kind, names in kinds for name in names} | named
+
+
+def header(export: Export) -> str:
     """Return the YAML that the Hub reads at the top of the card."""
-    samples = int(job.facts["samples"])
+    samples = int(export.facts["samples"])
     limits = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"), (10_000_000, "1M<n<10M"))
     size = next((word for limit, word in limits if samples < limit), "10M<n<100M")
-    lines = [
-        "---",
-        f"pretty_name: {json.dumps(job.name)}",
-        "license: other",
-        "license_name: of-the-cad-models",
-        "task_categories:",
-        "- image-classification",
-        "- object-detection",
-        "- image-segmentation",
-        "- depth-estimation",
-        "tags:",
-        "- synthetic",
-        "- 3d",
-        "- pose-estimation",
-        "- 3d-dst",
-        "size_categories:",
-        f"- {size}",
-        "configs:",
-        "- config_name: default",
-        "  data_files:",
-        "  - split: train",
-        "    path: data/train-*.parquet",
-        "---",
-        "",
-    ]
-    return "\n".join(lines)
+    return _HEADER.format(name=json.dumps(export.name), size=size)
 
 
-def croissant(job: Job) -> dict[str, Any]:
+_HEADER = """---
+pretty_name: {name}
+license: other
+license_name: of-the-cad-models
+task_categories:
+- image-classification
+- object-detection
+- image-segmentation
+- depth-estimation
+tags:
+- synthetic
+- 3d
+- pose-estimation
+- 3d-dst
+size_categories:
+- {size}
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: data/train-*.parquet
+---
+"""
+
+
+def croissant(export: Export) -> dict[str, Any]:
     """Return the Croissant 1.0 description as JSON types."""
     record = "samples"
 
@@ -118,27 +123,22 @@ def croissant(job: Job) -> dict[str, Any]:
         source = {"fileSet": {"@id": "parquet"}, "extract": {"column": name}}
         return {"@type": "cr:Field", "@id": f"{record}/{name}", "name": name, "dataType": kind, "source": {**source, **more}}
 
-    pictures = [field(name, "sc:ImageObject", transform={"jsonPath": "bytes"}) for name in ("image", "mask", "depth")]
-    fields = [
-        *pictures,
-        field("label", "sc:Integer"),
-        *(field(name, "sc:Float") for name in _NUMBERS),
-        *(field(name, "sc:Integer") for name in _WHOLE),
-        *(field(name, "sc:Text") for name in _TEXTS),
-    ]
-    classes = ", ".join(job.class_ids)
+    pictures = [field(name, "sc:ImageObject", transform={"jsonPath": "bytes"}) for name in _PICTURES]
+    types = {"float64": "sc:Float", "int64": "sc:Integer", "string": "sc:Text"}
+    fields = [*pictures, field("label", "sc:Integer"), *(field(name, types[kind]) for name, kind in _columns(export).items())]
+    classes = ", ".join(export.class_ids)
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "name": job.name,
-        "description": f"{job.facts['samples']} generated images with exact 3D annotations of: {classes}. Chosen by: "
-        "{job.facts['query']}.",
-        "license": sorted(job.facts["licences"]),
+        "name": export.name,
+        "description": f"{export.facts['samples']} generated images with exact 3D annotations of: {classes}. Chosen by: "
+        f"{export.facts['query']}.",
+        "license": sorted(export.facts["licences"]),
         "version": "1.0.0",
-        "datePublished": job.facts["created_at"][:10],
-        "creator": {"@type": "sc:Organization", "name": job.facts["code"]},
-        "keywords": ["synthetic", "3D", "pose estimation", *job.class_ids],
+        "datePublished": export.facts["created_at"][:10],
+        "creator": {"@type": "sc:Organization", "name": export.facts["code"]},
+        "keywords": ["synthetic", "3D", "pose estimation", *export.class_ids],
         "distribution": [
             {
                 "@type": "cr:FileSet",
@@ -155,45 +155,30 @@ def croissant(job: Job) -> dict[str, Any]:
     }
 
 
-_CONTEXT = {
+_CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
     "cr": "http://mlcommons.org/croissant/",
+    "dct": "http://purl.org/dc/terms/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+    "conformsTo": "dct:conformsTo",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
     "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
-}
+    **{
+        name: f"cr:{name}"
+        for name in (
+            "citeAs", "column", "extract", "field", "fileObject", "fileProperty", "fileSet", "format", "includes",
+            "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated",
+            "replace", "separator", "source", "subField", "transform",
+        )
+    },
+}  # fmt: skip
+"""What Croissant 1.0 prescribes."""
 
 
-def _schema(job: Job) -> Any:
+def _schema(export: Export) -> Any:
     import pyarrow as pa
 
     picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -205,17 +190,15 @@ def _schema(job: Job) -> Any:
         return kind
 
     columns = [
-        *((name, picture) for name in ("image", "mask", "depth")),
+        *((name, picture) for name in _PICTURES),
         ("label", pa.int64()),
-        *((name, pa.float64()) for name in _NUMBERS),
-        *((name, pa.int64()) for name in _WHOLE),
-        *((name, pa.string()) for name in _TEXTS),
+        *((name, getattr(pa, kind)()) for name, kind in _columns(export).items()),
         *((name, nested(name, depth)) for name, depth in _LISTS.items()),
     ]
-    return pa.schema(columns, metadata={"huggingface": json.dumps({"info": {"features": _features(job)}})})
+    return pa.schema(columns, metadata={"huggingface": json.dumps({"info": {"features": _features(export)}})})
 
 
-def _features(job: Job) -> dict[str, Any]:
+def _features(export: Export) -> dict[str, Any]:
     def value(kind: str) -> Any:
         return {"dtype": kind, "_type": "Value"}
 
@@ -226,14 +209,12 @@ def _features(job: Job) -> dict[str, Any]:
         return kind
 
     return {
-        **{name: {"_type": "Image"} for name in ("image", "mask", "depth")},
-        "label": {"names": list(job.class_ids), "_type": "ClassLabel"},
-        **{name: value("float64") for name in _NUMBERS},
-        **{name: value("int64") for name in _WHOLE},
-        **{name: value("string") for name in _TEXTS},
+        **{name: {"_type": "Image"} for name in _PICTURES},
+        "label": {"names": list(export.class_ids), "_type": "ClassLabel"},
+        **{name: value(kind) for name, kind in _columns(export).items()},
         **{name: nested(name, depth) for name, depth in _LISTS.items()},
     }
 
 
-def _file(job: Job, number: int) -> str:
-    return f"data/train-{number:05d}-of-{len(job.selection.pieces):05d}.parquet"
+def _file(export: Export, number: int) -> str:
+    return f"data/train-{number:05d}-of-{len(export.selection.pieces):05d}.parquet"

@@ -1,6 +1,6 @@
 """The layout of the official 3D-DST code, so that its loaders read a release.
 
-Enters: a job. Leaves: `train/<class>/<cad>/` with image_render, image_dst, annotation and depth, prompts.json and
+Enters: an export. Leaves: `train/<class>/<cad>/` with image_render, image_dst, annotation and depth, prompts.json and
 kcf_losses.json a class. In its convention the front is at azimuth 90 and polar angles count from +z: its world is ours turned
 by 180 degrees about z.
 """
@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.artifacts import ArtifactError
-from storage.export.format import Job, write_mapping
-from storage.export.rows import LostFiles, Pictures, lost_line
+from storage.export.format import Export, write_mapping
+from storage.export.rows import LostFiles, SamplePictures, lost_line
 
 SENSOR_MM = (32.0, 24.0)
 """Width of the official code's sensor, and the height that Blender states with it."""
@@ -57,32 +57,32 @@ annotation = numpy.load(picture.replace("_00.png", ".npy").replace("image_dst", 
 azimuth, elevation = annotation["theta"], numpy.pi / 2 - annotation["phi"]
 """
 
-    def piece(self, job: Job, number: int, pictures: Iterator[Pictures]) -> list[Any]:
+    def piece(self, export: Export, number: int, pictures: Iterator[SamplePictures]) -> list[Any]:
         entries, lost = [], []
-        strategies = {entry["spec_key"]: _strategy(entry["spec"]) for entry in job.facts["specs"].get("render", ())}
+        strategies = {entry["spec_key"]: _strategy(entry["spec"]) for entry in export.facts["specs"].get("render", ())}
         for shown in pictures:
             sample = shown.sample
             folder, stem = f"train/{sample.class_name}/{sample.cad_id[:12]}", f"{sample.place:03d}"
             try:
-                render = job.store.read(shown.render, "rgba.png")
-                matrix = np.array(job.store.get("cad", str(sample.row["cad_key"])).record.values["canonical_from_source"])
+                render = export.store.read(shown.render, "rgba.png")
+                matrix = np.array(export.store.get("cad", str(sample.row["cad_key"])).record.values["canonical_from_source"])
             except (ArtifactError, KeyError):
                 lost.append(str(sample.row["sample_id"]))
                 continue
-            job.part.write(f"{folder}/image_render/{stem}.png", render)
-            job.part.write(f"{folder}/image_dst/{stem}_00.png", shown.image)
+            export.folder.write(f"{folder}/image_render/{stem}.png", render)
+            export.folder.write(f"{folder}/image_dst/{stem}_00.png", shown.image)
             buffer = io.BytesIO()
             said = annotation(shown, matrix) | {"pose_sampling": strategies.get(sample.row["render_spec"], 0)}
             np.save(buffer, np.array(said, dtype=object), allow_pickle=True)
-            job.part.write(f"{folder}/annotation/{stem}.npy", buffer.getvalue())
-            job.part.write(f"{folder}/depth/{stem}.exr", _exr(job, shown))
+            export.folder.write(f"{folder}/annotation/{stem}.npy", buffer.getvalue())
+            export.folder.write(f"{folder}/depth/{stem}.exr", _exr(export, shown))
             entries.append(
                 {
                     "class": sample.class_name,
                     "cad": sample.cad_id[:12],
                     "stem": f"{stem}_00",
                     "prompt": sample.row["prompt"],
-                    "score": sample.row["score"],
+                    "kcf": sample.row["scores"].get("kcf"),
                     "sample": sample.provenance(),
                 }
             )
@@ -90,9 +90,9 @@ azimuth, elevation = annotation["theta"], numpy.pi / 2 - annotation["phi"]
             raise LostFiles(lost_line(lost, sample.class_name))
         return entries
 
-    def finish(self, job: Job) -> None:
-        for class_name, entries in _by_class(job):
-            with job.part.open(f"train/{class_name}/prompts.json") as file:
+    def finish(self, export: Export) -> None:
+        for class_name, entries in _by_class(export):
+            with export.folder.open(f"train/{class_name}/prompts.json") as file:
                 write_mapping(
                     file,
                     (
@@ -100,16 +100,16 @@ azimuth, elevation = annotation["theta"], numpy.pi / 2 - annotation["phi"]
                         for cad, found in groupby(entries, key=lambda entry: str(entry["cad"]))
                     ),
                 )
-        for class_name, entries in _by_class(job):
-            with job.part.open(f"train/{class_name}/kcf_losses.json") as file:
-                scored = (entry for entry in entries if entry["score"] is not None)
-                write_mapping(file, ((f"{entry['cad']}/image_dst/{entry['stem']}.png", entry["score"]) for entry in scored))
-        with job.part.open("samples.json") as file:
-            paths = ((f"train/{e['class']}/{e['cad']}/image_dst/{e['stem']}.png", e["sample"]) for e in job.part.entries())
+        for class_name, entries in _by_class(export):
+            with export.folder.open(f"train/{class_name}/kcf_losses.json") as file:
+                judged = (entry for entry in entries if entry["kcf"] is not None)
+                write_mapping(file, ((f"{entry['cad']}/image_dst/{entry['stem']}.png", entry["kcf"]) for entry in judged))
+        with export.folder.open("samples.json") as file:
+            paths = ((f"train/{e['class']}/{e['cad']}/image_dst/{e['stem']}.png", e["sample"]) for e in export.folder.entries())
             write_mapping(file, paths)
 
 
-def annotation(shown: Pictures, canonical_from_source: NDArray[np.float64]) -> dict[str, Any]:
+def annotation(shown: SamplePictures, canonical_from_source: NDArray[np.float64]) -> dict[str, Any]:
     """Return the annotation dictionary under the official code's keys and in its frame."""
     sample, row = shown.sample, shown.sample.row
     flip = np.diag([1.0, -1.0, -1.0])
@@ -139,7 +139,7 @@ def annotation(shown: Pictures, canonical_from_source: NDArray[np.float64]) -> d
     }
 
 
-def _projection(shown: Pictures) -> NDArray[np.float64]:
+def _projection(shown: SamplePictures) -> NDArray[np.float64]:
     """Return OpenGL's projection: from the camera's frame (y up, z backwards) to -1..1 over the picture."""
     fx, fy, cx, cy = shown.K[0, 0], shown.K[1, 1], shown.K[0, 2] + 0.5, shown.K[1, 2] + 0.5
     return np.array(
@@ -159,14 +159,14 @@ def _strategy(spec: Mapping[str, Any]) -> int:
     return _STRATEGIES.get((azimuth, viewpoint.get("polar"), viewpoint.get("polar_mean_deg")), 0)
 
 
-def _exr(job: Job, shown: Pictures) -> bytes:
+def _exr(export: Export, shown: SamplePictures) -> bytes:
     """Return depth in longest sides as an EXR with one 32-bit channel."""
     import OpenEXR
 
     depth = shown.depth.astype(np.float32) * np.float32(shown.depth_scale)
     depth[shown.depth == 0] = BACKGROUND
     # The library writes files only; a name of its own, so that two writers never share it.
-    temporary = job.part.place / f"depth-{os.getpid()}.exr"
+    temporary = export.folder.place / f"depth-{os.getpid()}.exr"
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     OpenEXR.File(header, {"Y": depth}).write(str(temporary))
     data = temporary.read_bytes()
@@ -174,5 +174,5 @@ def _exr(job: Job, shown: Pictures) -> bytes:
     return data
 
 
-def _by_class(job: Job) -> Iterator[tuple[str, Iterator[Any]]]:
-    return groupby(job.part.entries(), key=lambda entry: str(entry["class"]))
+def _by_class(export: Export) -> Iterator[tuple[str, Iterator[Any]]]:
+    return groupby(export.folder.entries(), key=lambda entry: str(entry["class"]))

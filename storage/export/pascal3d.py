@@ -1,6 +1,6 @@
 """PASCAL3D+: pose annotations as .mat files, in its folders and its convention.
 
-Enters: a job. Leaves: `Annotations/<class>_dst/*.mat`, `Images/<class>_dst/*.png`, `Image_sets/<class>_dst_train.txt`,
+Enters: an export. Leaves: `Annotations/<class>_dst/*.mat`, `Images/<class>_dst/*.png`, `Image_sets/<class>_dst_train.txt`,
 `CAD/<class>.mat` and `CAD/<class>/*.off`. Its frame is ours (front -y, azimuth 0 sees the front, counter-clockwise, theta as
 our in-plane angle); pixels and indices count from 1, as in Matlab; focal times viewport is the focal length in pixels.
 """
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from storage.export.format import Job
+from storage.export.format import Export
 from storage.export.mesh import off
-from storage.export.rows import Pictures
+from storage.export.rows import SamplePictures
 
 VIEWPORT = 3000
 """What PASCAL3D+ and the tools around it multiply `focal` by."""
@@ -46,47 +46,47 @@ viewpoint = record["objects"][0][0][0][0]["viewpoint"]
 azimuth, elevation = viewpoint["azimuth"][0][0][0][0], viewpoint["elevation"][0][0][0][0]
 """
 
-    def piece(self, job: Job, number: int, pictures: Iterator[Pictures]) -> list[Any]:
-        places = _places(job)
+    def piece(self, export: Export, number: int, pictures: Iterator[SamplePictures]) -> list[Any]:
+        places = _places(export)
         entries = []
         for shown in pictures:
             sample = shown.sample
             folder = _folder(sample.class_name)
-            job.part.write(f"Images/{folder}/{sample.name}.png", shown.image)
-            job.part.write(
+            export.folder.write(f"Images/{folder}/{sample.name}.png", shown.image)
+            export.folder.write(
                 f"Annotations/{folder}/{sample.name}.mat",
                 _mat({"record": _record(shown, places[sample.class_name, sample.cad_id])}),
             )
             entries.append([sample.class_name, sample.name])
         return entries
 
-    def finish(self, job: Job) -> None:
-        places = _places(job)
-        for class_name, entries in groupby(job.part.entries(), key=lambda entry: str(entry[0])):
-            with job.part.open(f"Image_sets/{_folder(class_name)}_train.txt") as file:
+    def finish(self, export: Export) -> None:
+        places = _places(export)
+        for class_name, entries in groupby(export.folder.entries(), key=lambda entry: str(entry[0])):
+            with export.folder.open(f"Image_sets/{_folder(class_name)}_train.txt") as file:
                 file.writelines(f"{entry[1]}\n".encode() for entry in entries)
         for class_name, models in groupby(sorted(places), key=lambda model: model[0]):
             meshes = []
             for model in models:
-                mesh = job.mesh(model)
-                job.part.write(f"CAD/{_name(class_name)}/{places[model]:02d}.off", off(mesh))
+                mesh = export.mesh(model)
+                export.folder.write(f"CAD/{_name(class_name)}/{places[model]:02d}.off", off(mesh))
                 meshes.append((mesh.points, (mesh.faces + 1).astype(np.float64)))
             cads = np.empty((1, len(meshes)), dtype=[("vertices", object), ("faces", object), ("pnames", object)])
             for i, (points, faces) in enumerate(meshes):
                 cads[0, i] = (points, faces, np.empty((0, 0), dtype=object))
-            job.part.write(f"CAD/{_name(class_name)}.mat", _mat({_name(class_name): cads}))
+            export.folder.write(f"CAD/{_name(class_name)}.mat", _mat({_name(class_name): cads}))
 
 
-def _places(job: Job) -> dict[tuple[str, str], int]:
+def _places(export: Export) -> dict[tuple[str, str], int]:
     """Return the place of each CAD model in its class, from 1."""
     return {
         (class_name, cad_id): place
-        for class_name, models in groupby(sorted(job.selection.figures.models), key=lambda model: model[0])
+        for class_name, models in groupby(sorted(export.selection.figures.models), key=lambda model: model[0])
         for place, (_, cad_id) in enumerate(models, start=1)
     }
 
 
-def _record(shown: Pictures, cad_index: int) -> dict[str, Any]:
+def _record(shown: SamplePictures, cad_index: int) -> dict[str, Any]:
     sample, row = shown.sample, shown.sample.row
     x0, y0, x1, y1 = (float(value + 1) for value in shown.box)
     viewpoint = {

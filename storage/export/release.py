@@ -18,14 +18,14 @@ from storage.artifacts import ArtifactStore
 from storage.export import card
 from storage.export.bop import Bop
 from storage.export.coco import Coco
-from storage.export.folder import FolderTaken, Part, empty
-from storage.export.format import Format, Job, write_json
+from storage.export.folder import FolderTaken, UnfinishedFolder, empty
+from storage.export.format import Export, Format, write_json
 from storage.export.huggingface import HuggingFace, header
 from storage.export.imagefolder import ImageFolder
 from storage.export.official import Official
 from storage.export.pascal3d import Pascal3d
 from storage.export.rows import load_each
-from storage.export.selection import DEFAULT_WHERE, PIECE, Selection, freeze
+from storage.export.selection import DEFAULT_WHERE, PIECE, Selection, freeze, refuse_several_recipes, unjudged
 from storage.export.webdataset import WebDataset
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Released:
     """Of its samples and pictures."""
     left_out: int
     """Samples that the condition holds for and that have no image."""
+    unjudged: int
+    """Images that were left out because no rule could decide about them; counted where nobody said a condition."""
 
 
 def export(
@@ -90,18 +92,20 @@ def export(
     if catalog.exists:
         catalog.migrate()
     out = out.expanduser().absolute()
-    if out.resolve().is_relative_to(store.root.resolve()):
+    if store.holds(out):
         raise FolderTaken(f"{out} lies in the artifact store, which holds artifacts and nothing else; give a folder elsewhere")
     _check_free(out, name, format)
     known = next((row for row in catalog.releases() if row["name"] == name), None)
     asked = where if where is not None else str(known["query"]) if known else DEFAULT_WHERE
     # A release of this name is what it was, even where its query would find more today.
     condition = _members(name) if known and asked == known["query"] else asked
-    part = Part(out)
+    if where is None and not known:
+        refuse_several_recipes(catalog)
+    growing = UnfinishedFolder(out)
     written = 0
-    with part.held():
+    with growing.held():
         present = _check_free(out, name, format)
-        selection = replace(freeze(catalog, store, condition, part.place / "rows.parquet", piece), where=asked)
+        selection = replace(freeze(catalog, store, condition, growing.place / "rows.parquet", piece), where=asked)
         if known and known["digest"] != selection.digest:
             raise ReleaseTaken(
                 f'release "{name}" has {known["samples"]} samples since {known["created_at"][:10]} and never changes; this would '
@@ -111,9 +115,9 @@ def export(
             raise FolderTaken(f"{out} holds release {name} with other samples than these; give another --name and folder")
         listed = [] if known else list(_listed(selection))
         if present is None:
-            part.belong({"name": name, "format": format, "digest": selection.digest, "where": asked, "piece": piece})
-            present, written = _write(catalog, store, FORMATS[format], part, selection, name, told)
-            part.commit()
+            growing.belong({"name": name, "format": format, "digest": selection.digest, "where": asked, "piece": piece})
+            present, written = _write(catalog, store, FORMATS[format], growing, selection, name, told)
+            growing.commit()
         if known:
             catalog.add_release_copy(name, format, out)
         else:
@@ -127,6 +131,7 @@ def export(
         written=written,
         digest=selection.digest,
         left_out=selection.left_out,
+        unjudged=unjudged(catalog) if asked == DEFAULT_WHERE and not known else 0,
     )
 
 
@@ -180,31 +185,31 @@ def _card(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(
-    catalog: Catalog, store: ArtifactStore, format: Format, part: Part, selection: Selection, name: str, told: Told
+    catalog: Catalog, store: ArtifactStore, format: Format, growing: UnfinishedFolder, selection: Selection, name: str, told: Told
 ) -> tuple[dict[str, Any], int]:
     """Write what is missing of the release's folder; return its card and how many samples that were."""
     facts = card.card(catalog, selection, name, format.name)
-    job = Job(name=name, selection=selection, facts=facts, part=part, store=store, catalog=catalog)
-    missing = [number for number in selection.pieces if not part.finished(number)]
+    making = Export(name=name, selection=selection, facts=facts, folder=growing, store=store, catalog=catalog)
+    missing = [number for number in selection.pieces if not growing.finished(number)]
     total = selection.figures.samples
     before = total - sum(min(selection.size, total - number * selection.size) for number in missing)
     done = before
     told(done, total, before)
     for number in missing:
         samples = selection.piece(number)
-        part.finish(number, format.piece(job, number, load_each(store, samples)))
+        growing.finish(number, format.piece(making, number, load_each(store, samples)))
         done += len(samples)
         told(done, total, before)
-    format.finish(job)
-    with part.open(SAMPLES) as file:
+    format.finish(making)
+    with growing.open(SAMPLES) as file:
         file.write(b"sample_id\tsha256\timage_key\tfile_name\n")
         for sample in selection.samples():
             line = f"{sample.row['sample_id']}\t{sample.row['sha256']}\t{sample.row['image_key']}\t{sample.name}\n"
             file.write(line.encode())
-    part.write("release/viewpoints.svg", card.viewpoints_svg(selection.figures.poses).encode())
+    growing.write("release/viewpoints.svg", card.viewpoints_svg(selection.figures.poses).encode())
     text = card.markdown(facts, format.contents, format.loading)
-    part.write("README.md", ((header(job) if isinstance(format, HuggingFace) else "") + text).encode())
-    with part.open(CARD) as file:
+    growing.write("README.md", ((header(making) if isinstance(format, HuggingFace) else "") + text).encode())
+    with growing.open(CARD) as file:
         write_json(file, facts)
     return facts, done - before
 

@@ -29,7 +29,7 @@ class LostFiles(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class ReleaseSample:
     """One row of a release, in the order of the release."""
 
     number: int
@@ -39,7 +39,7 @@ class Sample:
     name: str
     """What its files are called: the sample_id, and the start of the image's key where a release holds several of its images."""
     row: Mapping[str, Any]
-    """The columns of the `samples` view, and K, R, t and the 3D box of the view."""
+    """Columns of the `samples` view; K, R, t and 3D box; `scores` and `controls` by their names."""
 
     @property
     def class_name(self) -> str:
@@ -51,7 +51,7 @@ class Sample:
 
     @property
     def verdict(self) -> str:
-        """kept, dropped or unjudged."""
+        """kept, dropped, or unjudged where no rule could decide."""
         kept = self.row["kept"]
         return "unjudged" if kept is None else "kept" if kept else "dropped"
 
@@ -70,24 +70,26 @@ class Sample:
         return {name: self.row[name] for name in ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")}
 
     def provenance(self) -> dict[str, Any]:
-        """Return what travels with a sample in every format that has room for it."""
-        return {name: self.row[name] for name in PROVENANCE}
+        """Return what travels with a sample in every format that has room for it.
+
+        scores: name -> value; what was not judged is not in it. controls: kind -> key of what the generator had to obey.
+        """
+        return {name: self.row[name] for name in (*PROVENANCE, "scores", "controls")}
 
 
 PROVENANCE = (
     "sample_id", "cad_id", "cad_name", "licence", "view_index", "draw_index", "prompt", "negative_prompt", "seed", "attempt",
-    "model_id", "model_revision", "captioner", "captioner_revision", "recipe", "run_id", "kept", "score", "edge_score",
-    "visible_fraction", "truncated_fraction", "cad_key", "render_key", "edge_key", "caption_key", "image_key", "verdict_key",
-    "sha256",
+    "model_id", "model_revision", "captioner", "captioner_revision", "recipe", "run_id", "kept", "drop_reason",
+    "visible_fraction", "truncated_fraction", "cad_key", "render_key", "caption_key", "image_key", "verdict_key", "sha256",
 )  # fmt: skip
 """Columns that say where a sample comes from."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
+class SamplePictures:
     """A sample's pictures, at the size of its image (H, W)."""
 
-    sample: Sample
+    sample: ReleaseSample
     """Whose they are."""
     image: bytes
     """The PNG, byte for byte as it lies in the store."""
@@ -172,7 +174,7 @@ class Pictures:
         return np.asarray(cv2.resize(picture, (self.width, self.height), interpolation=cv2.INTER_NEAREST_EXACT))
 
 
-def load(store: ArtifactStore, sample: Sample) -> Pictures:
+def load(store: ArtifactStore, sample: ReleaseSample) -> SamplePictures:
     """Return a sample's pictures. Raises ArtifactError where a file is missing or is not what was written."""
     painted = store.get("image", str(sample.row["image_key"]))
     if painted.record.files.get("image.png", {}).get("sha256") != sample.row["sha256"]:
@@ -181,10 +183,10 @@ def load(store: ArtifactStore, sample: Sample) -> Pictures:
     width, height = png_size(image)
     render = store.get("render", str(sample.row["render_key"]))
     files = {name: store.read(render, name) for name in ("mask.png", "depth.png")}
-    return Pictures(sample=sample, image=image, width=width, height=height, render=render, render_files=files)
+    return SamplePictures(sample=sample, image=image, width=width, height=height, render=render, render_files=files)
 
 
-def load_each(store: ArtifactStore, samples: Iterable[Sample]) -> Iterator[Pictures]:
+def load_each(store: ArtifactStore, samples: Iterable[ReleaseSample]) -> Iterator[SamplePictures]:
     """Yield the pictures of samples, one in memory at a time. Raises LostFiles at the end, naming all that cannot be exported."""
     lost: list[str] = []
     class_name = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from storage.artifacts import ArtifactStore
-from storage.catalog.query import query, stream
-from storage.export.rows import LostFiles, Sample, lost_line
+from storage.catalog.query import query, stream, unheard_of
+from storage.export.rows import LostFiles, ReleaseSample, lost_line
+from storage.report.facts import controls, scores
+from storage.stages import OF_A_SAMPLE
 
 if TYPE_CHECKING:
     from storage.catalog.catalog import Catalog
@@ -27,21 +30,22 @@ PIECE = 256
 """Samples written between two marks that a killed export goes on from."""
 
 _VIEW = ("intrinsics", "rotation", "translation", "box3d", "box3d_extents", "depth_scale")
-_JSON = ("intrinsics", "rotation", "translation", "box3d", "box3d_extents")
-_INTEGERS = (
-    "view_index", "draw_index", "width", "height", "seed", "attempt", "fold", "kept", "in_cohort", "number", "place",
-)  # fmt: skip
+_JSON = ("intrinsics", "rotation", "translation", "box3d", "box3d_extents", "scores", "controls")
+_STAGES = (*OF_A_SAMPLE, "verdict")
+_INTEGERS = ("view_index", "draw_index", "width", "height", "seed", "attempt", "kept", "in_cohort")
 _FLOATS = (
     "azimuth_deg", "elevation_deg", "inplane_deg", "distance", "box_x0", "box_y0", "box_x1", "box_y1", "visible_fraction",
-    "truncated_fraction", "edge_density", "score", "score_azimuth", "score_elevation", "score_inplane", "disagreement",
-    "edge_score", "threshold", "depth_scale",
+    "truncated_fraction", "control_density",
 )  # fmt: skip
 _TEXTS = (
     "sample_id", "class_name", "cad_id", "cad_name", "keywords", "licence", "prompt", "negative_prompt", "colour", "material",
     "scene", "light", "captioner", "captioner_revision", "model_id", "model_revision", "drop_reason", "recipe", "run_id",
-    "flow_run_url", "cad_key", "render_key", "edge_key", "caption_key", "image_key", "verdict_key", "cad_spec", "render_spec",
-    "edge_spec", "caption_spec", "image_spec", "verdict_spec", "sha256", "created_at", "name", *_JSON,
+    "flow_run_url", "sha256", "created_at", *(f"{stage}_{what}" for stage in _STAGES for what in ("key", "spec")),
 )  # fmt: skip
+
+
+class SeveralRecipes(ValueError):
+    """Nobody said which recipe's samples are meant; one line that asks."""
 
 
 class NothingSelected(ValueError):
@@ -65,7 +69,7 @@ class Figures:
     captioners: Counter[str] = field(default_factory=Counter)
     """captioner and revision -> samples."""
     verdicts: Counter[str] = field(default_factory=Counter)
-    """kept, dropped, unjudged -> samples."""
+    """kept, dropped, unjudged (no rule could decide) -> samples."""
     sizes: Counter[str] = field(default_factory=Counter)
     """width x height of the renders -> samples."""
     filters: Counter[str] = field(default_factory=Counter)
@@ -80,8 +84,10 @@ class Figures:
     """Samples seen from below the horizon."""
     poses: list[tuple[float, float, float]] = field(default_factory=list)
     """azimuth_deg, elevation_deg, distance."""
-    scores: list[float] = field(default_factory=list)
-    """Scores of the filter."""
+    scores: dict[str, array[float]] = field(default_factory=dict)
+    """name -> values of the samples that were judged."""
+    controls: Counter[str] = field(default_factory=Counter)
+    """kind -> samples."""
 
     def add(self, row: Mapping[str, Any]) -> int:
         """Count a row; return its place among the samples of its CAD model."""
@@ -99,15 +105,16 @@ class Figures:
         self.sizes[f"{row['width']} x {row['height']}"] += 1
         if row["verdict_key"]:
             self.filters[row["verdict_key"]] += 1
-        for stage in ("cad", "render", "edge", "caption", "image", "verdict"):
+        for stage in _STAGES:
             if row[f"{stage}_spec"]:
                 self.specs.setdefault(stage, set()).add(row[f"{stage}_spec"])
         self.runs.add(row["run_id"])
         self.cut += (row["truncated_fraction"] or 0.0) > 0
         self.below += (row["elevation_deg"] or 0.0) < 0
         self.poses.append((row["azimuth_deg"] or 0.0, row["elevation_deg"] or 0.0, row["distance"] or 0.0))
-        if row["score"] is not None:
-            self.scores.append(row["score"])
+        self.controls.update(list(row["controls"]))
+        for name, value in row["scores"].items():
+            self.scores.setdefault(name, array("d")).append(value)
         return int(model["samples"]) - 1
 
 
@@ -132,7 +139,7 @@ class Selection:
     def pieces(self) -> range:
         return range(-(-self.figures.samples // self.size))
 
-    def piece(self, number: int) -> list[Sample]:
+    def piece(self, number: int) -> list[ReleaseSample]:
         """Return the samples of one piece."""
         import pyarrow.parquet as parquet
 
@@ -140,7 +147,7 @@ class Selection:
             rows = file.read_row_group(number).to_pylist()
         return [_sample(row) for row in rows]
 
-    def samples(self) -> Iterator[Sample]:
+    def samples(self) -> Iterator[ReleaseSample]:
         """Yield all samples, one piece in memory at a time."""
         for number in self.pieces:
             yield from self.piece(number)
@@ -164,29 +171,34 @@ def freeze(catalog: Catalog, store: ArtifactStore, where: str, path: Path, size:
     counts = query(catalog.database, f"SELECT count(*) AS samples, count(s.file) AS pictures FROM ({selected}) s")
     samples, found = int(counts["samples"].iloc[0]), int(counts["pictures"].iloc[0])
     if not found:
-        raise NothingSelected(f"no sample with an image fulfils: {where}; see what there is: dst status")
+        raise NothingSelected(_nothing(catalog, where))
     binary = ' COLLATE "C"' if catalog.database.kind == "postgresql" else ""
     sql = (
-        f"SELECT s.*, {', '.join(f'v.{name}' for name in _VIEW)} FROM ({selected}) s "
+        f"SELECT {', '.join(f's.{name}' for name in (*_TEXTS, *_INTEGERS, *_FLOATS))}, "
+        f"{', '.join(f'v.{name}' for name in _VIEW)} FROM ({selected}) s "
         "LEFT JOIN views v ON v.render_key = s.render_key WHERE s.file IS NOT NULL "
         f"ORDER BY s.class_name{binary}, s.sample_id{binary}, s.image_key, s.recipe{binary}"
     )
     figures, seal, lost, lost_count = Figures(), hashlib.sha256(), list[str](), 0
     schema = pa.schema(
-        [(name, pa.string()) for name in _TEXTS]
-        + [(name, pa.int64()) for name in _INTEGERS]
-        + [(name, pa.float64()) for name in _FLOATS]
+        [(name, pa.string()) for name in (*_TEXTS, *_JSON, "name")]
+        + [(name, pa.int64()) for name in (*_INTEGERS, "number", "place")]
+        + [(name, pa.float64()) for name in (*_FLOATS, "depth_scale")]
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     with parquet.ParquetWriter(path, schema) as writer:
         waiting: list[dict[str, Any]] = []
         before: tuple[str, str] = ("", "")
         for batch in stream(catalog.database, sql, size):
+            measured = scores(catalog, ((row["verdict_key"], row["image_key"]) for row in batch))
+            kinds = controls(catalog, (row["image_key"] for row in batch))
             for row in batch:
                 sample_id, image_key = row["sample_id"], row["image_key"]
                 # One picture under two recipes that differ in the filter only is one picture.
                 if (sample_id, image_key) == before:
                     continue
+                row["scores"] = measured.get((row["verdict_key"], image_key), {})
+                row["controls"] = kinds.get(image_key, {})
                 row["number"] = figures.samples
                 row["place"] = figures.add(row)
                 row["name"] = sample_id if sample_id != before[0] else f"{sample_id}-{image_key[:8]}"
@@ -206,14 +218,46 @@ def freeze(catalog: Catalog, store: ArtifactStore, where: str, path: Path, size:
     return Selection(where=where, path=path, digest=seal.hexdigest(), figures=figures, size=size, left_out=samples - found)
 
 
+def unjudged(catalog: Catalog) -> int:
+    """Return how many images of the present cohorts no rule could decide about; `kept = 1` leaves them out."""
+    sql = "SELECT count(*) AS n FROM samples WHERE in_cohort = 1 AND kept IS NULL AND file IS NOT NULL"
+    return int(catalog.rows(sql)[0]["n"])
+
+
+def _nothing(catalog: Catalog, where: str) -> str:
+    """Return the line that says why there is nothing to release, and what to do."""
+    if where == DEFAULT_WHERE and (count := unjudged(catalog)):
+        was = "the only image there is was" if count == 1 else f"the {count} images there are were"
+        return f'nothing was kept: {was} not judged (dst report says why); to export what was not judged: --where "in_cohort = 1"'
+    told = "; ".join(unheard_of(catalog.database, where)) or "see what there is: dst status"
+    return f"no sample with an image fulfils: {where}; {told}"
+
+
+def refuse_several_recipes(catalog: Catalog) -> None:
+    """Raise SeveralRecipes where DEFAULT_WHERE holds for samples of more than one recipe: pictures of two kinds in one release.
+
+    A condition that somebody said means what it says.
+    """
+    sql = (
+        f"SELECT recipe, count(*) AS n FROM samples WHERE {DEFAULT_WHERE} AND file IS NOT NULL GROUP BY recipe ORDER BY n DESC, 1"
+    )
+    found = catalog.rows(sql)
+    if len(found) > 1:
+        listed = ", ".join(f"{row['recipe']} ({row['n']})" for row in found)
+        raise SeveralRecipes(
+            f"which recipe? kept are samples of {listed}; say one: "
+            f'--where "{DEFAULT_WHERE} and recipe = \'{found[0]["recipe"]}\'" (or all: --where "{DEFAULT_WHERE}")'
+        )
+
+
 def _class_of(figures: Figures) -> str:
     return next(iter(figures.classes)) if len(figures.classes) == 1 else "CLASS"
 
 
-def _sample(row: dict[str, Any]) -> Sample:
+def _sample(row: dict[str, Any]) -> ReleaseSample:
     for name in _JSON:
         row[name] = json.loads(row[name]) if row[name] else None
-    return Sample(number=row["number"], place=row["place"], name=row["name"], row=row)
+    return ReleaseSample(number=row["number"], place=row["place"], name=row["name"], row=row)
 
 
 def _text(value: Any) -> str | None:

@@ -1,6 +1,6 @@
 """WebDataset: tar shards that training reads in a stream.
 
-Enters: a job. Leaves: `shard-000000.tar`, ... with the files of a sample beside each other, the same bytes for the same samples.
+Enters: an export. Leaves: `shard-000000.tar`, ... with the files of a sample beside each other; equal samples make equal bytes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from storage.export.format import Job, write_json
-from storage.export.rows import Pictures
+from storage.export.format import Export, write_json
+from storage.export.rows import SamplePictures
 
 
 class WebDataset:
@@ -36,29 +36,29 @@ sample = next(iter(dataset))
 image, depth, label, annotation = sample["png"], sample["depth.npz"]["depth"], sample["cls"], sample["json"]
 """
 
-    def piece(self, job: Job, number: int, pictures: Iterator[Pictures]) -> list[Any]:
+    def piece(self, export: Export, number: int, pictures: Iterator[SamplePictures]) -> list[Any]:
         written = 0
-        with job.part.open(_shard(number)) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        with export.folder.open(_shard(number)) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for shown in pictures:
                 sample = shown.sample
                 annotation = json.dumps(shown.annotation(), ensure_ascii=False, allow_nan=False)
                 _add(tar, f"{sample.name}.png", shown.image)
                 _add(tar, f"{sample.name}.mask.png", shown.mask_png)
                 _add(tar, f"{sample.name}.depth.npz", _npz(shown))
-                _add(tar, f"{sample.name}.cls", str(job.class_ids[sample.class_name] - 1).encode())
+                _add(tar, f"{sample.name}.cls", str(export.class_ids[sample.class_name] - 1).encode())
                 _add(tar, f"{sample.name}.txt", str(sample.row["prompt"] or "").encode())
                 _add(tar, f"{sample.name}.json", annotation.encode())
                 written += 1
         return [{"shard": _shard(number), "samples": written}]
 
-    def finish(self, job: Job) -> None:
-        with job.part.open("classes.json") as file:
-            write_json(file, list(job.class_ids))
-        with job.part.open("shards.json") as file:
-            write_json(file, {entry["shard"]: entry["samples"] for entry in job.part.entries()})
+    def finish(self, export: Export) -> None:
+        with export.folder.open("classes.json") as file:
+            write_json(file, list(export.class_ids))
+        with export.folder.open("shards.json") as file:
+            write_json(file, {entry["shard"]: entry["samples"] for entry in export.folder.entries()})
 
 
-def _npz(shown: Pictures) -> bytes:
+def _npz(shown: SamplePictures) -> bytes:
     # Readers turn every PNG into 8-bit colours; an array stays what it is.
     buffer = io.BytesIO()
     np.savez_compressed(buffer, depth=shown.depth)

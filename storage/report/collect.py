@@ -1,109 +1,102 @@
 """A run, gathered from the catalog and the store for its page.
 
-Enters: the catalog, the store, a run's name. Leaves: a RunReport. Numbers come through the same `query` that serves `dst sql`;
-pictures are read by digest, and a damaged one is left out, not shown.
+Enters: the catalog, the store, a run's name. Leaves: a Report. A picture that is missing or damaged is left out, not shown.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from storage.artifacts import ArtifactStore, DamagedArtifact, MissingArtifact
+from storage.artifacts import ArtifactError, ArtifactStore, at
 from storage.images import UnreadablePicture, from_png
 from storage.report import thumbnails
 from storage.report.content import (
     STATUSES,
     Annotation,
-    CadModel,
-    RunReport,
-    Sample,
+    Report,
+    ReportModel,
+    ReportSample,
     StageRow,
     Status,
     Thumbnail,
     reasons_of,
     side_of,
 )
+from storage.report.facts import scores, verdicts
+from storage.report.verdict import Verdict, parsed
+from storage.stages import FILE, OF_A_SAMPLE
 
 if TYPE_CHECKING:
     from storage.catalog.catalog import Catalog
 
 CARDS = 144
 """Samples shown with their pictures; a larger run shows a stratified selection."""
-_HEADS = ("azimuth", "elevation", "inplane")
 
-_ROWS = """
-SELECT s.*, CAST(s.seed AS TEXT) AS seed_text, v.box3d, v.intrinsics, v.rotation, v.translation
+_COLUMNS = (
+    "sample_id", "cad_id", "cad_name", "view_index", "draw_index", "status", "stage", "reason", "detail", "kept", "drop_reason",
+    "azimuth_deg", "elevation_deg", "inplane_deg", "distance", "width", "height", "box_x0", "box_y0", "box_x1", "box_y1",
+    "visible_fraction", "truncated_fraction", "prompt", "seed", "attempt", "model_id", "model_revision", "captioner",
+    "captioner_revision", *(f"{stage}_key" for stage in (*OF_A_SAMPLE, "verdict")), "render_file", "control_file", "file",
+)  # fmt: skip
+_ROWS = f"""
+SELECT {", ".join(f"s.{name}" for name in _COLUMNS)}, v.box3d, v.intrinsics, v.rotation, v.translation
 FROM samples s LEFT JOIN views v ON v.render_key = s.render_key
-WHERE {which} ORDER BY s.view_index, s.draw_index, s.cad_id
+WHERE {{which}} ORDER BY s.view_index, s.draw_index, s.cad_id
 """
 
 Row = dict[str, Any]
 
 
-def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CARDS, size: int = 256) -> RunReport:
+def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CARDS, size: int = 256) -> Report:
     """Return what a run's page shows, with pictures of at most `cards` samples, `size` pixels wide.
 
     Raises ValueError for a run that the catalog does not know.
     """
     run = catalog.run(run_id)
-    rows = _query(catalog, f"s.run_id = {_quoted(run_id)}")
-    reason = str(run["reason"] or "")
-    if not rows and run["status"] != "running":
-        # A later run of the same cohort has taken the samples over: they are the same ones.
-        same = f"s.class_name = {_quoted(run['class_name'])} AND s.recipe = {_quoted(run['recipe'])} AND s.in_cohort = 1"
-        rows = _query(catalog, same)
+    rows = _rows(catalog, run)
     states = [_status(row) for row in rows]
-    judged = _judged(store, {str(row["verdict_key"]) for row in rows if row["verdict_key"]})
-    for row in rows:
-        row.update(judged.get(str(row["image_key"]), {}))
+    judged = scores(catalog, ((row["verdict_key"], row["image_key"]) for row in rows))
+    measured = {image_key: named for (_, image_key), named in judged.items()}
+    verdict = _verdict(catalog, rows)
     chosen = select(list(zip(rows, states, strict=True)), cards)
-    samples = [_sample(store, rows[i], states[i], size) for i in chosen]
-    finite = [(float(row["score"]), state) for row, state in zip(rows, states, strict=True) if _number(row["score"]) is not None]
-    verdict = next((row for row in rows if row["verdict_key"]), None)
-    specs = {name: spec for name, spec in (_json(run["recipe_specs"]) or {}).items() if isinstance(spec, dict)}
-    rule = _rule(catalog, verdict["verdict_key"]) if verdict else ""
-    return RunReport(
+    with ThreadPoolExecutor() as pool:
+        # Reading and shrinking pictures is most of the work, and done outside the interpreter's lock.
+        samples = list(
+            pool.map(lambda i: _sample(store, rows[i], states[i], measured.get(str(rows[i]["image_key"]), {}), size), chosen)
+        )
+    report = Report(
         run_id=run_id,
         class_name=run["class_name"],
         recipe=run["recipe"],
         status=run["status"],
-        status_detail=reason,
+        status_detail=str(run["reason"] or ""),
         asked=int(run["samples"]),
-        samples=tuple(sorted(samples, key=lambda s: -(s.score or 0.0) if s.status == "dropped" else 0.0)),
+        samples=tuple(samples),
         poses=tuple(
-            (float(row["azimuth_deg"]), float(row["elevation_deg"]), state, str(row["sample_id"]))
+            (row["azimuth_deg"], row["elevation_deg"], state, str(row["sample_id"]))
             for row, state in zip(rows, states, strict=True)
-            if _number(row["azimuth_deg"]) is not None
+            if row["azimuth_deg"] is not None
         ),
-        distances=tuple(
-            (float(row["distance"]), state)
-            for row, state in zip(rows, states, strict=True)
-            if _number(row["distance"]) is not None
-        ),
-        scores=tuple(finite),
-        edge_scores=tuple(
-            (float(row["edge_score"]), state)
-            for row, state in zip(rows, states, strict=True)
-            if _number(row.get("edge_score")) is not None
-        ),
-        edge_threshold=_number(specs.get("verdict", {}).get("min_edge_score")),
+        distances=tuple((row["distance"], state) for row, state in zip(rows, states, strict=True) if row["distance"] is not None),
+        scores=_by_name(rows, states, measured, verdict),
+        verdict=verdict,
         counts=dict(Counter(states)),
-        threshold=_number(verdict["threshold"]) if verdict else None,
-        rule=rule,
-        stages=_stages(rows, _json(run["seconds"]) or {}),
+        stages=_stages(rows, measured, parsed(run["seconds"]) or {}),
         wall_s=_between(run["started_at"], run["finished_at"]),
         cad_models=_cad_models(catalog, run["class_name"], rows, states, samples),
-        specs=specs,
-        docs=str(run["docs_path"] or ""),
+        specs={name: spec for name, spec in (parsed(run["recipe_specs"]) or {}).items() if isinstance(spec, dict)},
         provenance=_provenance(run, rows),
     )
+    # What was dropped the most clearly is seen first.
+    ordered = sorted(samples, key=lambda one: -report.clear(one) if one.status == "dropped" else 0.0)
+    return replace(report, samples=tuple(ordered))
 
 
 def select(rows: Sequence[tuple[Mapping[str, Any], Status]], cards: int) -> list[int]:
@@ -115,7 +108,7 @@ def select(rows: Sequence[tuple[Mapping[str, Any], Status]], cards: int) -> list
         return list(range(len(rows)))
     groups: dict[Status, dict[tuple[str, str], list[int]]] = {status: {} for status in STATUSES}
     for i, (row, status) in enumerate(rows):
-        side = side_of(_number(row["azimuth_deg"]), _number(row["elevation_deg"]))
+        side = side_of(row["azimuth_deg"], row["elevation_deg"])
         groups[status].setdefault((side, str(row["cad_id"])), []).append(i)
     sizes = {status: sum(map(len, strata.values())) for status, strata in groups.items()}
     quota = {status: min(sizes[status], cards // 3) for status in ("failed", "dropped")}
@@ -130,9 +123,43 @@ def select(rows: Sequence[tuple[Mapping[str, Any], Status]], cards: int) -> list
     return sorted(chosen)
 
 
-def _query(catalog: Catalog, which: str) -> list[Row]:
-    frame = catalog.query(_ROWS.format(which=which))
-    return [{str(name): _missing_to_none(value) for name, value in row.items()} for row in frame.to_dict("records")]
+def _rows(catalog: Catalog, run: Mapping[str, Any]) -> list[Row]:
+    """Return the run's samples, each with the keys of its controls by kind."""
+    which: dict[str, Any] = {"run_id": run["run_id"]}
+    rows = catalog.rows(_ROWS.format(which=_holds("s", which)), **which)
+    if not rows and run["status"] != "running":
+        # A later run of the same cohort has taken the samples over: they are the same ones.
+        which = {"class_name": run["class_name"], "recipe": run["recipe"], "in_cohort": 1}
+        rows = catalog.rows(_ROWS.format(which=_holds("s", which)), **which)
+    sql = f"SELECT m.sample_id, m.image_key, m.controls FROM members m WHERE {_holds('m', which)}"
+    controls = {(row["sample_id"], row["image_key"]): parsed(row["controls"]) or {} for row in catalog.rows(sql, **which)}
+    for row in rows:
+        row["controls"] = controls.get((row["sample_id"], row["image_key"]), {})
+    return rows
+
+
+def _holds(table: str, which: Mapping[str, Any]) -> str:
+    return " AND ".join(f"{table}.{name} = :{name}" for name in which)
+
+
+def _verdict(catalog: Catalog, rows: Sequence[Row]) -> Verdict | None:
+    """Return the verdict about the rows; where they have several, the one about most of them."""
+    keys = Counter(row["verdict_key"] for row in rows if row["verdict_key"])
+    key = max(keys, key=lambda key: keys[key], default=None)
+    return verdicts(catalog, [key]).get(key) if key else None
+
+
+def _by_name(
+    rows: Sequence[Row], states: Sequence[Status], measured: Mapping[str, Mapping[str, float]], verdict: Verdict | None
+) -> dict[str, tuple[tuple[float, Status], ...]]:
+    """Return name -> (value, status) of each row that has this score; those that rules look at come first."""
+    found: dict[str, list[tuple[float, Status]]] = {}
+    for row, state in zip(rows, states, strict=True):
+        for name, value in measured.get(str(row["image_key"]), {}).items():
+            found.setdefault(name, []).append((value, state))
+    ruled = dict.fromkeys(rule.score for rule in (verdict.rules if verdict else ()))
+    names = [name for name in ruled if name in found] + sorted(set(found) - set(ruled))
+    return {name: tuple(found[name]) for name in names}
 
 
 def _status(row: Row) -> Status:
@@ -143,90 +170,75 @@ def _status(row: Row) -> Status:
     return "kept" if row["kept"] else "dropped"
 
 
-def _sample(store: ArtifactStore, row: Row, status: Status, size: int) -> Sample:
-    heads = tuple(value for value in (_number(row.get(f"score_{head}")) for head in _HEADS) if value is not None)
-    return Sample(
+def _sample(store: ArtifactStore, row: Row, status: Status, measured: Mapping[str, float], size: int) -> ReportSample:
+    return ReportSample(
         sample_id=row["sample_id"],
         cad_id=row["cad_id"],
         cad_name=row["cad_name"] or row["cad_id"][:12],
         view_index=int(row["view_index"]),
         status=status,
         stage=row["stage"] or "",
-        reason=row["reason"] or (row.get("drop_reason") or "" if status == "dropped" else ""),
+        reason=row["reason"] or (row["drop_reason"] or "" if status == "dropped" else ""),
         detail=row["detail"] or "",
-        azimuth_deg=_number(row["azimuth_deg"]),
-        elevation_deg=_number(row["elevation_deg"]),
-        inplane_deg=_number(row["inplane_deg"]),
-        distance=_number(row["distance"]),
+        azimuth_deg=row["azimuth_deg"],
+        elevation_deg=row["elevation_deg"],
+        inplane_deg=row["inplane_deg"],
+        distance=row["distance"],
         caption=row["prompt"] or "",
-        seed=int(row["seed_text"]) if row["seed_text"] else None,
-        attempt=None if row["attempt"] is None else int(row["attempt"]),
-        score=_number(row["score"]),
-        head_scores=heads,
-        edge_score=_number(row.get("edge_score")),
-        disagreement=_number(row["disagreement"]),
-        fold=None if row["fold"] is None else int(row["fold"]),
+        seed=row["seed"],
+        attempt=row["attempt"],
+        scores=measured,
         annotation=_annotation(row),
-        render=picture(store, "render", row["render_key"], "rgba.png", size),
-        edge=picture(store, "edge", row["edge_key"], "edge.png", size),
-        image=picture(store, "image", row["image_key"], "image.png", size),
+        render=picture(store, row["render_file"], size),
+        controls=tuple((kind, picture(store, address, size)) for kind, address in control_files(row, row["controls"])),
+        image=picture(store, row["file"], size),
     )
 
 
-def _judged(store: ArtifactStore, verdict_keys: set[str]) -> dict[str, Row]:
-    """Return, by image key, what only the verdict's own file says: the reason for dropping, the edge score, the heads."""
-    found: dict[str, Row] = {}
-    for key in sorted(verdict_keys):
-        try:
-            artifact = store.get("verdict", key)
-            listed = json.loads(store.read(artifact, "verdicts.json")) if "verdicts.json" in artifact.record.files else []
-        except (MissingArtifact, DamagedArtifact):
-            continue
-        for verdict in listed:
-            heads = {f"score_{head}": verdict[f"{head}_score"] for head in _HEADS if f"{head}_score" in verdict}
-            found[verdict["image_key"]] = {"drop_reason": verdict.get("reason"), "edge_score": verdict.get("edge_score"), **heads}
-    return found
-
-
 def _annotation(row: Row) -> Annotation | None:
-    if _number(row["width"]) is None:
+    if row["width"] is None:
         return None
-    box = [_number(row[f"box_{corner}"]) for corner in ("x0", "y0", "x1", "y1")]
+    box = tuple(row[f"box_{corner}"] for corner in ("x0", "y0", "x1", "y1"))
     return Annotation(
         width=int(row["width"]),
         height=int(row["height"]),
-        box=None if None in box else tuple(value for value in box if value is not None),
+        box=None if None in box else box,
         box3d=_tuples(row["box3d"]),
         K=_tuples(row["intrinsics"]),
         R=_tuples(row["rotation"]),
         t=_tuples(row["translation"]),
-        visible_fraction=_number(row["visible_fraction"]),
-        truncated_fraction=_number(row["truncated_fraction"]),
+        visible_fraction=row["visible_fraction"],
+        truncated_fraction=row["truncated_fraction"],
     )
 
 
-def picture(store: ArtifactStore, stage: str, key: str | None, name: str, size: int) -> Thumbnail | None:
-    """Return a small copy of an artifact's picture, or None where it is not there or not sound."""
-    if not key:
+def picture(store: ArtifactStore, address: str | None, size: int) -> Thumbnail | None:
+    """Return a small copy of the picture at an address in the store, or None where it is not there or not sound."""
+    if not address:
         return None
     try:
-        artifact = store.get(stage, key)
-        if name not in artifact.record.files:
-            return None
-        picture = np.asarray(from_png(store.read(artifact, name)), dtype=np.uint8)
-    except (MissingArtifact, DamagedArtifact, UnreadablePicture):
+        return thumbnails.thumbnail(np.asarray(from_png(store.open_address(address)), dtype=np.uint8), size)
+    except (ArtifactError, UnreadablePicture):
         return None
-    return thumbnails.line_drawing(picture, size) if stage == "edge" else thumbnails.photograph(picture, size)
 
 
-def _stages(rows: Sequence[Row], seconds: Mapping[str, float]) -> tuple[StageRow, ...]:
+def control_files(row: Mapping[str, Any], controls: Mapping[str, str]) -> list[tuple[str, str | None]]:
+    """Return (kind, address) of each control of a row of the `samples` view, in order of kind."""
+    return [
+        (kind, row["control_file"] if key == row["control_key"] else f"{at('control', key)}/{FILE['control']}")
+        for kind, key in sorted(controls.items())
+    ]
+
+
+def _stages(rows: Sequence[Row], measured: Mapping[str, Any], seconds: Mapping[str, float]) -> tuple[StageRow, ...]:
     made = {
         "cad": {row["cad_key"] for row in rows if row["cad_key"] and row["stage"] != "cad"},
         "render": {row["render_key"] for row in rows if row["render_file"]},
-        "edge": {row["edge_key"] for row in rows if row["edge_file"]},
+        "control": {key for row in rows if row["control_file"] for key in row["controls"].values()},
         "caption": {row["caption_key"] for row in rows if row["prompt"]},
         "image": {row["image_key"] for row in rows if row["file"]},
-        "verdict": {row["image_key"] for row in rows if row["score"] is not None},
+        "score": {row["image_key"] for row in rows if row["image_key"] in measured},
+        "verdict": {row["image_key"] for row in rows if row["kept"] is not None},
     }
     failures = {
         (row["stage"], row[f"{row['stage']}_key"] or row["sample_id"]): row["reason"]
@@ -234,8 +246,9 @@ def _stages(rows: Sequence[Row], seconds: Mapping[str, float]) -> tuple[StageRow
         if row["status"] == "failed" and row["stage"] in made
     }
     reasons = reasons_of([(stage, str(reason)) for (stage, _), reason in failures.items()])
-    drops = Counter(str(row.get("drop_reason") or "above_threshold") for row in rows if row["kept"] == 0)
-    times = {stage: _number(seconds.get(stage)) for stage in (*made, *(name for name in seconds if name not in made))}
+    drops = Counter(str(row["drop_reason"]) for row in rows if row["kept"] == 0)
+    unjudged = sum(_status(row) == "unjudged" for row in rows if row["verdict_key"])
+    times = {stage: seconds.get(stage) for stage in (*made, *(name for name in seconds if name not in made))}
     return tuple(
         StageRow(
             stage=stage,
@@ -243,6 +256,7 @@ def _stages(rows: Sequence[Row], seconds: Mapping[str, float]) -> tuple[StageRow
             failed=sum(count for _, count in reasons.get(stage, ())),
             reasons=reasons.get(stage, ()),
             dropped=tuple(drops.most_common()) if stage == "verdict" else (),
+            unjudged=unjudged if stage == "verdict" else 0,
             seconds=times[stage],
         )
         for stage in times
@@ -250,8 +264,8 @@ def _stages(rows: Sequence[Row], seconds: Mapping[str, float]) -> tuple[StageRow
 
 
 def _cad_models(
-    catalog: Catalog, class_name: str, rows: Sequence[Row], states: Sequence[Status], samples: Sequence[Sample]
-) -> tuple[CadModel, ...]:
+    catalog: Catalog, class_name: str, rows: Sequence[Row], states: Sequence[Status], samples: Sequence[ReportSample]
+) -> tuple[ReportModel, ...]:
     used = Counter((row["cad_id"], state) for row, state in zip(rows, states, strict=True))
     ids = {row["cad_id"] for row in rows}
     known = {row["cad_id"]: row for row in catalog.cad_models(class_name, status=None)}
@@ -261,27 +275,29 @@ def _cad_models(
         failed = used[cad_id, "failed"]
         made = sum(used[cad_id, state] for state in STATUSES) - failed
         models.append(
-            CadModel(
+            ReportModel(
                 cad_id=cad_id,
                 name=str(row.get("name") or cad_id[:12]),
                 source=_source(str(row.get("source") or "")),
                 keywords=tuple(row.get("keywords") or ()),
                 faces=row.get("faces"),
                 licence=str(row.get("licence") or ""),
+                warnings=tuple((row.get("facts") or {}).get("warnings", ())),
                 thumbnail=_portrait(cad_id, samples),
                 made=made,
                 kept=used[cad_id, "kept"],
+                dropped=used[cad_id, "dropped"],
                 failed=failed,
             )
         )
     return tuple(sorted(models, key=lambda model: (model.name, model.cad_id)))
 
 
-def _portrait(cad_id: str, samples: Sequence[Sample]) -> Thumbnail | None:
+def _portrait(cad_id: str, samples: Sequence[ReportSample]) -> Thumbnail | None:
     """Return the CAD model's render that is closest to three quarters from the front, a little above."""
     own = [sample for sample in samples if sample.cad_id == cad_id and sample.render and sample.azimuth_deg is not None]
 
-    def turned(sample: Sample) -> float:
+    def turned(sample: ReportSample) -> float:
         azimuth = abs(((sample.azimuth_deg or 0.0) + 180) % 360 - 180)
         return abs(azimuth - 40) + abs((sample.elevation_deg or 0.0) - 20)
 
@@ -293,16 +309,8 @@ def _source(source: str) -> str:
     return "/".join(source.replace("\\", "/").split("/")[-2:]) if "/" in source or "\\" in source else source
 
 
-def _rule(catalog: Catalog, verdict_key: str) -> str:
-    found = catalog.query(f"SELECT rule, folds FROM filters WHERE verdict_key = {_quoted(verdict_key)}").to_dict("records")
-    if not found or not found[0]["rule"]:
-        return ""
-    rule = _json(found[0]["rule"], text=True)
-    return ", ".join(f"{name} {value}" for name, value in rule.items()) if isinstance(rule, dict) else str(rule).replace("_", " ")
-
-
 def _provenance(run: Mapping[str, Any], rows: Sequence[Row]) -> tuple[tuple[str, str], ...]:
-    runtime = _json(run["runtime"]) or {}
+    runtime = parsed(run["runtime"]) or {}
     packages = runtime.get("packages") or {}
     generators = sorted({f"{row['model_id']} @ {str(row['model_revision'] or '')[:19]}" for row in rows if row["model_id"]})
     captioners = sorted({f"{row['captioner']} {row['captioner_revision'] or ''}".strip() for row in rows if row["captioner"]})
@@ -335,33 +343,6 @@ def _readable(moment: str | None) -> str:
     return f"{datetime.fromisoformat(moment):%Y-%m-%d %H:%M:%S} UTC" if moment else ""
 
 
-def _json(value: Any, text: bool = False) -> Any:
-    """Return a JSON column's value: drivers hand it over parsed or as text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        if text:
-            return value
-        raise
-
-
 def _tuples(value: Any) -> Any:
-    value = _json(value)
+    value = parsed(value)
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, (int, float, np.number)) and math.isfinite(value) else None
-
-
-def _missing_to_none(value: Any) -> Any:
-    import pandas as pd
-
-    # A DataFrame says None, NaN or NA, whatever its column's type has for it.
-    return value if isinstance(value, (list, dict, str)) or not pd.isna(value) else None
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

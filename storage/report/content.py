@@ -1,19 +1,23 @@
 """What a run's page says, as plain data.
 
 Enters: nothing; `storage.report.collect` fills it from the catalog and the store. Leaves: the numbers, rows and thumbnails that
-`storage.report.page` draws, so that the page knows no SQL and can be tested on made-up runs.
+the page, the picture strip and the index draw, so that these know no SQL and can be tested on made-up runs.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from statistics import median
 from typing import Any, Literal
+
+from storage.report.verdict import RuleFacts, Verdict
 
 Status = Literal["kept", "dropped", "unjudged", "failed"]
 STATUSES: tuple[Status, ...] = ("kept", "dropped", "unjudged", "failed")
 SIDES = ("front", "left", "rear", "right", "above", "below")
-STAGES = ("cad", "render", "edge", "caption", "image", "verdict", "catalog")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,7 @@ class Annotation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sample:
+class ReportSample:
     """One row of the page: a sample with its history."""
 
     sample_id: str
@@ -91,22 +95,14 @@ class Sample:
     """Seed of the image."""
     attempt: int | None = None
     """Which attempt made it."""
-    score: float | None = None
-    """The verdict's score; high is suspect."""
-    head_scores: tuple[float, ...] = ()
-    """Score of each head: azimuth, elevation, in-plane rotation."""
-    edge_score: float | None = None
-    """Share of the control's lines that are found in the image, corrected for chance."""
-    disagreement: float | None = None
-    """How much the filter's networks disagree."""
-    fold: int | None = None
-    """The fold that it was judged in."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """name -> what a judge measured; a name that others have and this one lacks was not judged here."""
     annotation: Annotation | None = None
     """What the overlay draws."""
     render: Thumbnail | None = None
     """The render."""
-    edge: Thumbnail | None = None
-    """The edge map that guided the generator."""
+    controls: tuple[tuple[str, Thumbnail | None], ...] = ()
+    """(kind, picture) of each control that the generator had to obey, in order of kind."""
     image: Thumbnail | None = None
     """The generated image."""
 
@@ -115,9 +111,14 @@ class Sample:
         """The side of the object that the camera sees, one of SIDES, or an empty string without a pose."""
         return side_of(self.azimuth_deg, self.elevation_deg)
 
+    @property
+    def complete(self) -> bool:
+        """Whether it has all its pictures."""
+        return bool(self.render and self.image and self.controls and all(picture for _, picture in self.controls))
+
 
 @dataclass(frozen=True, kw_only=True)
-class CadModel:
+class ReportModel:
     """One row of the table of CAD models."""
 
     cad_id: str
@@ -132,12 +133,16 @@ class CadModel:
     """Number of faces of the source."""
     licence: str = ""
     """Licence, where known."""
+    warnings: tuple[str, ...] = ()
+    """What was left out or read as best it could when its file was read."""
     thumbnail: Thumbnail | None = None
     """One of its renders."""
     made: int = 0
     """Images made from it."""
     kept: int = 0
     """Images kept of those."""
+    dropped: int = 0
+    """Images dropped of those; the rest was not judged."""
     failed: int = 0
     """Samples that failed."""
 
@@ -156,12 +161,14 @@ class StageRow:
     """(reason, count) of what failed, most frequent first."""
     dropped: tuple[tuple[str, int], ...] = ()
     """(reason, count) of what a filter dropped, most frequent first."""
+    unjudged: int = 0
+    """Images about which the filter could not decide."""
     seconds: float | None = None
     """Time spent, summed over workers, where recorded."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunReport:
+class Report:
     """Everything a run's page shows."""
 
     run_id: str
@@ -176,34 +183,26 @@ class RunReport:
     """Why it is invalid."""
     asked: int = 0
     """Samples asked for."""
-    samples: tuple[Sample, ...] = ()
+    samples: tuple[ReportSample, ...] = ()
     """The rows that are shown: all of them, or a stratified selection of a big run (see `shown_of`)."""
     poses: tuple[tuple[float, float, Status, str], ...] = ()
     """(azimuth, elevation, status, sample id) of every sample, shown or not."""
     distances: tuple[tuple[float, Status], ...] = ()
     """(distance, status) of every sample."""
-    scores: tuple[tuple[float, Status], ...] = ()
-    """(score, status) of every judged sample."""
-    edge_scores: tuple[tuple[float, Status], ...] = ()
-    """(edge score, status) of every sample that has one."""
-    edge_threshold: float | None = None
-    """Edge scores below it are dropped."""
+    scores: Mapping[str, tuple[tuple[float, Status], ...]] = field(default_factory=dict)
+    """name -> (value, status) of every sample that has this score, shown or not; those that rules look at come first."""
+    verdict: Verdict | None = None
+    """What was measured and decided; None before anything was."""
     counts: dict[str, int] = field(default_factory=dict)
     """status -> number of samples, of all samples."""
-    threshold: float | None = None
-    """Scores above it are dropped."""
-    rule: str = ""
-    """How the threshold was found."""
     stages: tuple[StageRow, ...] = ()
     """One row for each stage."""
     wall_s: float | None = None
     """Wall time of the run in seconds."""
-    cad_models: tuple[CadModel, ...] = ()
+    cad_models: tuple[ReportModel, ...] = ()
     """The class's CAD models."""
     specs: dict[str, Any] = field(default_factory=dict)
     """The recipe in full: stage -> spec."""
-    docs: str = ""
-    """Relative link to the Data Docs."""
     provenance: tuple[tuple[str, str], ...] = ()
     """(what, value) for the footer: code version, model and revision, machine, time."""
 
@@ -217,35 +216,67 @@ class RunReport:
         """Number of samples with an image."""
         return self.total - self.counts.get("failed", 0)
 
+    @property
+    def rules(self) -> tuple[RuleFacts, ...]:
+        """The rules that decided, in their order."""
+        return self.verdict.rules if self.verdict else ()
+
     def count(self, status: str) -> int:
         return self.counts.get(status, 0)
 
-    def of(self, *statuses: str) -> list[Sample]:
+    def of(self, *statuses: str) -> list[ReportSample]:
         """Return the shown samples with one of these statuses."""
         return [sample for sample in self.samples if sample.status in statuses]
 
-    def showcase(self) -> Sample | None:
-        """Return the sample that explains the method best: low score, seen from three quarters and a little above.
+    @cached_property
+    def _usual(self) -> dict[str, float]:
+        """The median distance of a score's values from the threshold of each rule that has one."""
+        away = {
+            rule.name: [abs(value - rule.threshold) for value, _ in self.scores.get(rule.score, ())]
+            for rule in self.rules
+            if rule.threshold is not None
+        }
+        return {name: median(distances) or 1.0 for name, distances in away.items() if distances}
+
+    def clear(self, sample: ReportSample) -> float:
+        """Return how clearly a sample was decided about: the distance of its scores from the thresholds, 1 is usual.
+
+        For a dropped one the rule that dropped it counts, for others the rule that came nearest to dropping it.
+        """
+        asked = [rule for rule in self.rules if sample.status != "dropped" or rule.reason == sample.reason]
+        away = [
+            abs(sample.scores[rule.score] - (rule.threshold or 0.0)) / self._usual[rule.name]
+            for rule in asked
+            if rule.name in self._usual and rule.score in sample.scores
+        ]
+        return min(away, default=0.0)
+
+    def showcase(self) -> ReportSample | None:
+        """Return the sample that explains the method best: clearly kept, seen from three quarters and a little above.
 
         A kept one, where there is one; None where no sample has all its pictures.
         """
-        complete = [s for s in self.samples if s.render and s.edge and s.image]
-        complete = [s for s in complete if s.status in ("kept", "unjudged")] or complete
+        complete = [sample for sample in self.samples if sample.complete]
+        complete = [sample for sample in complete if sample.status in ("kept", "unjudged")] or complete
         if not complete:
             return None
-        scores = sorted(s.score for s in complete if s.score is not None)
-        limit = scores[len(scores) // 2] if scores else None
+        usual = median(self.clear(sample) for sample in complete)
 
-        def unsuited(sample: Sample) -> float:
+        def unsuited(sample: ReportSample) -> float:
             azimuth = abs(((sample.azimuth_deg or 0.0) + 180) % 360 - 180)
             penalty = abs(azimuth - 45) / 45 + abs((sample.elevation_deg or 0.0) - 18) / 25
-            if limit is not None and sample.score is not None and sample.score > limit:
-                penalty += 1
+            penalty += self.clear(sample) < usual
             return penalty + (0 if sample.annotation is None or sample.annotation.whole else 2)
 
         return min(complete, key=unsuited)
 
-    def varied(self, count: int) -> list[Sample]:
+    def brief(self) -> Report:
+        """Return what the index tells of this run: its counts and a few samples."""
+        models = tuple(replace(model, thumbnail=None) for model in self.cad_models)
+        nothing: dict[str, Any] = {"poses": (), "distances": (), "scores": {}, "stages": (), "specs": {}, "provenance": ()}
+        return replace(self, samples=tuple(self.varied(6)), cad_models=models, **nothing)
+
+    def varied(self, count: int) -> list[ReportSample]:
         """Return up to `count` kept samples with an image, from different sides and CAD models, the showcase first."""
         rest = [sample for sample in self.of("kept", "unjudged") if sample.image]
         first = self.showcase()
@@ -253,7 +284,7 @@ class RunReport:
         first = chosen[0] if chosen else None
         rest = [sample for sample in rest if sample is not first]
 
-        def familiar(sample: Sample) -> tuple[int, bool, bool]:
+        def familiar(sample: ReportSample) -> tuple[int, bool, bool]:
             known = sum((sample.side == one.side) + (sample.cad_id == one.cad_id) for one in chosen)
             cropped = sample.annotation is not None and not sample.annotation.whole
             return known, sample.side in ("above", "below"), cropped

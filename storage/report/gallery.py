@@ -1,4 +1,4 @@
-"""The gallery: every picture a condition holds for, on one page that filters by class, viewpoint and verdict.
+"""The gallery: every picture a condition holds for, on one page that filters by class, viewpoint, verdict and scores.
 
 Enters: a condition over the `samples` view. Leaves: an HTML file, and beside it a folder of thumbnails that the browser loads as
 they come into sight. Works offline, from a disk or from a server; each picture leads to the text of where it comes from.
@@ -20,7 +20,10 @@ from storage.artifacts import ArtifactError, ArtifactStore
 from storage.catalog.query import query, stream
 from storage.images import UnreadablePicture, from_png
 from storage.report import thumbnails
+from storage.report.collect import control_files
+from storage.report.facts import controls, scores
 from storage.report.page import environment, frame, relative_link, save
+from storage.report.verdict import in_words
 
 if TYPE_CHECKING:
     from storage.catalog.catalog import Catalog
@@ -29,12 +32,16 @@ DEFAULT_WHERE = "in_cohort = 1"
 SIZE = 224
 """Pixels of a thumbnail's longer side."""
 
-_ROW = ("azimuth_deg", "elevation_deg", "inplane_deg", "distance", "score", "edge_score")
+_POSE = ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")
 _SHARED = (
     "class_name", "cad_id", "cad_name", "licence", "recipe", "model_id", "model_revision", "captioner", "captioner_revision",
     "run_id", "flow_run_url", "drop_reason",
 )  # fmt: skip
 """Columns whose values thousands of samples share: said once on the page."""
+_COLUMNS = (
+    "sample_id", "kept", *_POSE, "prompt", "seed", "image_key", "control_key", "verdict_key", "file", "render_file",
+    "control_file", *_SHARED,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,16 +71,22 @@ def write_gallery(
         raise ValueError(f"{out} is no name of a page; say --out gallery.html")
     folder = out.with_name(f"{out.stem}_files")
     texts: dict[str, int] = {}
+    names: dict[str, int] = {}
     rows: list[list[Any]] = []
     lost = 0
+    columns = ", ".join(f"s.{name}" for name in _COLUMNS)
     order = "ORDER BY s.class_name, s.cad_id, s.view_index, s.draw_index, s.recipe"
-    for batch in stream(catalog.database, f"SELECT s.* FROM ({selected}) s WHERE s.file IS NOT NULL {order}", 200):
+    for batch in stream(catalog.database, f"SELECT {columns} FROM ({selected}) s WHERE s.file IS NOT NULL {order}", 200):
+        measured = scores(catalog, ((row["verdict_key"], row["image_key"]) for row in batch))
+        kinds = controls(catalog, (row["image_key"] for row in batch))
         for row in batch:
-            if not _thumbnail(store, "image", "image.png", str(row["image_key"]), folder):
+            drawn = control_files(row, kinds.get(row["image_key"], {}))
+            files = {"image": row["file"], "render": row["render_file"], **{f"control: {kind}": at for kind, at in drawn}}
+            shown = {name: at for name, at in files.items() if at and _thumbnail(store, at, folder)}
+            if "image" not in shown:
                 lost += 1
                 continue
-            rendered = _thumbnail(store, "render", "rgba.png", str(row["render_key"]), folder)
-            rows.append(_entry(row, texts, rendered))
+            rows.append(_entry(row, texts, names, shown, measured.get((row["verdict_key"], row["image_key"]), {})))
         told(len(rows) + lost, total)
     html = (
         environment()
@@ -82,42 +95,59 @@ def write_gallery(
             where=where,
             total=len(rows),
             lost=lost,
-            data=Markup(_inert({"rows": rows, "texts": list(texts)})),
+            data=Markup(_inert({"rows": rows, "texts": list(texts), "scores": list(names)})),
             files=relative_link(folder, out),
-            store=relative_link(store.root, out),
+            store=store.link(out),
             **frame("gallery.js"),
         )
     )
     return Gallery(page=save(out, html), pictures=len(rows), lost=lost)
 
 
-def _entry(row: Mapping[str, Any], texts: dict[str, int], rendered: bool) -> list[Any]:
-    """Return what the page's script knows of a sample; the order is the script's."""
+def _entry(
+    row: Mapping[str, Any],
+    texts: dict[str, int],
+    names: dict[str, int],
+    pictures: Mapping[str, str],
+    measured: Mapping[str, float],
+) -> list[Any]:
+    """Return what the page's script knows of a sample; the order is the script's.
+
+    pictures: what it shows -> address in the store. measured: name -> score; of all samples' names, `names` says the places.
+    """
 
     def said(value: Any) -> int:
         return texts.setdefault("" if value is None else str(value), len(texts))
 
-    verdict = "unjudged" if row["kept"] is None else "kept" if row["kept"] else "dropped"
+    values = {names.setdefault(name, len(names)): round(value, 3) for name, value in measured.items()}
+    addresses = [[said(name), *_spelled(address, said)] for name, address in pictures.items()]
     return [
         row["sample_id"],
-        verdict,
-        *(None if row[name] is None else round(float(row[name]), 3) for name in _ROW),
+        "unjudged" if row["kept"] is None else "kept" if row["kept"] else "dropped",
+        *(None if row[name] is None else round(float(row[name]), 3) for name in _POSE),
         said(row["prompt"]),
         str(row["seed"]),
-        row["image_key"],
-        row["render_key"] if rendered else None,
-        *(said(row[name]) for name in _SHARED),
+        addresses,
+        [values.get(place) for place in range(max(values, default=-1) + 1)],
+        *(said(in_words(row[name]) if name == "drop_reason" and row[name] else row[name]) for name in _SHARED),
     ]
 
 
-def _thumbnail(store: ArtifactStore, stage: str, name: str, key: str, folder: Path) -> bool:
-    """See to it that the thumbnail of an artifact is there; return whether it is."""
+def _spelled(address: str, said: Callable[[str], int]) -> list[Any]:
+    """Return an address as key, and stage and file, which many share."""
+    stage, _, key, name = address.split("/")
+    return [key, said(stage), said(name)]
+
+
+def _thumbnail(store: ArtifactStore, address: str, folder: Path) -> bool:
+    """See to it that the thumbnail of a picture is there; return whether it is."""
+    key = address.split("/")[2]
     path = folder / key[:2] / f"{key}.webp"
     if path.exists():
         return True
     try:
-        picture = np.asarray(from_png(store.read(store.get(stage, key), name)), dtype=np.uint8)
-    except (ArtifactError, UnreadablePicture, KeyError):
+        picture = np.asarray(from_png(store.open_address(address)), dtype=np.uint8)
+    except (ArtifactError, UnreadablePicture):
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}")

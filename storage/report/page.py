@@ -1,13 +1,12 @@
-"""The page a person opens first: one run as one self-contained HTML file.
+"""The page a person opens first: one run as one self-contained HTML file, and the index that leads to such pages.
 
-Enters: a run in the catalog, its artifacts in the store. Leaves: an HTML file with every picture, style and script inside it; a
-content security policy in it forbids everything else, so it works offline, from a disk or an archive. Paper: figures 2 and 5.
+Enters: what was collected about a run. Leaves: an HTML file with every picture, style and script inside it; a content security
+policy in it forbids everything else, so it works offline, from a disk or an archive. Paper: figures 2 and 5.
 """
 
 from __future__ import annotations
 
 import base64
-import dataclasses
 import hashlib
 import json
 import os
@@ -21,7 +20,8 @@ from urllib.parse import quote, urlsplit
 from markupsafe import Markup
 
 from storage.report import plots
-from storage.report.content import SIDES, STATUSES, Annotation, RunReport, side_of
+from storage.report.content import SIDES, STATUSES, Annotation, Report, side_of
+from storage.report.verdict import ONE_CAD_MODEL, in_words
 
 if TYPE_CHECKING:
     import jinja2
@@ -35,43 +35,30 @@ _ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
 <path d="M4 9.5 16 16v13M16 16 28 9.5" stroke="#fff" stroke-width="2" fill="none"/></svg>"""
 
 
-def render(report: RunReport, home: str = "") -> str:
-    """Return a run's page as HTML. `home` is a relative link to the index page, if there is one."""
-    spread = [(azimuth, status) for azimuth, _, status, _ in report.poses]
-    heights = [(elevation, status) for _, elevation, status, _ in report.poses]
-    reach = [distance for distance, _ in report.distances]
-    low, high = (min(reach), max(reach)) if reach else (0.0, 1.0)
-    low, high = (low, high) if high - low > 1e-6 else (low - 0.5, high + 0.5)
-    verdicts = [("", "all")] + [(status, status) for status in STATUSES if report.count(status)]
+def render(report: Report, home: str = "", docs: str = "") -> str:
+    """Return a run's page as HTML. `home`, `docs`: relative links to the index page and to the Data Docs, if there are any."""
+    verdicts = [("", "all")] + [(status, in_words(status)) for status in STATUSES if report.count(status)]
     shown = {sample.sample_id for sample in report.samples}
+    ruled, others = _score_plots(report)
     return (
         environment()
         .get_template("page.html")
         .render(
             r=report,
             home=home,
-            docs=report.docs if urlsplit(report.docs).scheme in ("", "file", "http", "https") else "",
+            docs=docs if urlsplit(docs).scheme in ("", "file", "http", "https") else "",
             showcase=report.showcase(),
             selected=len(shown) < report.total,
             verdicts=verdicts,
             sides=[side for side in SIDES if any(sample.side == side for sample in report.samples)],
             statuses=STATUSES,
+            one_cad_model=ONE_CAD_MODEL if len(report.cad_models) == 1 else "",
+            ruled=[rule.score for rule in report.rules],
             hemisphere=plots.hemisphere(report.poses, shown),
             by_side=_by_side(report),
-            azimuths=plots.histogram(
-                spread, title="azimuth: 0 front, 90 its left", low=0, high=360, bins=24, ticks=range(0, 361, 90), unit="°"
-            ),
-            elevations=plots.histogram(heights, title="elevation", low=-90, high=90, bins=24, ticks=range(-90, 91, 45), unit="°"),
-            distances=plots.histogram(
-                report.distances,
-                title="distance, longest side = 1",
-                low=low,
-                high=high,
-                bins=24,
-                ticks=plots.nice_ticks(low, high, 5),
-            ),
-            scores=plots.score_histogram(report.scores, report.threshold, "pose score: high is suspect"),
-            edge_scores=plots.score_histogram(report.edge_scores, report.edge_threshold, "edge score: low is suspect"),
+            histograms=plots.pose_histograms((pose[:3] for pose in report.poses), report.distances),
+            score_plots=ruled,
+            other_plots=others,
             longest=max((row.seconds or 0.0 for row in report.stages), default=0.0),
             specs=[(stage, {"text": _pretty(spec), "summary": _summary(spec)}) for stage, spec in report.specs.items()],
             **frame(),
@@ -79,43 +66,57 @@ def render(report: RunReport, home: str = "") -> str:
     )
 
 
-def render_index(reports: Iterable[tuple[str, RunReport]], title: str = "3D-DST") -> str:
-    """Return the page that links several runs' pages: pairs of (relative link, run)."""
-    entries = list(reports)
-    totals = {status: sum(report.count(status) for _, report in entries) for status in STATUSES}
+def render_index(entries: Iterable[tuple[str, Report]], title: str = "3D-DST") -> str:
+    """Return the page that links several runs' pages: pairs of (relative link, Report.brief)."""
+    listed = list(entries)
     return (
         environment()
         .get_template("index.html")
         .render(
-            entries=[(link, report, report.varied(6)) for link, report in entries],
-            totals=totals,
-            made=sum(report.made for _, report in entries),
-            asked=sum(report.asked for _, report in entries),
-            models=sum(len(report.cad_models) for _, report in entries),
+            entries=listed,
+            totals={status: sum(report.count(status) for _, report in listed) for status in STATUSES},
+            made=sum(report.made for _, report in listed),
+            models=sum(len(report.cad_models) for _, report in listed),
             title=title,
             **frame(),
         )
     )
 
 
-def write(catalog: Catalog, store: ArtifactStore, run_id: str, out: Path, home: Path | None = None) -> Path:
-    """Write the page of a run to the file `out`; return `out`. `home`: the index page to link back to.
+def write(report: Report, out: Path, home: Path | None = None, docs: Path | None = None) -> Path:
+    """Write the page of a run to the file `out` and, beside it, what the index says of it; return `out`.
 
-    Raises ValueError for a run that the catalog does not know.
+    home: the index page to link back to. docs: the Data Docs of the run's checks, linked where they are there.
     """
-    from storage.report.collect import collect
+    from pydantic import TypeAdapter
 
-    report = collect(catalog, store, run_id)
-    docs = _docs_link(report.docs, store, out)
-    return save(out, render(dataclasses.replace(report, docs=docs), relative_link(home, out) if home else ""))
+    linked = relative_link(docs, out) if docs and docs.exists() else ""
+    save(_brief_path(out), TypeAdapter(Report).dump_json(report.brief()).decode())
+    return save(out, render(report, relative_link(home, out) if home else "", linked))
 
 
 def write_index(catalog: Catalog, store: ArtifactStore, pages: Mapping[str, Path], out: Path, title: str = "3D-DST") -> Path:
     """Write the page that links several runs' pages (run_id -> path of its page) to the file `out`; return `out`."""
+    from pydantic import TypeAdapter, ValidationError
+
     from storage.report.collect import collect
 
-    reports = [(relative_link(page, out), collect(catalog, store, run_id, cards=24)) for run_id, page in pages.items()]
-    return save(out, render_index(reports, title))
+    kept = TypeAdapter(Report)
+    entries: list[tuple[str, Report]] = []
+    for run_id, page in pages.items():
+        try:
+            brief = kept.validate_json(_brief_path(page).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            # The page was written by other code than this.
+            brief = collect(catalog, store, run_id, cards=24).brief()
+            save(_brief_path(page), kept.dump_json(brief).decode())
+        entries.append((relative_link(page, out), brief))
+    return save(out, render_index(entries, title))
+
+
+def _brief_path(page: Path) -> Path:
+    """Return the file with what the index says of a run: what was read for its page is not read again for every later run."""
+    return page.with_suffix(".json")
 
 
 def save(out: Path, html: str) -> Path:
@@ -146,20 +147,22 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _by_side(report: RunReport) -> list[tuple[str, dict[str, int]]]:
+def _by_side(report: Report) -> list[tuple[str, dict[str, int]]]:
     """Return, for each side that was seen, status -> number of samples."""
     counted = Counter((side_of(azimuth, elevation), status) for azimuth, elevation, status, _ in report.poses)
     rows: list[tuple[str, dict[str, int]]] = [(side, {status: counted[side, status] for status in STATUSES}) for side in SIDES]
     return [(side, counts) for side, counts in rows if any(counts.values())]
 
 
-def _docs_link(docs: str, store: ArtifactStore, page: Path) -> str:
-    """Return the link to the Data Docs, or nothing where they are not on this disk."""
-    path = Path(docs) if docs else None
-    if path is None:
-        return ""
-    found = next((place for place in (path, store.root.parent / path) if place.exists()), None)
-    return relative_link(found / "index.html" if found.is_dir() else found, page) if found else ""
+def _score_plots(report: Report) -> tuple[list[Markup], list[Markup]]:
+    """Return the histograms of the scores that rules look at, each with its thresholds, and those of all other scores."""
+    drawn: tuple[list[Markup], list[Markup]] = ([], [])
+    for name, values in report.scores.items():
+        rules = [rule for rule in report.rules if rule.score == name]
+        plot = plots.score_histogram(values, [rule.threshold for rule in rules if rule.threshold is not None], name)
+        if plot:
+            drawn[0 if rules else 1].append(plot)
+    return drawn
 
 
 def _dial(azimuth_deg: float) -> Markup:
@@ -221,6 +224,7 @@ def environment() -> jinja2.Environment:
         duration=duration,
         extrinsics=_extrinsics,
     )
+    environment.filters["words"] = in_words
     return environment
 
 

@@ -1,7 +1,7 @@
 """Plots as inline SVG: they follow the page's colours in light and dark, and need no library.
 
-Enters: numbers of a run. Leaves: SVG markup whose colours are CSS classes (`kept`, `dropped`, `unjudged`, `failed`), every text
-escaped. Nothing here carries a style attribute or a script.
+Enters: numbers of a run. Leaves: SVG markup, every text in it escaped, without style attributes and scripts; its colours are the
+CSS classes `kept`, `dropped`, `unjudged` and `failed`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from markupsafe import Markup, escape
 
 from storage.report.content import STATUSES, Annotation, Status
+from storage.report.verdict import in_words
 
 DOTS = 4000
 """At most so many cameras are drawn."""
@@ -60,7 +61,7 @@ def hemisphere(poses: Sequence[tuple[float, float, Status, str]], shown: Collect
             continue
         parts.append(
             Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{}" class="dot {}" data-sample="{}"><title>{}</title></circle>').format(
-                x, y, radius, status, sample_id, f"{sample_id}\nazimuth {azimuth:.0f}°, elevation {elevation:.0f}°, {status}"
+                x, y, radius, status, sample_id, f"{sample_id}\n{azimuth:.0f}° around, {elevation:.0f}° up, {in_words(status)}"
             )
         )
     return _svg(size, size, parts, "Cameras' directions, azimuth around and elevation from the middle to the rim", "hemisphere")
@@ -75,17 +76,17 @@ def histogram(
     bins: int,
     ticks: Sequence[float],
     unit: str = "",
-    threshold: float | None = None,
+    thresholds: Sequence[float] = (),
     width: int = 420,
     height: int = 150,
 ) -> Markup:
-    """Return a histogram stacked by status, with a line at the threshold; values outside go into the outer bins."""
+    """Return a histogram stacked by status, with a line at each threshold; values outside go into the outer bins."""
     counts: list[dict[str, int]] = [{} for _ in range(bins)]
     for value, status in values:
         place = min(max(int((value - low) / (high - low) * bins), 0), bins - 1)
         counts[place][status] = counts[place].get(status, 0) + 1
     top = max((sum(column.values()) for column in counts), default=0) or 1
-    left, right, ceiling, floor = 30.0, width - 10.0, 20.0 if threshold is None else 38.0, height - 24.0
+    left, right, ceiling, floor = 30.0, width - 10.0, 38.0 if thresholds else 20.0, height - 24.0
     step = (right - left) / bins
     parts: list[Markup] = [_text(left, 12, title, "label")]
     across = _across(low, high, left, right)
@@ -94,7 +95,7 @@ def histogram(
         parts.append(Markup('<line x1="{}" x2="{}" y1="{:.1f}" y2="{:.1f}" class="grid"/>').format(left, right, y, y))
         if share == 1.0 or top % 2 == 0:
             parts.append(_text(left - 5, y + 4, f"{top * share:g}", "tick end"))
-    edges = [low + i * (high - low) / bins for i in range(bins + 1)]
+    bounds = [low + i * (high - low) / bins for i in range(bins + 1)]
     for i, column in enumerate(counts):
         y = floor
         for status in STATUSES:
@@ -111,13 +112,13 @@ def histogram(
                     step - 1.5,
                     bar,
                     status,
-                    f"{edges[i]:.3g} to {edges[i + 1]:.3g}{unit}: {column[status]} {status}",
+                    f"{bounds[i]:.3g} to {bounds[i + 1]:.3g}{unit}: {column[status]} {in_words(status)}",
                 )
             )
     parts.append(Markup('<line x1="{}" x2="{}" y1="{}" y2="{}" class="axis"/>').format(left, right, floor, floor))
     for tick in ticks:
         parts.append(_text(across(tick), height - 8, f"{tick:g}{unit}", "tick middle"))
-    if threshold is not None and low <= threshold <= high:
+    for threshold in sorted({threshold for threshold in thresholds if low <= threshold <= high}):
         x = across(threshold)
         parts.append(
             Markup('<line x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}" class="threshold"/>').format(x, ceiling - 16, floor)
@@ -128,8 +129,26 @@ def histogram(
     return _svg(width, height, parts, title, "histogram")
 
 
-def score_histogram(scores: Sequence[tuple[float, Status]], threshold: float | None, title: str) -> Markup:
-    """Return scores with their threshold, or nothing where they do not differ (then nothing was judged)."""
+def pose_histograms(
+    directions: Iterable[tuple[float, float, Status]], distances: Sequence[tuple[float, Status]]
+) -> tuple[Markup, Markup, Markup]:
+    """Return the histograms of azimuth, elevation and distance, from (azimuth, elevation, status) and (distance, status)."""
+    listed = list(directions)
+    reach = [distance for distance, _ in distances]
+    low, high = (min(reach), max(reach)) if reach else (0.0, 1.0)
+    low, high = (low, high) if high - low > 1e-6 else (low - 0.5, high + 0.5)
+    around, up = "azimuth: 0 front, 90 its left", "elevation"
+    turned = [(azimuth, status) for azimuth, _, status in listed]
+    raised = [(elevation, status) for _, elevation, status in listed]
+    return (
+        histogram(turned, title=around, low=0, high=360, bins=24, ticks=range(0, 361, 90), unit="°"),
+        histogram(raised, title=up, low=-90, high=90, bins=24, ticks=range(-90, 91, 45), unit="°"),
+        histogram(distances, title="distance, longest side = 1", low=low, high=high, bins=24, ticks=nice_ticks(low, high, 5)),
+    )
+
+
+def score_histogram(scores: Sequence[tuple[float, Status]], thresholds: Sequence[float], title: str) -> Markup:
+    """Return a score's values with the thresholds of the rules that look at it, or nothing where the values do not differ."""
     finite = [(score, status) for score, status in scores if math.isfinite(score)]
     if len({score for score, _ in finite}) < 2:
         return Markup("")
@@ -137,13 +156,13 @@ def score_histogram(scores: Sequence[tuple[float, Status]], threshold: float | N
     # A few scores far out would squeeze all others into one bin: they go into the outer ones.
     inner = values[int(0.02 * (len(values) - 1))], values[int(0.97 * (len(values) - 1))]
     reach = inner[1] - inner[0]
-    ends = [*inner] + ([threshold - 0.15 * reach, threshold + 0.15 * reach] if threshold is not None else [])
+    ends = [*inner, *(threshold + side * 0.15 * reach for threshold in thresholds for side in (-1, 1))]
     low, high = min(ends), max(ends)
     margin = (high - low) * 0.04 or 0.5
     low, high = low - margin, high + margin
     bins = min(32, max(12, len(finite) // 2))
     ticks = nice_ticks(low, high, 5)
-    return histogram(finite, title=title, low=low, high=high, bins=bins, ticks=ticks, threshold=threshold, height=200)
+    return histogram(finite, title=title, low=low, high=high, bins=bins, ticks=ticks, thresholds=thresholds, height=200)
 
 
 def loss_curve(points: Sequence[tuple[float, float]], name: str, width: int = 640, height: int = 220) -> Markup:
@@ -151,7 +170,7 @@ def loss_curve(points: Sequence[tuple[float, float]], name: str, width: int = 64
     usable = [(x, y) for x, y in points if y > 0 and math.isfinite(y)]
     left, right, ceiling, floor = 46.0, width - 12.0, 26.0, height - 28.0
     if len(usable) < 2:
-        parts = [_text(left, height / 2, "no curve yet: the training has spoken once", "label")]
+        parts = [_text(left, height / 2, "no curve yet: there is one point", "label")]
         return _svg(width, height, parts, f"loss of the {name}", "curve")
     longest = max(x for x, _ in usable) or 1.0
     low, high = (math.log10(f(y for _, y in usable)) for f in (min, max))
@@ -193,7 +212,7 @@ def share_bar(counts: Mapping[str, int]) -> Markup:
         if length:
             parts.append(Markup('<rect x="{:.1f}" y="0" width="{:.1f}" height="10" class="bar {}"/>').format(x, length, status))
         x += length
-    label = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts.get(status))
+    label = ", ".join(f"{counts[status]} {in_words(status)}" for status in STATUSES if counts.get(status))
     return _svg(120, 10, parts, label, "share")
 
 

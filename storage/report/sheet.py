@@ -1,7 +1,6 @@
-"""Picture strips as PNG: render, edge, image and verdict side by side, for the README, Prefect's artifacts and `--preview`.
+"""Picture strips as PNG: render, controls, image and verdict side by side, for the README, Prefect's artifacts and `--preview`.
 
-Enters: a run in the catalog, its artifacts in the store. Leaves: one PNG with a few of its samples, from several CAD models and
-sides.
+Enters: what was collected about a run. Leaves: one PNG with a few of its samples, from several CAD models and sides.
 """
 
 from __future__ import annotations
@@ -11,18 +10,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from storage.images import to_png
-from storage.report.content import Annotation, RunReport, Sample, Status, Thumbnail
-
-if TYPE_CHECKING:
-    from storage.artifacts import ArtifactStore
-    from storage.catalog.catalog import Catalog
+from storage.report.content import Annotation, Report, ReportSample, Status, Thumbnail
+from storage.report.verdict import in_words
 
 Pixels = NDArray[np.uint8]
 
@@ -42,9 +38,9 @@ class SheetStyle:
     tile: int = 192
     """Side of a picture in pixels."""
     columns: int = 2
-    """Samples beside each other; each is three pictures wide."""
+    """Samples beside each other; each is as many pictures wide as it has controls, and two more."""
     text: bool = True
-    """Whether verdict, pose and score stand below."""
+    """Whether verdict, pose and scores stand below, and kinds in the controls."""
     boxes: bool = False
     """Whether the projected 3D box is drawn over render and image."""
 
@@ -53,18 +49,12 @@ class SheetStyle:
             raise ValueError(f"a sheet needs tiles of at least 16 px and a column, not {self.tile} px and {self.columns} columns")
 
 
-def write_sheet(
-    catalog: Catalog, store: ArtifactStore, run_id: str, out: Path, samples: int = 8, style: SheetStyle | None = None
-) -> Path:
+def write_sheet(report: Report, out: Path, samples: int = 8, style: SheetStyle | None = None) -> Path:
     """Write the PNG sheet of a run to the file `out`; return `out`.
 
-    Raises ValueError for an unknown run or one without pictures.
+    It is drawn from the pictures that the report carries. Raises ValueError for a run without pictures.
     """
-    from storage.report.collect import collect
-
-    style = style or SheetStyle()
-    report = collect(catalog, store, run_id, size=style.tile * 2)
-    png = to_png(sheet(choose(report, samples), style))
+    png = to_png(sheet(choose(report, samples), style, [rule.score for rule in report.rules]))
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}")
     temporary.write_bytes(png)
@@ -72,19 +62,20 @@ def write_sheet(
     return out
 
 
-def choose(report: RunReport, samples: int) -> list[Sample]:
+def choose(report: Report, samples: int) -> list[ReportSample]:
     """Return so many samples with pictures: kept ones from different sides and CAD models, and one dropped if there is one."""
     dropped = [sample for sample in report.of("dropped") if sample.image][: samples > 2]
     chosen = report.varied(samples - len(dropped)) + dropped
     return chosen or [sample for sample in report.samples if sample.render][:samples]
 
 
-def sheet(samples: Sequence[Sample], style: SheetStyle | None = None) -> Pixels:
-    """Return the sheet as an (H, W, 3) RGB picture. Raises ValueError without a sample."""
+def sheet(samples: Sequence[ReportSample], style: SheetStyle | None = None, scores: Sequence[str] = ()) -> Pixels:
+    """Return the sheet as an (H, W, 3) RGB picture. `scores`: names of those it tells. Raises ValueError without a sample."""
     style = style or SheetStyle()
     if not samples:
         raise ValueError("there is no picture to show yet: the run has made none")
-    strips = [_strip(sample, style) for sample in samples]
+    kinds = max(len(sample.controls) for sample in samples) or 1
+    strips = [_strip(sample, style, kinds, tuple(dict.fromkeys(scores))) for sample in samples]
     height, width = strips[0].shape[:2]
     gap, margin = max(8, style.tile // 12), max(8, style.tile // 12)
     columns = min(style.columns, len(strips))
@@ -101,19 +92,35 @@ def data_uri(picture: Pixels) -> str:
     return f"data:image/png;base64,{base64.b64encode(to_png(picture)).decode()}"
 
 
-def _strip(sample: Sample, style: SheetStyle) -> Pixels:
+def _strip(sample: ReportSample, style: SheetStyle, kinds: int, scores: Sequence[str]) -> Pixels:
     side, seam = style.tile, 2
     line = max(18, side // 9) if style.text else 0
-    strip = np.full((side + line, 3 * side + 2 * seam, 3), 255, np.uint8)
-    pictures = ((sample.render, style.boxes), (sample.edge, False), (sample.image, style.boxes))
-    for i, (thumbnail, boxed) in enumerate(pictures):
+    controls = [*sample.controls, *[("", None)] * kinds][:kinds]
+    strip = np.full((side + line, (2 + kinds) * (side + seam) - seam, 3), 255, np.uint8)
+    for i, thumbnail in enumerate((sample.render, *(drawn for _, drawn in controls), sample.image)):
         tile = _tile(thumbnail, side)
-        if boxed and sample.annotation is not None and thumbnail is not None:
+        if style.boxes and i in (0, kinds + 1) and sample.annotation is not None and thumbnail is not None:
             _draw_box(tile, sample.annotation)
+        if style.text and 0 < i <= kinds and thumbnail is not None:
+            _name(tile, controls[i - 1][0])
         strip[:side, i * (side + seam) : i * (side + seam) + side] = tile
     if style.text:
-        strip[side:] = _words(sample, strip.shape[1], line)
+        strip[side:] = _words(sample, strip.shape[1], line, scores)
     return strip
+
+
+def _name(tile: Pixels, kind: str) -> None:
+    """Write a control's kind into the corner of its picture."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    size = max(10.0, tile.shape[0] * 0.06)
+    picture = Image.fromarray(tile)
+    draw = ImageDraw.Draw(picture)
+    font = ImageFont.load_default(size)
+    box = draw.textbbox((size * 0.5, tile.shape[0] - size * 0.5), kind, font=font, anchor="lb")
+    draw.rectangle((box[0] - 3, box[1] - 3, box[2] + 3, box[3] + 3), fill=_INK)
+    draw.text((size * 0.5, tile.shape[0] - size * 0.5), kind, fill=_STAGE, font=font, anchor="lb")
+    tile[:] = np.asarray(picture, dtype=np.uint8)
 
 
 def _tile(thumbnail: Thumbnail | None, side: int) -> Pixels:
@@ -145,21 +152,20 @@ def _draw_box(tile: Pixels, annotation: Annotation) -> None:
         cv2.line(tile, points[a], points[b], _BOX, thick, lineType=cv2.LINE_AA, shift=4)
 
 
-def _words(sample: Sample, width: int, height: int) -> Pixels:
+def _words(sample: ReportSample, width: int, height: int, scores: Sequence[str]) -> Pixels:
     from PIL import Image, ImageDraw, ImageFont
 
     picture = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(picture)
     size = height * 0.62
     font = ImageFont.load_default(size)
-    verdict = sample.reason.replace("_", " ") if sample.status == "failed" and sample.reason else sample.status
+    verdict = in_words(sample.reason if sample.status in ("failed", "dropped") and sample.reason else sample.status)
     middle = height * 0.56
     draw.text((1, middle), verdict, fill=_COLOURS[sample.status], font=font, anchor="lm")
     at = draw.textlength(verdict, font=font) + size * 0.8
     facts = []
     if sample.azimuth_deg is not None and sample.elevation_deg is not None:
         facts.append(f"azimuth {sample.azimuth_deg:.0f}°  elevation {sample.elevation_deg:.0f}°")
-    if sample.score is not None:
-        facts.append(f"score {sample.score:.2f}")
+    facts += [f"{name} {sample.scores[name]:.2f}" for name in scores if name in sample.scores]
     draw.text((at, middle), "   ".join(facts), fill=_SOFT, font=font, anchor="lm")
     return np.asarray(picture, dtype=np.uint8)

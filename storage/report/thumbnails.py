@@ -1,6 +1,6 @@
 """Pictures small enough to travel inside a page.
 
-Enters: arrays as the store holds them. Leaves: data URIs (WebP for photographs and renders, PNG of two greys for edges).
+Enters: arrays as the store holds them. Leaves: data URIs or bytes: WebP, and of white lines on black a PNG of four greys.
 """
 
 from __future__ import annotations
@@ -15,30 +15,35 @@ from numpy.typing import NDArray
 from storage.report.content import Thumbnail
 
 
-def photograph(picture: NDArray[np.uint8], size: int = 256, quality: int = 82) -> Thumbnail:
-    """Return an (H, W, 3) RGB or (H, W, 4) RGBA picture as WebP, its longer side at most `size`."""
-    return _encode(_shrink(picture, size), "WEBP", quality=quality, method=4, alpha_quality=90)
+def thumbnail(picture: NDArray[np.uint8], size: int = 256) -> Thumbnail:
+    """Return a picture of any kind, (H, W), (H, W, 3) RGB or (H, W, 4) RGBA, its longer side at most `size`."""
+    lines = picture.ndim == 2 and not np.any((picture > 0) & (picture < 255))
+    return line_drawing(picture, size) if lines else photograph(picture, size)
 
 
-def photograph_file(picture: NDArray[np.uint8], size: int = 256, quality: int = 82) -> bytes:
+def photograph(picture: NDArray[np.uint8], size: int = 256) -> Thumbnail:
+    """Return a picture as WebP, its longer side at most `size`."""
+    small = _shrink(picture, size)
+    return _thumbnail(_webp(small), "webp", small.shape)
+
+
+def photograph_file(picture: NDArray[np.uint8], size: int = 256) -> bytes:
     """Return the same WebP as bytes, for pages whose pictures lie beside them."""
-    buffer = io.BytesIO()
-    _save(_shrink(picture, size), buffer, "WEBP", quality=quality, method=4, alpha_quality=90)
-    return buffer.getvalue()
+    return _webp(_shrink(picture, size))
 
 
-def line_drawing(edges: NDArray[np.uint8], size: int = 256) -> Thumbnail:
-    """Return an (H, W) edge map of 0/255 as a palette PNG with four greys, its longer side at most `size`."""
+def line_drawing(lines: NDArray[np.uint8], size: int = 256) -> Thumbnail:
+    """Return (H, W) white lines on black as a palette PNG with four greys, its longer side at most `size`."""
     from PIL import Image
 
     # Thin lines fade when they are averaged down: brighten what is left of them.
-    small = _shrink(edges, size)
-    scale = max(edges.shape) / max(small.shape)
+    small = _shrink(lines, size)
+    scale = max(lines.shape) / max(small.shape)
     levels = np.clip(np.round(small.astype(np.float32) * min(scale, 2.0) / 85), 0, 3).astype(np.uint8)
     picture = Image.fromarray(levels, "P")
     picture.putpalette([level for grey in (0, 85, 170, 255) for level in (grey, grey, grey)])
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True, bits=2)
+    picture.save(buffer, "PNG", bits=2)
     return _thumbnail(buffer.getvalue(), "png", small.shape)
 
 
@@ -59,16 +64,13 @@ def _shrink(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.clip(np.concatenate([colours, alpha * 255], axis=2) + 0.5, 0, 255).astype(np.uint8)
 
 
-def _encode(picture: NDArray[np.uint8], kind: str, **options: int) -> Thumbnail:
-    buffer = io.BytesIO()
-    _save(picture, buffer, kind, **options)
-    return _thumbnail(buffer.getvalue(), kind.lower(), picture.shape)
-
-
-def _save(picture: NDArray[np.uint8], buffer: io.BytesIO, kind: str, **options: int) -> None:
+def _webp(picture: NDArray[np.uint8]) -> bytes:
     from PIL import Image
 
-    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, kind, **options)
+    buffer = io.BytesIO()
+    # Method 2 takes half the time of the default, 4, and its files are a twentieth larger.
+    Image.fromarray(np.ascontiguousarray(picture)).save(buffer, "WEBP", quality=82, method=2, alpha_quality=90)
+    return buffer.getvalue()
 
 
 def _thumbnail(data: bytes, kind: str, shape: tuple[int, ...]) -> Thumbnail:

@@ -27,7 +27,7 @@ PROMPTS = "prompts"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StageReport:
+class TrainedStage:
     """One stage of a training."""
 
     name: str
@@ -70,7 +70,9 @@ def write(history: Sequence[Mapping[str, Any]], sheets: Path, out: Path, title: 
         curve = plots.loss_curve([(point["seconds"] / 60, point["loss"]) for point in points], name)
         shown = [_sheet(path) for path in _spread(sorted(sheets.glob(f"{name}-*.png")))]
         stages.append(
-            StageReport(name=name, step=last["step"], seconds=last["seconds"], loss=last["loss"], curve=curve, sheets=shown[::-1])
+            TrainedStage(
+                name=name, step=last["step"], seconds=last["seconds"], loss=last["loss"], curve=curve, sheets=shown[::-1]
+            )
         )
     return save(out, environment().get_template("training.html").render(stages=stages, title=title, **frame()))
 

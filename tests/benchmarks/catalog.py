@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import os
 import random
 import shutil
 import sqlite3
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ import psutil
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from storage.artifacts import Record
+from storage.artifacts import Artifact, ArtifactStore, Record
 from storage.catalog import tables
 from storage.catalog.catalog import Catalog
 
@@ -37,10 +38,11 @@ CREATED = "2026-01-01T00:00:00Z"
 SPECS: dict[str, dict[str, Any]] = {
     "cad": {"up": "auto", "front": "auto"},
     "render": {"resolution": 512, "samples": 4, "light": {"kind": "sampled"}},
-    "edge": {"source": "canny", "low": 100, "high": 200},
+    "control": {"kind": "canny", "low": 100, "high": 200},
     "caption": {"grammar": 1},
     "image": {"model": "a/b", "revision": "c" * 40, "scheduler": "ddim", "steps": 20, "guidance": 9},
-    "verdict": {"folds": 5, "rule": "robust_z"},
+    "score": {"kind": "kcf", "folds": 5},
+    "verdict": {"pose": {"kind": "at_most", "score": "kcf", "threshold": 3, "reason": "pose_inconsistent"}},
 }
 COLOURS = ("red", "blue", "green", "white", "black", "silver")
 
@@ -66,7 +68,7 @@ def sample(name: str, number: int, chance: random.Random) -> tuple[list[Record],
     """Return the records of one sample (without those its CAD model shares), and the sample as a member of a cohort."""
     model, view = number % MODELS, number // MODELS
     cad_id, cad_key = key_of(name, model), key_of("cad", name, model)
-    keys = {stage: key_of(stage, name, number) for stage in ("render", "edge", "caption", "image")}
+    keys = {stage: key_of(stage, name, number) for stage in ("render", "control", "caption", "image")}
     identity = {"class_name": name, "cad_id": cad_id, "view_index": view}
     azimuth, elevation, distance = chance.uniform(0, 360), chance.gauss(30, 15), chance.uniform(1, 3)
     corner = [[chance.uniform(0, 511), chance.uniform(0, 511)] for _ in range(8)]
@@ -86,23 +88,38 @@ def sample(name: str, number: int, chance: random.Random) -> tuple[list[Record],
     }  # fmt: skip
     image = {"seed": chance.getrandbits(62), "attempt": 0, "model_id": "a/b", "model_revision": "c" * 40, "mean": 0.5}
     drawn = {**identity, "draw_index": 0}
+    controls = {"canny": keys["control"]}
     records = [
         _record("render", keys["render"], {**identity, "cad": cad_key}, annotation, ("depth.png", "mask.png", "rgba.png")),
-        _record("edge", keys["edge"], {"render": keys["render"]}, {"edge_pixels": 9000, "edge_density": 0.03}, ("edge.png",)),
+        _record("control", keys["control"], {"render": keys["render"]}, {"pixels": 9000, "density": 0.03}, ("control.png",)),
         _record("caption", keys["caption"], {**drawn, "keywords": ["fast"]}, caption, ("caption.json",)),
-        _record("image", keys["image"], {**drawn, "edge": keys["edge"], "caption": keys["caption"]}, image, ("image.png",)),
+        _record("image", keys["image"], {**drawn, "controls": controls, "caption": keys["caption"]}, image, ("image.png",)),
     ]  # fmt: skip
     member = {
         "sample_id": f"{name.replace(' ', '_')}-{cad_id[:12]}-{view:04d}-00", "cad_id": cad_id, "view_index": view,
         "draw_index": 0, "cad_key": cad_key, **{f"{stage}_key": key for stage, key in keys.items()},
-        "verdict_key": key_of("verdict", name),
+        "controls": controls, "verdict_key": key_of("verdict", name),
         "status": "made", "stage": None, "reason": None, "detail": None,
     }  # fmt: skip
     return records, member
 
 
-def cohort(name: str, samples: int) -> tuple[list[Record], list[dict[str, Any]]]:
-    """Return the records and the members of one class: some images failed, some were dropped."""
+class Unwritten(ArtifactStore):
+    """A store that keeps no file: of an artifact it hands out what was said of it last."""
+
+    def __init__(self) -> None:
+        super().__init__("nowhere")
+        self.verdicts: list[dict[str, Any]] = []
+
+    def put(self, record: Record, files: Mapping[str, bytes] | None = None) -> Artifact:
+        return Artifact(record)
+
+    def read(self, artifact: Artifact, name: str) -> bytes:
+        return json.dumps(self.verdicts).encode()
+
+
+def cohort(name: str, samples: int) -> tuple[list[Record], list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return records, members and verdicts of one class: some images failed, some were dropped."""
     chance = random.Random(name)
     facts = {"faces": 5000, "watertight": True}
     records = [
@@ -117,34 +134,44 @@ def cohort(name: str, samples: int) -> tuple[list[Record], list[dict[str, Any]]]
             member.update(status="failed", stage="image", reason="black_image", image_key=None, verdict_key=None)
             made.pop()
         else:
-            score = chance.gauss(0, 1.5)
-            kept = score < 3
-            verdicts.append(
-                {
-                    "image_key": member["image_key"], "score": score, "azimuth_score": score / 2, "elevation_score": 0.1,
-                    "inplane_score": 0.0, "disagreement": 0.1, "edge_score": chance.random(), "fold": number % 5, "kept": kept,
-                    "reason": None if kept else "pose_inconsistent",
-                }
-            )  # fmt: skip
+            kcf, fidelity = chance.gauss(0, 1.5), chance.random()
+            kept = kcf < 3
+            scores = {
+                "kcf": kcf, "kcf_azimuth": kcf / 2, "kcf_elevation": 0.1, "kcf_inplane": 0.0, "kcf_disagreement": 0.1,
+                "kcf_fold": number % 5, "fidelity": fidelity, "fidelity_canny": fidelity,
+            }  # fmt: skip
+            reason = None if kept else "pose_inconsistent"
+            verdicts.append({"image_key": member["image_key"], "kept": kept, "reason": reason, "scores": scores})
         records += made
         members.append(member)
-    values = {"threshold": 3.0, "rule": "robust_z", "folds": "by CAD model", "verdicts": verdicts}
-    records.append(_record("verdict", key_of("verdict", name), {"class_name": name}, values, ("verdicts.json",)))
-    return records, members
+    judges = {judge: {"judge": judge, "judged": len(verdicts), "not_judged": None} for judge in ("kcf", "fidelity")}
+    kept_images = sum(row["kept"] for row in verdicts)
+    values = {
+        "kept": kept_images, "dropped": len(verdicts) - kept_images, "not_judged": 0, "rule": "kcf at most 3",
+        "rules": [{"name": rule, **said, "words": "kcf at most 3"} for rule, said in SPECS["verdict"].items()], "judges": judges,
+    }  # fmt: skip
+    images = [row["image_key"] for row in verdicts]
+    scored = {judge: key_of("score", judge, name) for judge in judges}
+    for judge, key in scored.items():
+        records.append(_record("score", key, {"class_name": name, "images": images}, judges[judge], ("scores.json",)))
+    inputs = {"class_name": name, "images": images, "scores": scored}
+    records.append(_record("verdict", key_of("verdict", name), inputs, values, ("verdicts.json",)))
+    return records, members, verdicts
 
 
 def fill(catalog: Catalog, clock: Clock, classes: int, samples: int) -> Iterator[tuple[float, float, int]]:
     """Write every class through the catalog's own methods; yield (seconds, CPU seconds, rows written) after each."""
+    assert isinstance(catalog.store, Unwritten)
     for number in range(classes):
         name = class_name(number)
-        records, members = cohort(name, samples)
+        records, members, catalog.store.verdicts = cohort(name, samples)
         for model in range(min(MODELS, samples)):
             catalog.add_cad_model(
                 cad_id=key_of(name, model), class_name=name, source=f"{name}/{model}.glb", keywords=["fast"], licence="CC BY 4.0",
                 cad_key=key_of("cad", name, model),
             )  # fmt: skip
         before = clock.read()
-        rows = catalog.index(records)
+        rows = catalog.index(map(Artifact, records))
         run_id = catalog.start_run(class_name=name, recipe="paper", recipe_specs=SPECS, samples=samples)
         rows += catalog.set_cohort(name, "paper", run_id, members)
         seconds = {"render": samples * 0.6, "image": samples * 0.5}
@@ -160,12 +187,14 @@ def questions(name: str, sample_id: str, image_key: str) -> dict[str, str]:
         "how many, and what share is kept": f"select count(*), avg(kept) from samples where {of_class}",
         "every accepted sample with boxes, pose and camera": f"select * from accepted where {of_class}",
         "samples seen from the left, best first": f"select sample_id, file from samples where {of_class} and kept = 1 "
-        "and azimuth_deg between 60 and 120 order by score limit 100",
+        "and azimuth_deg between 60 and 120 order by kcf limit 100",
         "coverage by viewpoint bin": f"select * from coverage where {of_class}",
         "yield by CAD model": f"select * from yields where {of_class}",
         "reasons for rejection": f"select * from rejections where {of_class}",
         "cost by stage": f"select * from costs where {of_class}",
         "provenance of one sample": f"select * from provenance where sample_id = '{sample_id}'",
+        "scores of one image": f"select name, value from scores s join members m on m.verdict_key = s.verdict_key "
+        f"and m.image_key = s.image_key where m.image_key = '{image_key}'",
         "lineage of one image": f"select * from lineage where key = '{image_key}'",
         "what an export of the class selects": f"select s.*, v.intrinsics, v.rotation, v.translation from "
         f"(select * from samples where {of_class} and kept = 1 and in_cohort = 1) s "
@@ -178,7 +207,7 @@ AGGREGATES = {
     "coverage of everything": "select azimuth_from_deg, elevation_from_deg, sum(samples), sum(kept) from coverage group by 1, 2",
     "the ten worst CAD models": "select class_name, cad_name, yield from yields order by yield, 1, 2 limit 10",
     "reasons for rejection": "select what, stage, reason, sum(rejected) from rejections group by 1, 2, 3 order by 4 desc",
-    "scores by colour": "select colour, avg(score), avg(edge_score) from samples where kept = 1 group by 1",
+    "scores by colour": "select colour, avg(kcf), avg(fidelity) from samples where kept = 1 group by 1",
     "seconds by stage": "select stage, sum(seconds), sum(made) from costs group by 1",
 }
 
@@ -215,8 +244,8 @@ def scans(catalog: Catalog, sql: str) -> list[str]:
     """Return the tables with a row for each sample that a plan reads from end to end."""
     plan = catalog.query(("EXPLAIN " if catalog.database.kind == "postgresql" else "EXPLAIN QUERY PLAN ") + sql)
     lines = [str(line).strip() for line in plan.iloc[:, -1]]
-    big = {"members", "views", "images", "edges", "captions", "verdicts", "artifacts"}
-    short = {"m": "members", "v": "views", "i": "images", "e": "edges", "t": "captions", "d": "verdicts"}
+    big = {"members", "views", "images", "image_controls", "controls", "captions", "verdicts", "scores", "artifacts"}
+    short = {"m": "members", "v": "views", "i": "images", "k": "controls", "t": "captions", "d": "verdicts", "s": "scores"}
     found = []
     for line in lines:
         words = line.replace("->", "").replace("Parallel ", "").split()
@@ -245,7 +274,7 @@ def main() -> None:
             server = stack.enter_context(postgres.running(arguments.home, shared_buffers="2GB"))
             name = server.new_database()
             url, clock = server.url(name), Clock(server.pid)
-        catalog = Catalog(url)
+        catalog = Catalog(url, Unwritten())
         print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start", flush=True)
         if not catalog.exists or not catalog.classes():
             catalog.migrate()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -27,17 +26,19 @@ DIRECT = """
 import sys, time
 from flows import recipes, runs
 from storage.settings import Settings
-from tasks import caption, edge, image, render, verdict
-settings = Settings()
-cohort = runs.cohort(settings, "car", int(sys.argv[1]), recipes.resolve("embedded"))
-for stage in (render.render, edge.edge, caption.caption, image.image):
-    began = time.monotonic()
-    for shard in cohort.shards():
-        stage.fn(shard, cohort.recipe)
+from tasks import stages
+from tasks.plan.place import Place
+place = Place.of(Settings(), run="direct")
+cohort = runs.cohort(place, "car", int(sys.argv[1]), recipes.resolve("embedded"))
+for stage in (*stages.OF_A_SAMPLE, *stages.OF_A_COHORT):
+    task, began = stage.run(), time.monotonic()
+    if stage in stages.OF_A_SAMPLE:
+        for shard in cohort.shards():
+            task.fn(place, shard, cohort.recipe)
+    else:
+        for part in stage.parts(cohort.recipe):
+            task.fn(place, cohort, part)
     print(stage.name, round(time.monotonic() - began, 2), flush=True)
-began = time.monotonic()
-verdict.verdict.fn(cohort)
-print("verdict", round(time.monotonic() - began, 2))
 """
 
 
@@ -97,8 +98,12 @@ def _flow(home: Path, samples: int) -> tuple[float, float]:
     return wall, float(json.loads(_dst(home, "sql", question, "--format", "json"))[0]["seconds"])
 
 
-def _task_runs(home: Path) -> str:
-    return re.findall(r"\d+", _dst(home, "run", "car", "--samples", "10000", "--dry-run"))[-1]
+def _task_runs(home: Path) -> int:
+    """Return the last column of the table that a dry run prints: the last cell of the class's row."""
+    printed = _dst(home, "run", "car", "--samples", "10000", "--dry-run").splitlines()
+    head, row = (next(line for line in printed if line.split()[:1] == [word]) for word in ("class", "car"))
+    assert head.split()[-2:] == ["task", "runs"], head
+    return int(row.split()[-1])
 
 
 if __name__ == "__main__":

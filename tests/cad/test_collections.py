@@ -141,8 +141,8 @@ def test_an_import_says_what_became_of_each_model_and_reads_nothing_twice(
     (refused,) = Catalog(settings.catalog).quarantined()
     assert (refused["class_name"], refused["reason"], refused["origin"]) == ("car", "missing_file", "import")
     # Nothing is opened again: not to be told what it is, and not to be read.
-    monkeypatch.setattr("tasks.imports.identify", None)
-    monkeypatch.setattr("tasks.imports.prepare", None)
+    monkeypatch.setattr("tasks.intake.collections.identify", None)
+    monkeypatch.setattr("tasks.intake.collections.prepare", None)
     commands.import_("shapenet", root)
     assert "shapenet: 6 remembered, 1 duplicate" in said(capsys)
 

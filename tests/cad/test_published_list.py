@@ -17,14 +17,14 @@ from models.cad.canonical import canonicalise
 from models.cad.spec import STAGE, VERSION, CadSpec
 from models.render.camera import rotation
 from models.render.spec import ViewpointSpec
-from models.render.viewpoint import View
+from models.render.viewpoint import Pose
 from storage.cad.collections.entry import BadCollection
 from storage.cad.collections.published import read_cad_list
 from storage.catalog.catalog import Catalog
 from storage.keys import artifact_key
 from storage.settings import Settings
-from tasks import intake
-from tasks.cohort import CadModel, plan
+from tasks.intake.model import cad_key, spec_of
+from tasks.plan.cohort import CadModel, plan
 from tests.cad import collections as made
 from tests.cad import makers
 
@@ -142,15 +142,15 @@ def test_our_picture_is_the_official_codes_wherever_that_is_right(azimuth: float
     """It looks from azimuth + offset and elevation + offset: right for the front, and from all sides without an elevation."""
     turn = np.array(turn_of(azimuth, elevation))
     for a, e in ((0.0, 0.0), (0.0, 20.0), *(((130.0, 35.0), (220.0, -10.0)) if elevation == 0 else ())):
-        ours = rotation(View(azimuth_deg=a, elevation_deg=e, inplane_deg=0, distance=2)) @ turn
-        theirs = rotation(View(azimuth_deg=a + azimuth, elevation_deg=e + elevation, inplane_deg=0, distance=2))
+        ours = rotation(Pose(azimuth_deg=a, elevation_deg=e, inplane_deg=0, distance=2)) @ turn
+        theirs = rotation(Pose(azimuth_deg=a + azimuth, elevation_deg=e + elevation, inplane_deg=0, distance=2))
         np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
 def test_a_turn_that_nobody_gave_changes_no_key_and_one_that_somebody_gave_changes_it_alone() -> None:
     plain = artifact_key(STAGE, VERSION, {"up": "auto", "front": "auto"}, {"cad_id": "0" * 64})
-    assert intake.cad_key("0" * 64, CadSpec()) == plain
-    assert intake.cad_key("0" * 64, CadSpec(turn=turn_of(10, 0))) != plain
+    assert cad_key("0" * 64, CadSpec()) == plain
+    assert cad_key("0" * 64, CadSpec(turn=turn_of(10, 0))) != plain
     assert turn_of(0, 0) is None
     assert turn_of(360, -360) is None
     for bad in (((1, 0, 0), (0, 1, 0)), ((2, 0, 0), (0, 1, 0), (0, 0, 1)), ((0, 1, 0), (1, 0, 0), (0, 0, 1))):
@@ -190,7 +190,7 @@ def test_a_list_brings_in_what_is_there_and_lists_what_is_missing(
     # Aligned by hand afterwards, its axes say all.
     commands.align("car/c1", up="+y", front="+z")
     (row,) = Catalog(settings.catalog).cad_models("car")
-    assert intake.spec_of(row) == CadSpec(up="+y", front="+z")
+    assert spec_of(row) == CadSpec(up="+y", front="+z")
     assert row["camera"] == car["camera"]
     with pytest.raises(BadCollection, match='the list has no class "truck"'):
         commands.import_("shapenet", root, cad_list=path, class_names=["truck"])
@@ -204,15 +204,16 @@ def test_a_cad_models_own_distance_and_strategy_reach_its_renders_and_no_others(
     other = plan("car", recipe, [plainly, replace(plainly, cad_id="b" * 64, camera=asked)], 4)
     for before, after in zip(one.samples, other.samples, strict=True):
         own = after.sample.cad_id[0] == "b"
-        assert (before.render_key != after.render_key) == own
-        assert (before.caption_key != after.caption_key) == own
+        assert (before.key("render") != after.key("render")) == own
+        assert (before.key("caption") != after.key("caption")) == own
     spec = other.samples[1].render_spec(recipe).viewpoint
     official = ViewpointSpec.official(2)
     assert (spec.distance, spec.azimuth_range_deg, spec.polar_mean_deg) == (2.5, official.azimuth_range_deg, 90.0)
     assert spec.distance_range == recipe.render.viewpoint.distance_range
     assert replace(other.samples[1].render_spec(recipe), viewpoint=recipe.render.viewpoint) == recipe.render
     # Asking for nothing but a strength is asking for nothing.
-    assert plan("car", recipe, [replace(plainly, camera={"strength": 2})], 2).samples[0].render_key == one.samples[0].render_key
+    alike = plan("car", recipe, [replace(plainly, camera={"strength": 2})], 2)
+    assert alike.samples[0].key("render") == one.samples[0].key("render")
 
 
 def test_a_row_of_the_catalog_says_what_the_cohort_needs(settings: Settings) -> None:

@@ -106,7 +106,9 @@ def test_blender_reads_every_format_with_its_textures(models: dict[Path, Canonic
         glbs[path] = tmp_path / f"{path.stem}.glb"
         glbs[path].write_bytes(made.glb)
     script = Path(__file__).with_name("blender_reads.py")
-    subprocess.run([sys.executable, script, tmp_path / "out.json", *glbs.values()], check=True, capture_output=True, timeout=300)
+    # -P: the folder of the script has a module `collections`, which would stand before Python's own.
+    command = [sys.executable, "-P", script, tmp_path / "out.json", *glbs.values()]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
     read = json.loads((tmp_path / "out.json").read_text())
     for path, made in everything.items():
         found = read[str(glbs[path])]

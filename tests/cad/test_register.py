@@ -14,7 +14,8 @@ from models.cad.spec import CadSpec
 from storage.cad.sidecar import Sidecar
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
-from tasks import intake
+from tasks.intake.model import align, cad_key, register
+from tasks.plan.place import Place
 from tests.cad import makers
 
 
@@ -31,7 +32,7 @@ def rows(settings: Settings, class_name: str | None = None) -> list[dict[str, An
 
 def test_a_registered_file_has_an_artifact_and_a_row(settings: Settings, tmp_path: Path) -> None:
     path = makers.write_obj(tmp_path / "sports car.obj")
-    made = intake.register(settings, path, "car", keywords=("fast", " red "), licence="CC0")
+    made = register(Place.of(settings), path, "car", keywords=("fast", " red "), licence="CC0")
     assert (made.status, made.class_name, made.name) == ("added", "car", "sports car")
     (row,) = rows(settings)
     assert (row["cad_id"], row["source"], row["keywords"], row["licence"]) == (made.cad_id, str(path), ["fast", "red"], "CC0")
@@ -49,95 +50,95 @@ def test_the_same_bytes_again_are_reported_as_known_wherever_they_lie(settings: 
     copy = tmp_path / "copy" / "b.stl"
     copy.parent.mkdir()
     shutil.copy(path, copy)
-    intake.register(settings, path, "car")
-    again = intake.register(settings, copy, "car")
+    register(Place.of(settings), path, "car")
+    again = register(Place.of(settings), copy, "car")
     assert again.status == "known"
     assert again.detail is not None
     assert str(path) in again.detail
     assert len(rows(settings)) == 1
-    assert intake.register(settings, path, "truck").status == "added"
+    assert register(Place.of(settings), path, "truck").status == "added"
 
 
 def test_what_is_said_anew_changes_the_row_and_keeps_the_rest(settings: Settings, tmp_path: Path) -> None:
     path = makers.write_stl(tmp_path / "a.stl")
-    intake.register(settings, path, "car", keywords=("fast",), licence="MIT")
-    assert intake.register(settings, path, "car", keywords=("slow",)).status == "changed"
+    register(Place.of(settings), path, "car", keywords=("fast",), licence="MIT")
+    assert register(Place.of(settings), path, "car", keywords=("slow",)).status == "changed"
     assert (rows(settings)[0]["keywords"], rows(settings)[0]["licence"]) == (["slow"], "MIT")
-    assert intake.register(settings, path, "car").status == "known"
+    assert register(Place.of(settings), path, "car").status == "known"
 
 
 def test_align_makes_a_new_artifact_and_the_old_one_stays(settings: Settings, tmp_path: Path) -> None:
     path = makers.write_obj(tmp_path / "a.obj", up="+z", front="+x")
-    first = intake.register(settings, path, "car")
-    second = intake.align(settings, "car", first.cad_id, "+z", "+x")
+    first = register(Place.of(settings), path, "car")
+    second = align(Place.of(settings), "car", first.cad_id, "+z", "+x")
     assert second.cad_key != first.cad_key
     assert settings.store.sound("cad", str(first.cad_key)) is not None
-    right = intake.register(settings, makers.write_obj(tmp_path / "b.obj"), "car")
+    right = register(Place.of(settings), makers.write_obj(tmp_path / "b.obj"), "car")
     artifacts = [settings.store.get("cad", str(made.cad_key)) for made in (second, right)]
     glbs = [settings.store.read(artifact, "model.glb") for artifact in artifacts]
     assert sorted(makers.canonical_points(glbs[0]).round(5).tolist()) == sorted(
         makers.canonical_points(glbs[1]).round(5).tolist()
     )
     # A later scan of the same folder, in which nobody says axes, leaves the correction alone.
-    assert intake.register(settings, path, "car").status == "known"
+    assert register(Place.of(settings), path, "car").status == "known"
     assert [(row["up"], row["front"]) for row in rows(settings) if row["cad_id"] == first.cad_id] == [("+z", "+x")]
 
 
 def test_align_says_when_the_source_has_gone_or_changed(settings: Settings, tmp_path: Path) -> None:
     path = makers.write_stl(tmp_path / "a.stl")
-    made = intake.register(settings, path, "car")
+    made = register(Place.of(settings), path, "car")
     path.write_bytes(path.read_bytes() + b" ")
     with pytest.raises(ValueError, match="has changed since"):
-        intake.align(settings, "car", made.cad_id, "+y", "+z")
+        align(Place.of(settings), "car", made.cad_id, "+y", "+z")
     path.unlink()
     with pytest.raises(ValueError, match="has gone from"):
-        intake.align(settings, "car", made.cad_id, "+y", "+z")
+        align(Place.of(settings), "car", made.cad_id, "+y", "+z")
     with pytest.raises(ValueError, match="no CAD model"):
-        intake.align(settings, "truck", made.cad_id, "+y", "+z")
+        align(Place.of(settings), "truck", made.cad_id, "+y", "+z")
 
 
 def test_a_bad_file_is_a_rejected_row_and_a_file_that_is_none_is_not(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "a.obj").write_text("v 0 0 0\n")
-    made = intake.register(settings, tmp_path / "a.obj", "car")
+    made = register(Place.of(settings), tmp_path / "a.obj", "car")
     assert (made.status, made.reason) == ("rejected", "no_faces")
     (row,) = rows(settings)
     assert (row["status"], row["reason"]) == ("rejected", "no_faces")
     assert row["detail"]
     assert Catalog(settings.catalog).cad_models("car") == []
     with pytest.raises(BadModel, match="no such file"):
-        intake.register(settings, tmp_path / "b.obj", "car")
+        register(Place.of(settings), tmp_path / "b.obj", "car")
     with pytest.raises(ValueError, match="class name"):
-        intake.register(settings, tmp_path / "a.obj", "Car/x")
+        register(Place.of(settings), tmp_path / "a.obj", "Car/x")
 
 
 def test_a_mesh_above_the_limit_is_taken_once_the_limit_is_raised(settings: Settings, tmp_path: Path) -> None:
     path = makers.write_stl(tmp_path / "a.stl")
-    assert intake.register(Settings(max_faces=10), path, "car").reason == "too_many_faces"
-    assert intake.register(settings, path, "car").status == "changed"
+    assert register(Place.of(Settings(max_faces=10)), path, "car").reason == "too_many_faces"
+    assert register(Place.of(settings), path, "car").status == "changed"
     assert rows(settings)[0]["status"] == "ok"
 
 
 def test_a_list_of_orientations_speaks_for_what_the_command_leaves_open(settings: Settings, tmp_path: Path) -> None:
     path = makers.write_stl(tmp_path / "a.stl")
-    said = {intake.register(settings, path, "car").cad_id: Sidecar(up="+x", front="+y", keywords=("odd",))}
-    assert intake.register(settings, path, "car", said=said).status == "changed"
+    said = {register(Place.of(settings), path, "car").cad_id: Sidecar(up="+x", front="+y", keywords=("odd",))}
+    assert register(Place.of(settings), path, "car", said=said).status == "changed"
     assert (rows(settings)[0]["up"], rows(settings)[0]["keywords"]) == ("+x", ["odd"])
-    assert intake.register(settings, path, "car", up="-z", front="-y", said=said).status == "changed"
+    assert register(Place.of(settings), path, "car", up="-z", front="-y", said=said).status == "changed"
     assert rows(settings)[0]["up"] == "-z"
 
 
 def test_a_lost_or_damaged_artifact_is_made_again(settings: Settings, tmp_path: Path) -> None:
     path = makers.write_stl(tmp_path / "a.stl")
-    made = intake.register(settings, path, "car")
-    glb = settings.store.get("cad", str(made.cad_key)).path("model.glb")
+    made = register(Place.of(settings), path, "car")
+    glb = settings.root / "artifacts" / settings.store.address(settings.store.get("cad", str(made.cad_key)), "model.glb")
     before = glb.read_bytes()
     glb.write_bytes(before[:-1] + b"x")
-    assert intake.register(settings, path, "car").status == "known"
+    assert register(Place.of(settings), path, "car").status == "known"
     assert glb.read_bytes() == before
 
 
 def test_the_catalog_can_be_rebuilt_from_the_store(settings: Settings, tmp_path: Path) -> None:
-    intake.register(settings, makers.write_stl(tmp_path / "a.stl"), "car", keywords=("x",))
+    register(Place.of(settings), makers.write_stl(tmp_path / "a.stl"), "car", keywords=("x",))
     before = rows(settings)
     (settings.root / "catalog.sqlite").unlink()
     Catalog(settings.catalog, settings.store).rebuild(settings.store.records())
@@ -179,6 +180,15 @@ def test_a_folder_whose_name_is_no_class_says_what_to_do(settings: Settings, tmp
     assert rows(settings)[0]["class_name"] == "coffee mug"
 
 
+def test_a_class_with_one_cad_model_is_told_what_that_costs_until_another_one_joins(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    commands.add(makers.write_obj(tmp_path / "a.obj"), class_name="car")
+    assert "car: This class has one CAD model." in capsys.readouterr().out
+    commands.add(makers.write_stl(tmp_path / "b.stl"), class_name="car")
+    assert "one CAD model" not in capsys.readouterr().out
+
+
 def test_adding_only_bad_files_exits_with_an_error(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "a.obj").write_text("v 0 0 0\n")
     with pytest.raises(SystemExit) as caught:
@@ -205,6 +215,6 @@ def test_show_writes_a_sheet_and_align_turns_it(settings: Settings, tmp_path: Pa
 
 
 def test_the_key_depends_on_the_source_and_its_axes_alone() -> None:
-    one = intake.cad_key("0" * 64, CadSpec())
-    assert one == intake.cad_key("0" * 64, CadSpec())
-    assert len({one, intake.cad_key("1" * 64, CadSpec()), intake.cad_key("0" * 64, CadSpec(up="+z"))}) == 3
+    one = cad_key("0" * 64, CadSpec())
+    assert one == cad_key("0" * 64, CadSpec())
+    assert len({one, cad_key("1" * 64, CadSpec()), cad_key("0" * 64, CadSpec(up="+z"))}) == 3

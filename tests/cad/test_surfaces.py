@@ -58,12 +58,14 @@ def test_a_mask_becomes_holes(tmp_path: Path) -> None:
     path = makers.write_obj(tmp_path / "a.obj", mtl="a.mtl")
     (tmp_path / "a.mtl").write_text("newmtl paint\nmap_Kd a.png\nmap_d m.png\n")
     (tmp_path / "a.png").write_bytes(makers.picture())
-    (tmp_path / "m.png").write_bytes(makers.picture((0, 0, 0)))
+    half = Image.new("RGB", (8, 8), (255, 255, 255))
+    half.paste((0, 0, 0), (0, 0, 4, 8))
+    half.save(tmp_path / "m.png")
     made = canonicalise(path, CadSpec())
     assert makers.document(made.glb)["materials"][0]["alphaMode"] == "MASK"
     picture = Image.open(io.BytesIO(made.glb[made.glb.index(b"\x89PNG") :]))
     assert picture.mode == "RGBA"
-    assert picture.getextrema()[3] == (0, 0)
+    assert picture.getextrema()[3] == (0, 255)
 
 
 def test_colladas_and_plys_textures_are_carried_over(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from models.cad.symmetry import symmetry_of
 from storage.cad.sidecar import BadSidecar, read_orientations, read_sidecar
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
-from tasks import intake
+from tasks.intake.model import identify
 from tests.cad import makers
 from tests.cad.test_real_models import ORIENTATIONS
 
@@ -85,7 +85,7 @@ def test_real_models_have_the_symmetry_a_person_sees(tmp_path: Path, shared_cad_
     orientations = read_orientations(ORIENTATIONS)
     for name, expected in REAL.items():
         (path,) = shared_cad_or_none.rglob(name)
-        said = orientations.get(intake.identify(path))
+        said = orientations.get(identify(path))
         spec = CadSpec() if said is None else CadSpec(up=said.up or "auto", front=said.front or "auto")
         glb = tmp_path / f"{name}.glb"
         glb.write_bytes(canonicalise(path, spec).glb)

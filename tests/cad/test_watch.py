@@ -14,8 +14,10 @@ import pytest
 from flows.commands import cad as commands
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
-from tasks import intake, watch
-from tasks.watch import look, refused
+from tasks.intake import watch
+from tasks.intake.model import Registration, identify, register
+from tasks.intake.watch import look, refused
+from tasks.plan.place import Place
 from tests.cad import makers
 
 
@@ -38,9 +40,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were handed in, in order."""
     handed: list[Path] = []
 
-    def noting(settings: Settings, path: Path, *rest: Any, **more: Any) -> intake.Registration:
+    def noting(place: Place, path: Path, *rest: Any, **more: Any) -> Registration:
         handed.append(path)
-        return intake.register(settings, path, *rest, **more)
+        return register(place, path, *rest, **more)
 
     monkeypatch.setattr(watch, "register", noting)
     return handed
@@ -108,7 +110,7 @@ def test_a_file_whose_references_have_not_come_yet_waits_longer(
     (cars / "a.mtl").write_text("newmtl paint\nKd 1 0 0\n")
     time.sleep(2.5)
     (made,) = look(patient).registered
-    assert made.cad_id == intake.identify(path)
+    assert made.cad_id == identify(path)
 
 
 @pytest.mark.parametrize("name", [".a.stl.Xf3k2p", ".a.stl", "_parts.stl", "a.stl.part", "a.stl~"])
@@ -185,7 +187,7 @@ def test_a_source_outside_the_folders_that_is_replaced_is_registered_anew(
     settings: Settings, tmp_path: Path, reads: list[Path]
 ) -> None:
     path = makers.write_stl(tmp_path / "own.stl")
-    old = intake.register(settings, path, "tool", keywords=("steel",), up="+z", front="-y")
+    old = register(Place.of(settings), path, "tool", keywords=("steel",), up="+z", front="-y")
     assert not look(settings).changed
     assert reads == []
     rewrite(path, up="+z", front="+x")

@@ -11,17 +11,32 @@ import numpy as np
 import pytest
 
 from models.caption import vocabulary
-from models.caption.grammar import GrammarCaptioner, Words, article, clean_keywords, compose, tokens_at_most, viewpoint
+from models.caption.grammar import (
+    GrammarCaptioner,
+    GrammarSpec,
+    Words,
+    article,
+    clean_keywords,
+    compose,
+    tokens_at_most,
+    viewpoint,
+)
 from models.caption.protocol import Caption, Captioner, CaptionRefused, CaptionRequest
-from models.caption.spec import CaptionSpec
 from models.sample import SampleId
 
 
 def request(
-    index: int = 0, class_name: str = "car", keywords: tuple[str, ...] = (), az: float = 0.0, el: float = 0.0
+    index: int = 0,
+    class_name: str = "car",
+    keywords: tuple[str, ...] = (),
+    az: float = 0.0,
+    el: float = 0.0,
+    most: int | None = 75,
 ) -> CaptionRequest:
     sample = SampleId(class_name=class_name, cad_id="a" * 64, view_index=index)
-    return CaptionRequest(sample=sample, class_name=class_name, keywords=keywords, azimuth_deg=az, elevation_deg=el)
+    return CaptionRequest(
+        sample=sample, class_name=class_name, keywords=keywords, azimuth_deg=az, elevation_deg=el, most_tokens=most
+    )
 
 
 def captions(captioner: Captioner, n: int, **given: object) -> Iterator[Caption]:
@@ -140,16 +155,16 @@ def test_no_side_is_named_of_a_thing_that_looks_alike_from_all_sides() -> None:
 
 
 def test_a_sample_has_one_caption_whatever_is_captioned_before_or_beside_it() -> None:
-    forwards = [caption.prompt for caption in captions(GrammarCaptioner(), 30, keywords=("hatchback",))]
-    captioner = GrammarCaptioner()
+    forwards = [caption.prompt for caption in captions(GrammarCaptioner(GrammarSpec()), 30, keywords=("hatchback",))]
+    captioner = GrammarCaptioner(GrammarSpec())
     backwards = [captioner.caption(request(index, keywords=("hatchback",))).prompt for index in reversed(range(30))]
     assert forwards == backwards[::-1]
     assert len(set(forwards)) >= 25
 
 
 def test_the_caption_of_a_known_sample_is_known() -> None:
-    """Golden: when this turns red, models.caption.spec.VERSION has to be raised."""
-    caption = GrammarCaptioner().caption(request(3, keywords=("hatchback", "with a spoiler"), az=200.0, el=30.0))
+    """Golden: when this turns red, GrammarSpec.version has to be raised."""
+    caption = GrammarCaptioner(GrammarSpec()).caption(request(3, keywords=("hatchback", "with a spoiler"), az=200.0, el=30.0))
     assert caption.prompt == GOLDEN
 
 
@@ -157,52 +172,54 @@ GOLDEN = "a two-tone grey hatchback car with a spoiler on sand under an overcast
 
 
 def test_shares_are_kept_and_one_share_changes_one_kind_of_word() -> None:
-    everything = list(captions(GrammarCaptioner(CaptionSpec(colour_share=0.5)), 400))
+    everything = list(captions(GrammarCaptioner(GrammarSpec(colour_share=0.5)), 400))
     coloured = [caption for caption in everything if caption.words["colour"]]
     assert 140 < len(coloured) < 220, "half of them, less the wooden ones"
-    without = list(captions(GrammarCaptioner(CaptionSpec(colour_share=0.0)), 400))
+    without = list(captions(GrammarCaptioner(GrammarSpec(colour_share=0.0)), 400))
     for caption, other in zip(everything, without, strict=True):
         kept = {} if caption.words["material"] != "painted" else {"material": None}
         assert other.words == {**caption.words, "colour": None, **kept}
 
 
 def test_no_sunset_falls_into_a_studio() -> None:
-    for caption in captions(GrammarCaptioner(), 300):
+    for caption in captions(GrammarCaptioner(GrammarSpec()), 300):
         if caption.words["scene"] and caption.words["light"]:
             assert caption.words["light"] in vocabulary.lights_of(caption.words["scene"])
 
 
 def test_the_recorded_words_are_said_in_the_prompt() -> None:
-    for caption in captions(GrammarCaptioner(), 200, keywords=("hatchback",), az=100.0, el=-30.0):
+    for caption in captions(GrammarCaptioner(GrammarSpec()), 200, keywords=("hatchback",), az=100.0, el=-30.0):
         words = caption.words
         said = [words["colour"], words["material"], words["viewpoint"], vocabulary.SCENES.get(words["scene"] or "")]
         assert all(word in caption.prompt for word in said if word), caption
 
 
 def test_suffix_and_negative_prompt_come_from_the_spec() -> None:
-    caption = GrammarCaptioner(CaptionSpec(suffix="sharp focus", negative_prompt="blurry")).caption(request())
+    caption = GrammarCaptioner(GrammarSpec(suffix="sharp focus", negative_prompt="blurry")).caption(request())
     assert caption.prompt.endswith(", sharp focus")
     assert caption.negative_prompt == "blurry"
 
 
 def test_no_prompt_is_longer_than_clip_can_read_even_with_hostile_keywords() -> None:
     hostile = ("x" * 500, "drop table\x00\n\x1b[31m cars; --", "(((((brackets)))))", "Ünïcödé " * 20, "")
-    for caption in captions(GrammarCaptioner(CaptionSpec(max_keywords=9)), 100, keywords=hostile):
+    for caption in captions(GrammarCaptioner(GrammarSpec(max_keywords=9)), 100, keywords=hostile):
         assert tokens_at_most(caption.prompt) <= 75
         assert len(caption.prompt.split()) <= 60
         assert re.fullmatch(r"[^\x00-\x1f\x7f()\[\]{}<>]+", caption.prompt)
 
 
-def test_a_tokenizer_of_ones_own_decides_how_much_is_said() -> None:
-    short = GrammarCaptioner(fits=lambda prompt: len(prompt.split()) <= 5)
-    for caption in captions(short, 50, keywords=("hatchback", "vintage")):
-        assert len(caption.prompt.split()) <= 5
+def test_the_generator_decides_how_much_is_said() -> None:
+    for caption in captions(GrammarCaptioner(GrammarSpec()), 50, keywords=("saloon", "vintage"), most=12):
+        assert tokens_at_most(caption.prompt) <= 12
         assert "car" in caption.prompt
+    rich = GrammarCaptioner(GrammarSpec(max_keywords=9))
+    said = {most: rich.caption(request(keywords=("seven-seater", "mud-spattered"), most=most)) for most in (20, None)}
+    assert said[20].words["keywords"] != said[None].words["keywords"] == ["seven-seater", "mud-spattered"]
 
 
 def test_a_class_name_that_cannot_fit_is_refused_with_a_reason() -> None:
     with pytest.raises(CaptionRefused, match="too long") as refusal:
-        GrammarCaptioner().caption(request(class_name="z" * 300))
+        GrammarCaptioner(GrammarSpec()).caption(request(class_name="z" * 300))
     assert refusal.value.reason == "caption_too_long"
 
 
@@ -223,9 +240,9 @@ def test_keywords_are_cleaned_and_split_at_commas() -> None:
 )
 def test_a_wrong_caption_spec_says_what_is_wrong(wrong: dict[str, object], line: str) -> None:
     with pytest.raises(ValueError, match=line):
-        CaptionSpec(**wrong)  # type: ignore[arg-type]
+        GrammarSpec(**wrong)  # type: ignore[arg-type]
 
 
-def test_the_spec_loads_without_anything_heavy() -> None:
-    script = "import sys, models.caption.spec; sys.exit(any(m in sys.modules for m in ('numpy', 'torch', 'cv2')))"
+def test_the_door_loads_without_anything_heavy() -> None:
+    script = "import sys, models.caption.kinds; sys.exit(any(m in sys.modules for m in ('pydantic', 'torch', 'cv2')))"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.artifacts import ArtifactStore
 from storage.catalog.catalog import Catalog
 
 
@@ -22,7 +23,7 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def catalog(url: str) -> Catalog:
-    catalog = Catalog(url)
+def catalog(url: str, store: ArtifactStore) -> Catalog:
+    catalog = Catalog(url, store)
     catalog.migrate()
     return catalog

@@ -160,7 +160,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.catalog import verify
 with prefect_test_harness(server_startup_timeout=300):
     print("first", verify(return_state=True).message)
-    next((Settings().store.root / "edge").glob("??/*/edge.png")).unlink()
+    next((Settings().root / "artifacts" / "control").glob("??/*/control.png")).unlink()
     print("second", verify(return_state=True).message)
 """
     environment = os.environ | {"DST_HOME": str(home.path), "DST_CATALOG_URL": home.url}

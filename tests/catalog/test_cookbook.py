@@ -51,7 +51,7 @@ def test_every_query_of_the_cookbook_has_an_answer(real: Catalog) -> None:
     assert [title for title, frame in answers.items() if frame.empty] == []
     assert answers["1. What is there?"].samples.tolist() == [6, 6]
     assert answers["8. What was the newest image made from?"].upstream_stage.tolist() == [
-        "caption", "edge", "render", "cad", "source",
+        "caption", "control", "render", "cad", "source",
     ]  # fmt: skip
     assert answers["5. Why are things rejected?"].rejected.sum() == 6
     assert not answers["11. Who made a sample, with what, and why is it kept?"][["seed", "steps", "generator"]].isna().any().any()
@@ -65,7 +65,7 @@ def test_a_real_catalog_and_its_store_say_the_same(real: Catalog) -> None:
 def test_every_view_in_the_documents_is_a_view_with_those_columns(real: Catalog) -> None:
     table = PAGE.split("## Views")[1].split("##")[0]
     named = dict(re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", table, re.M))
-    assert set(named) == set(views.VIEWS)
+    assert set(named) == set(views.NAMES)
     for name, said in named.items():
         columns = set(real.query(f"select * from {name} limit 1").columns)
         wanted = set(re.findall(r"`(\w+)`", said)) - {"box_x0..y1"}
@@ -77,7 +77,7 @@ def test_a_copy_gives_the_same_numbers_as_the_catalog(real: Catalog, tmp_path: P
     assert said.rows["samples"] == 12
     for sql in (
         "select class_name, count(*) as n, avg(kept) as share from samples group by 1 order by 1",
-        "select sample_id, azimuth_deg, box_x0, seed, score, file from accepted order by 1",
+        "select sample_id, azimuth_deg, box_x0, seed, kcf, fidelity, control_density, file from accepted order by 1",
         "select * from coverage order by 1, 2, 3, 4",
         "select * from yields order by 1, 2, 3",
         "select what, stage, reason, rejected from rejections order by 1, 2, 3",
@@ -115,4 +115,4 @@ def test_datasette_shows_the_views(home: Path) -> None:
 
     assert asyncio.run(ask("/catalog/accepted.json?_shape=array&_size=3&class_name=car"))[0]["class_name"] == "car"
     names = asyncio.run(ask("/catalog.json"))["views"]
-    assert set(views.VIEWS) <= {view["name"] for view in names}
+    assert set(views.NAMES) <= {view["name"] for view in names}

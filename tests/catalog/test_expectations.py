@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from storage.artifacts import ArtifactStore
+from storage.artifacts import ArtifactStore, at
 from storage.catalog.catalog import Catalog
 from storage.expectations import CheckResult, check_run
 from tests.catalog import records
@@ -25,7 +25,7 @@ class Run:
     store: ArtifactStore
     run_id: str
 
-    def check(self, *, docs: bool = False) -> CheckResult:
+    def check(self, docs: Path | None = None) -> CheckResult:
         return check_run(self.catalog.database.url.render_as_string(hide_password=False), self.run_id, self.store, docs=docs)
 
     def sql(self, statement: str) -> None:
@@ -37,13 +37,13 @@ class Run:
 def run(catalog: Catalog, store: ArtifactStore) -> Run:
     histories = records.cohort("car", 3, 8)
     artifacts = records.put(store, records.records(histories))
-    (verdict,) = records.put(store, [records.verdict(histories, "car")])
+    verdict = records.verdict(histories, "car")
     for history in histories[:3]:
         cad_key = history.records["cad"].key
         catalog.add_cad_model(
             cad_id=history.sample.cad_id, class_name="car", source="beetle.obj", keywords=["fast"], cad_key=cad_key
         )
-    catalog.index([*artifacts, verdict])
+    catalog.index([*artifacts, *verdict.put(store)])
     run_id = catalog.start_run(class_name="car", recipe="embedded", recipe_specs={}, samples=24)
     catalog.set_cohort("car", "embedded", run_id, [history.member(verdict.key) for history in histories])
     return Run(catalog, store, run_id)
@@ -80,7 +80,13 @@ VIOLATIONS = {
     "visible_fraction is in range": "UPDATE views SET visible_fraction = 0 WHERE render_key = " + ONE_VIEW,
     "truncated_fraction is in range": "UPDATE views SET truncated_fraction = 1.2 WHERE render_key = " + ONE_VIEW,
     "boxes lie inside the image": "UPDATE views SET box_x1 = 128 WHERE render_key = " + ONE_VIEW,
-    "a filter that saw the cohort judged every image": "DELETE FROM verdicts WHERE image_key = " + ONE,
+    "control_key is never null": "UPDATE members SET control_key = NULL WHERE image_key = " + ONE,
+    "control_spec is never null": "DELETE FROM controls WHERE control_key = (SELECT min(control_key) FROM controls)",
+    "an image is kept, dropped or not judged": "UPDATE verdicts SET kept = 2 WHERE image_key = " + ONE,
+    "an image that was decided has a score": "DELETE FROM scores WHERE image_key = " + ONE,
+    "an image with a score was decided": "DELETE FROM verdicts WHERE image_key = " + ONE,
+    "a dropped image says why": "UPDATE verdicts SET reason = NULL WHERE kept = 0",
+    "a verdict counts what it decided": "UPDATE filters SET kept_images = kept_images + 1, dropped_images = dropped_images - 1",
     "poses were compared with the promise": "UPDATE views SET status = 'failed'",
     "poses are spread as the viewpoint spec promises": "UPDATE views SET azimuth_deg = azimuth_deg / 8",
     "no pose is outside the promised range": "UPDATE views SET requested_distance = 3.5 WHERE render_key = " + ONE_VIEW,
@@ -97,9 +103,15 @@ def test_a_planted_violation_is_found_and_named(run: Run, expectation: str) -> N
     assert expectation in str(result.reason) or len(result.failed) > 5
 
 
+def test_a_share_is_told_in_per_cent(run: Run) -> None:
+    run.sql("UPDATE members SET status = 'failed', stage = 'image', reason = 'nan'")
+    failed = next(line for line in run.check().failed if "of the samples failed" in line)
+    assert failed == "at most 20% of the samples failed (found 100%)"
+
+
 def _image(run: Run) -> Path:
     key = str(run.catalog.query("SELECT min(image_key) AS k FROM samples").k[0])
-    return run.store.folder("image", key) / "image.png"
+    return Path(run.store.where) / at("image", key) / "image.png"
 
 
 def _delete(path: Path) -> None:
@@ -134,18 +146,28 @@ def test_a_damaged_file_is_found_and_named(run: Run, damage: Callable[[Path], No
     assert str(image) in problems[0]
 
 
-def test_the_data_docs_fetch_nothing_from_the_internet(run: Run) -> None:
-    docs = run.check(docs=True).docs_path
-    assert docs is not None
-    pages = list(docs.parent.rglob("*.html"))
-    assert docs in pages
-    assert len(pages) > 4
-    for page in pages:
-        text = page.read_text()
-        assert "<script" not in text
-        assert 'src="http' not in text
-        assert "url('http" not in text
-        assert '<link rel="stylesheet" href="http' not in text
+def test_the_page_says_everything_that_was_expected_and_fetches_nothing(run: Run, tmp_path: Path) -> None:
+    run.sql("UPDATE images SET seed = NULL WHERE image_key = " + ONE)
+    run.sql("UPDATE views SET distance = -7.25 WHERE render_key = " + ONE_VIEW)
+    result = run.check(tmp_path / "validation" / run.run_id / "index.html")
+    assert result.docs_path is not None
+    text = result.docs_path.read_text()
+    assert f"2 of {result.expectations} expectations not met" in text
+    assert text.count("<tr class=") == result.expectations + 2  # what was not met stands first as well
+    assert text.index("seed is never null") < text.index("sample_id is never null")
+    assert "1 of 24 rows" in text
+    assert "-7.25" in text
+    for fetched in ("<script", "<link", "<img", "src=", "url(", "http:", "https:"):
+        assert fetched not in text
+
+
+def test_images_that_nobody_could_judge_are_sound_and_not_kept(run: Run) -> None:
+    histories = records.cohort("car", 3, 8)
+    verdict = records.verdict(histories, "car", judges=())
+    run.catalog.index(verdict.put(run.store))
+    run.catalog.set_cohort("car", "embedded", run.run_id, [history.member(verdict.key) for history in histories])
+    assert run.check().failed == []
+    assert run.catalog.query("SELECT count(*) AS n FROM accepted").n[0] == 0
 
 
 def test_every_expectation_is_violated_by_some_test(run: Run) -> None:

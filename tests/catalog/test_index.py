@@ -37,15 +37,79 @@ def _snapshot(catalog: Catalog) -> dict[str, list[str]]:
     return {name: sorted(json.dumps(dict(row), sort_keys=True) for row in rows) for name, rows in found.items()}
 
 
-def test_verdicts_are_read_from_the_file_beside_the_record(catalog: Catalog, store: ArtifactStore) -> None:
+def test_decisions_and_scores_are_read_from_the_file_beside_the_verdicts_record(catalog: Catalog, store: ArtifactStore) -> None:
+    judged = records.verdict(records.cohort("car", 1, 5), "car")
+    catalog.index(judged.put(store))
+    found = catalog.query("SELECT kept, reason, count(*) AS n FROM verdicts GROUP BY kept, reason ORDER BY kept")
+    assert found.astype(object).where(found.notna(), None).values.tolist() == [[0, "pose_inconsistent", 1], [1, None, 4]]
+    named = catalog.query("SELECT name, count(*) AS n, avg(value) AS mean FROM scores GROUP BY name ORDER BY name")
+    assert named.name.tolist() == ["fidelity", "kcf", "kcf_azimuth", "kcf_disagreement", "kcf_elevation", "kcf_inplane"]
+    assert named.n.tolist() == [5] * 6
+    assert named["mean"].round(3).tolist() == [0.9, 1.4, 1.0, 0.1, 0.5, 0.25]
+    (row,) = catalog.rows("SELECT kept_images, dropped_images, unjudged_images, rule FROM filters")
+    assert tuple(row.values()) == (4, 1, 0, "kcf <= 2; fidelity >= 0.25")
+    assert {row["judge"] for row in catalog.rows("SELECT judge FROM verdict_scores")} == {"kcf", "fidelity"}
+
+
+def test_what_nobody_could_judge_is_null_and_has_no_score(catalog: Catalog, store: ArtifactStore) -> None:
+    judged = records.verdict(records.cohort("car", 1, 5), "car", judges=())
+    catalog.index(judged.put(store))
+    assert catalog.query("SELECT count(*) AS n, count(kept) AS decided FROM verdicts").iloc[0].tolist() == [5, 0]
+    assert catalog.rows("SELECT count(*) AS n FROM scores") == [{"n": 0}]
+    assert catalog.rows("SELECT unjudged_images AS n FROM filters") == [{"n": 5}]
+
+
+def test_the_rows_of_a_verdict_are_not_made_without_its_file(catalog: Catalog, url: str, store: ArtifactStore) -> None:
+    judged = records.verdict(records.cohort("car", 1, 5), "car")
+    with pytest.raises(ValueError, match="index the artifact, not the record"):
+        catalog.index([judged.verdict])
+    with pytest.raises(ValueError, match=r"are made from its verdicts\.json: a store is needed"):
+        Catalog(url).index(judged.put(store))
+
+
+def test_every_control_of_an_image_is_a_row_with_what_its_kind_says_of_it(catalog: Catalog) -> None:
+    history = records.history("car", 0, 0, also=["depth"])
+    catalog.index(history.records.values())
+    rows = catalog.rows(
+        "SELECT i.kind, k.density, k.facts FROM image_controls i JOIN controls k "
+        "ON k.control_key = i.control_key AND k.kind = i.kind ORDER BY i.kind"
+    )
+    found = [(row["kind"], row["density"], _json(row["facts"])) for row in rows]
+    assert found == [("canny", 0.05, None), ("depth", 0.5, {"nearest": 0.8})]
+
+
+def _json(value: object) -> object:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _with_scores(names: dict[str, float]) -> records.Judged:
+    """A verdict whose first image was also measured by somebody else's judge."""
+    judged = records.verdict(records.cohort("car", 1, 5), "car")
+    judged.rows[0]["scores"] |= names
+    return judged
+
+
+def test_a_score_of_a_new_name_is_a_column_of_the_views_from_then_on(catalog: Catalog, store: ArtifactStore) -> None:
     histories = records.cohort("car", 1, 5)
-    record = records.verdict(histories, "car")
-    listed = record.values.pop("verdicts")
-    artifact = store.put(record, {"verdicts.json": json.dumps({"verdicts": listed}).encode()})
-    catalog.index([artifact])
-    found = catalog.query("SELECT kept, count(*) AS n, avg(score_azimuth) AS azimuth FROM verdicts GROUP BY kept ORDER BY kept")
-    assert found.values.tolist() == [[0, 1, 1.0], [1, 4, 1.0]]
-    assert catalog.query("SELECT kept_images, dropped_images, rule FROM filters").iloc[0].tolist() == [4, 1, "quantile"]
+    judged = _with_scores({"fid": 12.5})
+    assert "fid" not in catalog.query("SELECT * FROM samples").columns
+    catalog.index([*records.records(histories), *judged.put(store)])
+    run_id = catalog.start_run(class_name="car", recipe="embedded", recipe_specs={}, samples=5)
+    catalog.set_cohort("car", "embedded", run_id, [history.member(judged.key) for history in histories])
+    for view in ("samples", "provenance"):
+        frame = catalog.query(f"SELECT fid, kcf FROM {view} ORDER BY fid")
+        assert frame.fid.notna().sum() == 1
+        assert frame.fid.max() == 12.5
+        assert frame.kcf.notna().all()
+    assert "fid" in catalog.query("SELECT * FROM accepted").columns
+    assert catalog.migrate() is False
+
+
+@pytest.mark.parametrize("name", ["seed", "kept", "FID", "fid'; DROP TABLE scores; --", "1st"])
+def test_a_score_cannot_take_the_name_of_another_column_or_of_none(catalog: Catalog, store: ArtifactStore, name: str) -> None:
+    with pytest.raises(ValueError, match="a score cannot be called"):
+        catalog.index(_with_scores({name: 1.0}).put(store))
+    assert catalog.rows("SELECT count(*) AS n FROM scores") == [{"n": 0}]
 
 
 def test_a_spec_is_stored_once_however_many_artifacts_obey_it(catalog: Catalog) -> None:
@@ -100,9 +164,9 @@ def test_a_writer_that_is_killed_leaves_no_half_rows_and_no_lock(catalog: Catalo
     code = f"""
 import sys
 from storage.catalog.catalog import Catalog
-from storage.catalog import writing
+from storage.catalog import artifacts
 from tests.catalog import records
-writing.BATCH = 10
+artifacts.BATCH = 10
 def slowly():
     for i, record in enumerate(records.records(records.cohort("car", 1, 100))):
         if i == 250:
@@ -143,12 +207,11 @@ def lived(url: str, store: ArtifactStore) -> Catalog:
                     facts=records.cad_values(),
                 )
         for count in views:
-            histories = [*records.cohort(class_name, 2, count), records.history(class_name, 0, 9, fails_at="edge")]
-            artifacts = records.put(store, records.records(histories))
-            (verdict,) = records.put(store, [records.verdict([h for h in histories if "image" in h.records], class_name)])
-            catalog.index([*artifacts, verdict])
+            histories = [*records.cohort(class_name, 2, count), records.history(class_name, 0, 9, fails_at="control")]
+            verdict = records.verdict([h for h in histories if h.made], class_name)
+            catalog.index([*records.put(store, records.records(histories)), *verdict.put(store)])
             run_id = catalog.start_run(class_name=class_name, recipe="embedded", recipe_specs={"a": 1}, samples=len(histories))
-            members = [history.member(verdict.key if "image" in history.records else None) for history in histories]
+            members = [history.member(verdict.key if history.made else None) for history in histories]
             catalog.set_cohort(class_name, "embedded", run_id, members)
             catalog.finish_run(run_id, status="complete", seconds={"render": 1.0}, counts={"made": len(histories) - 1})
     catalog.add_cad_model(
@@ -173,7 +236,7 @@ def lived(url: str, store: ArtifactStore) -> Catalog:
 
 
 def test_a_lost_catalog_comes_back_from_the_store_row_by_row(lived: Catalog, store: ArtifactStore, tmp_path: Path) -> None:
-    restored = Catalog(f"sqlite:///{tmp_path / 'restored.sqlite'}")
+    restored = Catalog(f"sqlite:///{tmp_path / 'restored.sqlite'}", store)
     restored.rebuild(store.records())
     before, after = _snapshot(lived), _snapshot(restored)
     # When a class was first seen is the one thing that is not written down.
@@ -197,6 +260,8 @@ def test_rebuilding_mends_rows_that_were_tampered_with(lived: Catalog, store: Ar
             "UPDATE foreign_images SET path = 'elsewhere'",
             "DELETE FROM foreign_captions",
             "INSERT INTO verdicts (verdict_key, image_key, kept) VALUES ('x', 'y', 1)",
+            "UPDATE scores SET value = 7",
+            "DELETE FROM image_controls",
         ):
             connection.exec_driver_sql(statement)
     lived.rebuild(store.records())

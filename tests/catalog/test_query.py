@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from storage.catalog import database, tables
 from storage.catalog.catalog import Catalog
 from storage.catalog.database import CatalogError, CatalogLocked, CatalogMissing, CatalogTooNew
+from storage.catalog.query import unheard_of
 from tests.catalog import records
 from tests.postgres import Server
 
@@ -98,6 +99,26 @@ def test_a_misspelt_column_is_answered_with_the_nearest_ones(filled: Catalog) ->
         filled.query("SELECT azimut FROM samples")
     with pytest.raises(CatalogError, match=r'no such column "s\.elevation"; did you mean elevation_deg'):
         filled.query("SELECT s.elevation FROM samples s")
+
+
+def test_a_column_of_another_table_is_not_proposed_as_itself(filled: Catalog) -> None:
+    with pytest.raises(CatalogError) as raised:
+        filled.query("SELECT caption FROM samples")
+    assert 'no such column "caption"; did you mean captioner' in str(raised.value)
+    assert "did you mean caption or" not in str(raised.value)
+    assert "; there is one in foreign_images" in str(raised.value)
+
+
+def test_a_class_or_cad_model_that_nobody_has_heard_of_is_hinted_at(filled: Catalog) -> None:
+    cad_id = records.cad_id(0)
+    filled.add_cad_model(cad_id=cad_id, class_name="car", source="beetle.obj", keywords=["fast"])
+    asked = "SELECT count(*) FROM samples s WHERE class_name = '{}' AND s.cad_name='{}' AND cad_id = '{}'"
+    assert unheard_of(filled.database, asked.format("car", "beetle", cad_id)) == []
+    assert unheard_of(filled.database, asked.format("cra", "beatle", cad_id[:12])) == [
+        'no class has the class_name "cra"; did you mean car?',
+        'no CAD model has the cad_name "beatle"; did you mean beetle?',
+        f"no CAD model has the cad_id \"{cad_id[:12]}\"; 1 begin so: cad_id LIKE '{cad_id[:12]}%'",
+    ]
 
 
 def test_a_misspelt_verb_is_answered_with_the_nearest_one(filled: Catalog) -> None:

@@ -15,9 +15,9 @@ from tests.catalog.records import History
 
 def run(catalog: Catalog, class_name: str, histories: Sequence[History], **how: Any) -> str:
     """A finished run of these samples; returns the key of its verdicts."""
-    made = [history for history in histories if "image" in history.records]
+    made = [history for history in histories if history.made]
     verdict = records.verdict(made, class_name)
-    catalog.index([*records.records(list(histories)), verdict])
+    catalog.index([*records.records(list(histories)), *verdict.put(catalog.store)])
     for history in histories:
         number = history.sample.cad_id[:4]
         catalog.add_cad_model(
@@ -25,7 +25,7 @@ def run(catalog: Catalog, class_name: str, histories: Sequence[History], **how: 
             cad_key=history.records["cad"].key, facts=records.cad_values(),
         )  # fmt: skip
     run_id = catalog.start_run(class_name=class_name, recipe="embedded", recipe_specs={}, samples=len(histories), **how)
-    members = [history.member(verdict.key if "image" in history.records else None) for history in histories]
+    members = [history.member(verdict.key if history.made else None) for history in histories]
     catalog.set_cohort(class_name, "embedded", run_id, members)
     seconds = {"render": 12.0, "image": 30.0}
     catalog.finish_run(run_id, status="complete", seconds=seconds, counts={"new_render": 6, "new_image": 0})
@@ -99,7 +99,7 @@ def test_rejections_name_every_reason_from_the_door_to_the_filter(filled: Catalo
         ["CAD model", "cad", "no_faces", 1],
         ["sample", "image", "no_image", 1],
         ["sample", "render", "no_render", 1],
-        ["sample", "verdict", "pose_suspect", 2],
+        ["sample", "verdict", "pose_inconsistent", 2],
     ]
 
 
@@ -116,10 +116,10 @@ def test_the_lineage_of_an_image_leads_to_the_registered_file(filled: Catalog) -
     history = records.cohort("mug", 1, 5)[0]
     made = history.records
     frame = filled.query(f"select * from lineage where key = '{made['image'].key}' order by depth, upstream_stage")
-    assert frame.upstream_stage.tolist() == ["caption", "edge", "render", "cad", "source"]
+    assert frame.upstream_stage.tolist() == ["caption", "control", "render", "cad", "source"]
     assert frame.depth.tolist() == [1, 1, 2, 3, 4]
-    assert frame.upstream_key[:4].tolist() == [made[stage].key for stage in ("caption", "edge", "render", "cad")]
-    assert frame.upstream_sha256[1] == made["edge"].files["edge.png"]["sha256"]
+    assert frame.upstream_key[:4].tolist() == [made[stage].key for stage in ("caption", "control", "render", "cad")]
+    assert frame.upstream_sha256[1] == made["control"].files["control.png"]["sha256"]
     assert frame.upstream_sha256[4] == history.sample.cad_id
     assert frame.file[0] == f"image/{made['image'].key[:2]}/{made['image'].key}/image.png"
 
@@ -128,4 +128,4 @@ def test_the_lineage_of_a_verdict_names_each_ancestor_once(filled: Catalog) -> N
     key = filled.query("select distinct verdict_key from samples where class_name = 'mug'").verdict_key[0]
     frame = filled.query(f"select upstream_stage, count(*) as n from lineage where key = '{key}' group by 1 order by 1")
     counted = dict(frame.itertuples(index=False))
-    assert counted == {"cad": 1, "caption": 5, "edge": 5, "image": 5, "render": 5, "source": 1}
+    assert counted == {"cad": 1, "caption": 5, "control": 5, "image": 5, "render": 5, "score": 2, "source": 1}

@@ -62,8 +62,8 @@ def test_keys_behind_a_failed_stage_are_not_kept(catalog: Catalog) -> None:
     failed = records.history("car", 0, 0, fails_at="render")
     run_id = catalog.start_run(class_name="car", recipe="embedded", recipe_specs={}, samples=1)
     catalog.index(records.records([failed]))
-    catalog.set_cohort("car", "embedded", run_id, [{**failed.member(), "edge_key": "e" * 64, "caption_key": "c" * 64}])
-    row = catalog.query("SELECT render_key, edge_key, caption_key FROM samples").iloc[0]
+    catalog.set_cohort("car", "embedded", run_id, [{**failed.member(), "controls": {"canny": "e" * 64}, "caption_key": "c" * 64}])
+    row = catalog.query("SELECT render_key, control_key, caption_key FROM samples").iloc[0]
     assert row.render_key == failed.records["render"].key
     assert row.isna().tolist() == [False, True, True]
 

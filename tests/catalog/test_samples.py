@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from storage.catalog.catalog import Catalog
+from storage.stages import OF_A_SAMPLE
 from tests.catalog import records
 from tests.catalog.records import History
 
@@ -18,11 +19,11 @@ def _run(catalog: Catalog, histories: list[History], class_name: str = "car", re
             cad_key=history.records["cad"].key,
             facts=records.cad_values(),
         )
-    made = [history for history in histories if "image" in history.records]
+    made = [history for history in histories if history.made]
     verdict = records.verdict(made, class_name)
-    catalog.index([*records.records(histories), verdict])
+    catalog.index([*records.records(histories), *verdict.put(catalog.store)])
     run_id = catalog.start_run(class_name=class_name, recipe=recipe, recipe_specs={"name": recipe}, samples=len(histories))
-    members = [history.member(verdict.key if "image" in history.records else None) for history in histories]
+    members = [history.member(verdict.key if history.made else None) for history in histories]
     catalog.set_cohort(class_name, recipe, run_id, members)
     return run_id
 
@@ -41,7 +42,7 @@ def test_a_sample_is_one_flat_row_with_its_whole_history(catalog: Catalog) -> No
     assert [row.box_x0, row.box_y0, row.box_x1, row.box_y1] == made["render"].values["box"]
     assert (row.prompt, row.colour, row.scene) == ("a photo of a red car", "red", "a street")
     assert row.seed == histories[0].sample.seed("image")
-    for stage in ("cad", "render", "edge", "caption", "image"):
+    for stage in OF_A_SAMPLE:
         assert row[f"{stage}_key"] == made[stage].key
         assert len(row[f"{stage}_spec"]) == 64
     assert (row.run_id, row.in_cohort, row.status, row.kept in (0, 1)) == (run_id, 1, "made", True)

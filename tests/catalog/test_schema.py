@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,13 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from storage.catalog import tables, views
+from storage.artifacts import ArtifactStore
+from storage.catalog import prune, tables, views
 from storage.catalog.catalog import Catalog
 from storage.catalog.database import CatalogError, CatalogTooOld
 from storage.catalog.schema import MIGRATIONS, upgrade
-from tests.catalog import records
+from storage.catalog.verify import verify
+from tests.catalog import old_home, records
 
 
 def test_an_empty_database_is_brought_to_the_schema_of_the_tables(catalog: Catalog) -> None:
@@ -38,7 +41,7 @@ def test_migrating_again_does_nothing(catalog: Catalog) -> None:
 
 
 def test_every_sql_view_answers_from_its_first_day(catalog: Catalog) -> None:
-    for name in views.VIEWS:
+    for name in views.NAMES:
         assert catalog.query(f"SELECT * FROM {name}").empty
 
 
@@ -55,7 +58,7 @@ def test_a_view_that_changed_is_made_anew_and_no_row_is_lost(catalog: Catalog) -
 
 def test_a_half_made_catalog_is_completed(url: str, catalog: Catalog) -> None:
     with catalog.database.writing() as connection:
-        for name in views.VIEWS:
+        for name in views.NAMES:
             connection.execute(sa.text(f"DROP VIEW {name}"))
         for table in reversed(tables.metadata.sorted_tables):
             table.drop(connection)
@@ -92,22 +95,146 @@ def _dummy(column: sa.Column[Any]) -> Any:
     return 1 if isinstance(column.type, (sa.Integer, sa.Float)) else "text"
 
 
-@pytest.mark.parametrize("schema", ["0001", "0002"])
+CHANGED = ("alembic_version", "catalog_facts", "edges", "images", "filters", "verdicts", "members", "runs")
+"""Tables that migration 0004 changes: its own tests look at them."""
+
+
+@pytest.mark.parametrize("schema", ["0001", "0002", "0003"])
 def test_an_old_catalog_goes_up_without_losing_a_row(url: str, schema: str) -> None:
     catalog = Catalog(url)
     with catalog.database.writing() as connection:
         upgrade(connection, schema)
         old = sa.MetaData()
         old.reflect(connection)
-        for table in (table for table in tables.metadata.sorted_tables if table.name in old.tables):
-            there = old.tables[table.name].columns.keys()
-            row = {column.name: _dummy(column) for column in table.columns if column.name in there}
-            connection.execute(sa.insert(table).values(row))
+        for table in old.sorted_tables:
+            if table.name != "alembic_version":
+                connection.execute(sa.insert(table).values({column.name: _dummy(column) for column in table.columns}))
         before = {name: connection.execute(sa.text(f"SELECT * FROM {name}")).mappings().all() for name in old.tables}
     with pytest.raises(CatalogTooOld, match=f"older schema {schema}"):
         catalog.query("SELECT 1")
     assert catalog.migrate() is True
     for name, rows in before.items():
-        if name not in ("alembic_version", "catalog_facts"):
+        if name not in CHANGED:
             (row,) = catalog.rows(f"SELECT * FROM {name}")
             assert rows == [{column: row[column] for column in rows[0]}], name
+
+
+@pytest.fixture
+def old(url: str, store: ArtifactStore) -> Catalog:
+    """A catalog of schema 0003 with its store, brought up to date."""
+    catalog = Catalog(url, store)
+    before = old_home.furnish(catalog, store)
+    assert all(before[name] for name in before if name != "catalog_facts")
+    assert catalog.migrate() is True
+    for name, count in before.items():
+        now = {"edges": "controls"}.get(name, name)
+        if name != "catalog_facts":
+            assert catalog.rows(f"SELECT count(*) AS n FROM {now}") == [{"n": count}], name
+    return catalog
+
+
+def test_the_edges_of_an_old_home_are_controls_of_the_kind_of_their_source(old: Catalog) -> None:
+    found = old.query(
+        "SELECT class_name, control_kind, count(*) AS n, count(control_density) AS drawn, min(control_file) AS file FROM samples "
+        "WHERE control_key IS NOT NULL GROUP BY class_name, control_kind ORDER BY class_name"
+    )
+    assert found.iloc[:, :4].values.tolist() == [["car", "canny", 10, 9], ["mug", "geometry", 6, 5]]
+    assert found.file[0].startswith("edge/")
+    assert found.file[0].endswith("/edge.png")
+    assert old.store is not None
+    assert old.store.open_address(found.file[0])
+    (member,) = old.rows("SELECT control_key, controls FROM members WHERE class_name = 'mug' ORDER BY sample_id LIMIT 1")
+    assert _json(member["controls"]) == {"geometry": member["control_key"]}
+    key = old.query("SELECT min(image_key) AS key FROM image_controls").key[0]
+    lineage = old.query(f"SELECT * FROM lineage WHERE key = '{key}' ORDER BY depth, upstream_stage")
+    assert lineage.upstream_stage.tolist() == ["caption", "control", "render", "cad", "source"]
+    assert lineage.upstream_file[1].endswith("/edge.png")
+    assert not lineage.upstream_sha256.isna().any()
+    assert old.query("SELECT DISTINCT made FROM costs WHERE stage = 'control' ORDER BY 1").made.tolist() == [4, 6, 8]
+
+
+def test_a_cohort_of_an_old_home_is_known_until_it_is_made_again(old: Catalog) -> None:
+    assert old.made_before_0004("car", "embedded")
+    assert not old.made_before_0004("car", "other")
+    histories = records.cohort("car", 2, 3)
+    old.index(records.records(histories))
+    run_id = old.start_run(class_name="car", recipe="embedded", recipe_specs={}, samples=6)
+    old.set_cohort("car", "embedded", run_id, [history.member() for history in histories])
+    assert not old.made_before_0004("car", "embedded")
+
+
+def test_the_scores_of_an_old_home_have_names_and_its_decisions_stay(old: Catalog) -> None:
+    frame = old.query("SELECT * FROM samples WHERE class_name = 'car' AND in_cohort = 1 AND status = 'made' ORDER BY image_key")
+    assert frame.kept.tolist() == [0, 1, 1, 0, 1, 1]
+    assert frame.kcf.tolist() == [4.25, 1.5, 1.5, 4.25, 1.5, 1.5]
+    assert frame.kcf_azimuth.tolist() == [score / 2 for score in frame.kcf]
+    assert frame.kcf_inplane.isna().all()  # nothing had been learned of it: a 0 was written
+    assert frame.fidelity.isna().tolist() == [False, True, False, False, False, False]
+    assert frame.kcf_fold.tolist() == [0, 1, 0, 1, 0, 1]
+    assert frame.drop_reason[0] == "pose_inconsistent"
+    assert frame.rule[0] == "kept: score <= 3 robust standard deviations of its fold; edge score >= 0.25"
+    (filter_,) = old.rows("SELECT * FROM filters WHERE verdict_key = :key", key=frame.verdict_key[0])
+    assert [filter_[f"{name}_images"] for name in ("kept", "dropped", "unjudged")] == [4, 2, 0]
+    rules = [(rule["name"], rule["kind"], rule["score"], rule["threshold"]) for rule in _json(filter_["rules"])]
+    assert rules == [("pose", "at_most", "kcf", 3.0), ("control", "at_least", "fidelity", 0.25)]
+    judges = _json(filter_["judges"])
+    assert (judges["kcf"]["fold_by"], judges["kcf"]["judged"], judges["fidelity"]["judged"]) == ("cad", 6, 5)
+
+
+def test_what_an_old_home_kept_without_judging_is_not_judged(old: Catalog) -> None:
+    frame = old.query("SELECT * FROM samples WHERE class_name = 'mug' AND status = 'made' ORDER BY image_key")
+    assert frame.kcf.isna().all()
+    # Those whose control was looked for were judged by it; of the second nothing was known.
+    assert frame.kept.isna().tolist() == [False, True, False, False]
+    assert frame.kept.dropna().tolist() == [1, 1, 1]
+    (filter_,) = old.rows("SELECT * FROM filters WHERE class_name = 'mug'")
+    assert [filter_[f"{name}_images"] for name in ("kept", "dropped", "unjudged")] == [3, 0, 1]
+    assert _json(filter_["judges"])["kcf"]["not_judged"] == "nothing could be learned from 4 images"
+    assert old.query("SELECT sum(unjudged) AS n FROM yields WHERE class_name = 'mug'").n[0] == 1
+
+
+def test_an_old_home_says_the_same_as_its_store_and_a_rebuild_gives_the_same_rows(old: Catalog, store: ArtifactStore) -> None:
+    assert list(verify(old, store)) == []
+    before = _rows(old)
+    old.rebuild(store.records())
+    assert _rows(old) == before
+    # Only that an image could not be made is nobody's: whoever tries again may find that it can.
+    found = prune.plan(old, store, 0.0)
+    assert {store.get(item.stage, item.key).record.reason for item in found.unreferenced} == {"no_image"}
+
+
+def _rows(catalog: Catalog) -> dict[str, list[str]]:
+    with catalog.database.reading() as connection:
+        found = {name: connection.execute(sa.select(table)).mappings().all() for name, table in tables.metadata.tables.items()}
+    return {name: sorted(json.dumps(dict(row), sort_keys=True) for row in rows) for name, rows in found.items()}
+
+
+def _json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def test_the_recipe_of_an_old_run_is_told_in_todays_tables() -> None:
+    from flows import recipes
+    from storage.catalog.before_0004 import recipe_today
+    from storage.keys import plain
+
+    today = plain(recipes.resolve("embedded"))
+    judge = {name: value for name, value in today["verdict"]["judges"]["kcf"].items() if name != "kind"}
+    old = {
+        "name": "embedded",
+        "render": today["render"],
+        "edge": {"source": "canny", "low": 100, "high": 200, "aperture": 3, "blur": 0, "background": "black", "outline": True,
+                 "jump": 0.02, "crease_deg": 22, "shortest": 0.04},
+        "caption": {name: value for name, value in today["caption"].items() if name != "kind"},
+        "image": {name: value for name, value in today["image"].items() if name not in ("kind", "control_models")},
+        "verdict": {**judge, "rule": "robust_z", "threshold": 3, "min_edge_score": 0.25},
+    }  # fmt: skip
+    assert recipe_today(old) == today
+    assert plain(recipes.recorded(recipe_today(old))) == today
+    finished = old | {
+        "image": {"model": "render-world", "revision": "1", "resolution": 128, "supersampling": 3, "distractor_share": 0.15}
+    }
+    assert recipe_today(finished)["image"] == plain(recipes.resolve("render-world"))["image"]
+    share = old | {"verdict": {**judge, "rule": "quantile", "threshold": 0.8, "min_edge_score": None}}
+    rules = recipes.recorded(recipe_today(share)).verdict.rules
+    assert {name: rule.kind for name, rule in rules.items()} == {"pose": "best_share"}

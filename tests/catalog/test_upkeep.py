@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shutil
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from storage.artifacts import ArtifactStore, Record
+from storage.artifacts import ArtifactStore, Record, at
 from storage.catalog import prune
 from storage.catalog.catalog import Catalog
 from storage.catalog.database import CatalogError
@@ -38,7 +37,7 @@ class Made:
         return sorted(verify(self.catalog, self.store, digests=digests))
 
     def folder(self, stage: str) -> Path:
-        return min((self.store.root / stage).glob("??/*"))
+        return min((Path(self.store.where) / stage).glob("??/*"))
 
     def prune(self, older_than_s: float = 0.0) -> prune.Plan:
         found = prune.plan(self.catalog, self.store, older_than_s)
@@ -49,20 +48,17 @@ class Made:
 def run(made: Made, class_name: str, views: int) -> str:
     """A finished run of a class with two CAD models, one sample failed, its files in the store."""
     catalog, store = made.catalog, made.store
-    histories = [*records.cohort(class_name, 2, views), records.history(class_name, 0, 9, fails_at="edge")]
+    histories = [*records.cohort(class_name, 2, views), records.history(class_name, 0, 9, fails_at="control")]
     artifacts = records.put(store, records.records(histories))
-    judged = records.verdict([history for history in histories if "image" in history.records], class_name)
-    listed = json.dumps(judged.values["verdicts"]).encode()
-    values = {name: value for name, value in judged.values.items() if name != "verdicts"}
-    verdict = store.put(dataclasses.replace(judged, values=values, files={}), {"verdicts.json": listed})
+    verdict = records.verdict([history for history in histories if history.made], class_name)
     for history in histories:
         catalog.add_cad_model(
             cad_id=history.sample.cad_id, class_name=class_name, source="a.obj", cad_key=history.records["cad"].key,
             facts=records.cad_values(),
         )  # fmt: skip
-    catalog.index([*artifacts, verdict])
+    catalog.index([*artifacts, *verdict.put(store)])
     run_id = catalog.start_run(class_name=class_name, recipe="embedded", recipe_specs={}, samples=len(histories))
-    members = [history.member(verdict.key if "image" in history.records else None) for history in histories]
+    members = [history.member(verdict.key if history.made else None) for history in histories]
     catalog.set_cohort(class_name, "embedded", run_id, members)
     catalog.finish_run(run_id, status="complete", seconds={"render": 1.5})
     return run_id
@@ -95,14 +91,19 @@ def test_a_run_that_is_going_on_or_was_killed_is_no_difference(made: Made) -> No
     assert made.differences() == []
 
 
+# No two of these are told by the same kind of difference in the same table.
 TAMPERED = {
     "DELETE FROM images WHERE image_key = (SELECT min(image_key) FROM images)": ("no_row", "images/"),
-    "DELETE FROM artifacts WHERE key = (SELECT min(key) FROM artifacts WHERE stage = 'render')": ("no_row", "render/"),
+    "DELETE FROM artifacts WHERE key = (SELECT max(key) FROM artifacts WHERE stage = 'render')": ("no_row", "render/"),
     "UPDATE views SET azimuth_deg = 400 WHERE render_key = (SELECT min(render_key) FROM views)": ("other_value", "views/"),
     "UPDATE captions SET prompt = 'nonsense' WHERE caption_key = (SELECT min(caption_key) FROM captions)":
         ("other_value", "captions/"),
-    "UPDATE artifacts SET bytes = 1 WHERE key = (SELECT min(key) FROM artifacts WHERE stage = 'edge')":
+    "UPDATE artifacts SET bytes = 1 WHERE key = (SELECT min(key) FROM artifacts WHERE stage = 'control')":
         ("other_value", "artifacts/"),
+    "UPDATE controls SET density = 1 WHERE control_key = (SELECT min(control_key) FROM controls)": ("other_value", "controls/"),
+    "DELETE FROM image_controls WHERE image_key = (SELECT min(image_key) FROM images)": ("no_row", "image_controls/"),
+    "DELETE FROM scores WHERE name = 'kcf' AND image_key = (SELECT min(image_key) FROM scores)": ("no_row", "scores/"),
+    "UPDATE verdict_scores SET score_key = 'x' WHERE judge = 'kcf'": ("other_value", "verdict_scores/"),
     "DELETE FROM verdicts WHERE image_key = (SELECT min(image_key) FROM verdicts)": ("no_row", "verdicts/"),
     "INSERT INTO verdicts (verdict_key, image_key, kept) SELECT min(verdict_key), 'x', 1 FROM filters": ("no_entry", "verdicts/"),
     "UPDATE filters SET kept_images = 0 WHERE class_name = 'car'": ("other_value", "filters/"),
@@ -118,32 +119,33 @@ TAMPERED = {
 
 
 def test_a_row_that_was_tampered_with_is_named_and_mended_by_a_rebuild(made: Made) -> None:
-    for statement, (kind, where) in TAMPERED.items():
+    for statement in TAMPERED:
         made.sql(statement)
-        found = made.differences()
+    found = made.differences()
+    for statement, (kind, where) in TAMPERED.items():
         assert any(difference.kind == kind and difference.where.startswith(where) for difference in found), (statement, found)
-        made.catalog.rebuild(made.store.records())
+    made.catalog.rebuild(made.store.records())
     assert made.differences() == []
 
 
 def test_a_row_whose_artifact_is_gone_is_named_with_whoever_refers_to_it(made: Made) -> None:
-    folder = made.folder("edge")
+    folder = made.folder("control")
     shutil.rmtree(folder)
-    assert [(d.kind, d.where) for d in made.differences()] == [("no_artifact", f"edge/{folder.name[:12]}")]
+    assert [(d.kind, d.where) for d in made.differences()] == [("no_artifact", f"control/{folder.name[:12]}")]
     made.catalog.rebuild(made.store.records())
     assert {d.kind for d in made.differences()} == {"orphan"}
     assert all(folder.name[:12] in d.what for d in made.differences())
 
 
 def test_a_stage_that_the_store_has_lost_wholly_is_named(made: Made) -> None:
-    shutil.rmtree(made.store.root / "caption")
+    shutil.rmtree(Path(made.store.where) / "caption")
     assert [d.kind for d in made.differences()] == ["no_artifact"] * 10
 
 
 def test_a_file_that_is_missing_cut_altered_or_strange_is_named(made: Made) -> None:
-    image, edge, render = (made.folder(stage) for stage in ("image", "edge", "render"))
+    image, control, render = (made.folder(stage) for stage in ("image", "control", "render"))
     (image / "image.png").unlink()
-    (edge / "edge.png").write_bytes(b"short")
+    (control / "control.png").write_bytes(b"short")
     data = bytearray((render / "mask.png").read_bytes())
     data[5] ^= 1
     (render / "mask.png").write_bytes(data)
@@ -185,7 +187,7 @@ def test_verdicts_that_were_lost_are_named_and_a_rebuild_goes_on_without_them(ma
 
 
 def test_nothing_is_removed_that_a_run_a_release_or_a_cad_model_refers_to(made: Made) -> None:
-    before = sorted(str(path) for path in made.store.root.rglob("*.*"))
+    before = sorted(str(path) for path in Path(made.store.where).rglob("*.*"))
     found = made.prune()
     assert found.unreferenced == ()
     assert [path for path in before if not Path(path).exists()] == []
@@ -207,7 +209,7 @@ def _abandoned(made: Made, class_name: str = "car", view: int = 77) -> records.H
 def test_what_nothing_refers_to_goes_with_its_rows_and_the_rest_stays(made: Made) -> None:
     history = _abandoned(made)
     made.catalog.index(record for stage, record in history.records.items() if stage == "render")
-    made.store.set_aside("edge", history.records["edge"].key)
+    made.store.set_aside("control", history.records["control"].key)
     generation = made.store.generation
     found = made.prune()
     assert sorted(item.stage for item in found.unreferenced) == ["caption", "image", "render", "set aside"]
@@ -215,7 +217,7 @@ def test_what_nothing_refers_to_goes_with_its_rows_and_the_rest_stays(made: Made
     assert not any(made.store.has(stage, record.key) for stage, record in history.records.items() if stage != "cad")
     assert made.store.generation != generation
     assert made.differences() == []
-    assert not list(made.store.root.glob(".pruned*"))
+    assert not list((Path(made.store.where) / ".unfinished").iterdir())
 
 
 def test_a_plan_alone_removes_nothing(made: Made) -> None:
@@ -266,7 +268,7 @@ def test_a_catalog_that_has_lost_its_runs_removes_nothing(made: Made, sqlite_url
 def test_stages_that_prune_does_not_know_are_left_alone(made: Made) -> None:
     key = artifact_key("training", 1, {}, {"shard": 1})
     made.store.put(Record(key=key, stage="training", version=1, spec={}, inputs={"shard": 1}), {"a.bin": b"1"})
-    folder = made.store.folder("training", key)
+    folder = Path(made.store.where) / at("training", key)
     os.utime(folder, (time.time() - 1e6,) * 2)
     made.prune()
     assert folder.exists()

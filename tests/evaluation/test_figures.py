@@ -9,7 +9,7 @@ import pytest
 
 from models.evaluation import card, cases, measures, readouts
 from models.evaluation.painting import Painter
-from models.image.spec import ImageSpec
+from models.image.controlnet import ControlNetSpec
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "models" / "weights"
 
@@ -27,10 +27,8 @@ def test_the_card_beside_the_weights_shows_the_figures_beside_it(landed: dict[st
 
 
 def test_the_card_was_measured_at_the_recipes_own_setting_on_the_weights_that_are_there(landed: dict[str, object]) -> None:
-    from models.image.spec import pinned
-
-    assert ImageSpec(**landed["settings"]) == ImageSpec()  # type: ignore[arg-type]
-    assert landed["model"]["revision"] == pinned(ImageSpec()).revision, "measure them again: dst evaluate generator"  # type: ignore[index]
+    assert ControlNetSpec(**landed["settings"]) == ControlNetSpec()  # type: ignore[arg-type]
+    assert landed["model"]["revision"] == ControlNetSpec().pinned().revision, "measure them again: dst evaluate generator"  # type: ignore[index]
 
 
 @pytest.mark.slow
@@ -38,7 +36,7 @@ def test_the_model_cards_figures_come_out_again(landed: dict[str, object], tmp_p
     written = dict(landed["check"])  # type: ignore[call-overload]
     read = readouts.load()
     chosen = cases.held_out(int(written.pop("samples")), read.classes)
-    again = measures.figures(Painter(tmp_path).paint(ImageSpec(), chosen).pictures, chosen, read)
+    again = measures.figures(Painter(tmp_path).paint(ControlNetSpec(), chosen).pictures, chosen, read)
     edges = {name for name in written if name.startswith("edge")}
     assert {name: again[name] for name in edges} == pytest.approx({name: written[name] for name in edges}, abs=card.TOLERANCE)
     # One picture of so few that another machine's rounding tips over is worth as much as the tolerance.

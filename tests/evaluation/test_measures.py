@@ -12,7 +12,7 @@ from models.cad import parametric
 from models.evaluation import cases, measures, painting, sweep
 from models.evaluation.cases import Case
 from models.evaluation.spec import EvaluationSpec
-from models.image.spec import ImageSpec
+from models.image.controlnet import ControlNetSpec
 from models.sample import SampleId
 
 
@@ -138,15 +138,15 @@ def test_the_fastest_sampler_is_one_that_loses_no_figure_by_more_than_five_perce
 
 def test_every_setting_of_the_sweep_and_every_sampler_is_tried_once() -> None:
     spec = EvaluationSpec(control_scales=(1.0, 2.0), guidances=(1.0, 3.0), samplers=(("ddim", 20), ("ddim", 8)))
-    tried = sweep.settings(spec, ImageSpec())
+    tried = sweep.settings(spec, ControlNetSpec())
     assert [(one.control_scale, one.guidance) for one in tried] == [(1.0, 1.0), (1.0, 3.0), (2.0, 1.0), (2.0, 3.0)]
-    assert [(one.scheduler, one.steps) for one in sweep.samplers(spec, ImageSpec())] == [("ddim", 20), ("ddim", 8)]
+    assert [(one.scheduler, one.steps) for one in sweep.samplers(spec, ControlNetSpec())] == [("ddim", 20), ("ddim", 8)]
 
 
 def test_pictures_are_painted_once_and_again_only_when_they_are_gone_or_damaged(tmp_path: Path) -> None:
-    from models.training.export import random_pipeline
+    from tests.pipelines import random_pipeline
 
-    spec = ImageSpec(model=str(random_pipeline(tmp_path / "generator")), resolution=64, steps=2)
+    spec = ControlNetSpec(model=str(random_pipeline(tmp_path / "generator")), resolution=64, steps=2)
     few = [_case(index, 64) for index in range(3)]
     said: list[str] = []
     first = painting.Painter(tmp_path / "kept", "cpu", 1, 2, said.append).paint(spec, few)

@@ -62,12 +62,12 @@ def test_a_mirrored_picture_shows_the_azimuth_that_it_is_taught_as(class_name: s
     from models.cad import parametric
     from models.world import geometry
 
-    solid = geometry.solid(parametric.build(class_name, seed))
+    model = geometry.ray_model(parametric.build(class_name, seed))
     about = readouts.MIRROR_DEG.get(class_name, 0.0)
 
     def outline(azimuth: float) -> np.ndarray:
         view = geometry.camera(azimuth, 20.0, 0.0, 1.8, 1.0)
-        return geometry.cast(solid, view.centre, geometry.rays(view, 64)).hit.reshape(64, 64)
+        return geometry.cast(model, view.centre, geometry.rays(view, 64)).hit.reshape(64, 64)
 
     for azimuth in (20.0, 75.0, 200.0):
         mirrored, taught_as = outline(azimuth)[:, ::-1], outline(about - azimuth)

@@ -17,7 +17,7 @@ from typing import Any
 SEEDS = {"car": (30_000, 30_001), "garden chair": (30_010, 30_011)}
 SAMPLES = 6
 VERDICT = {"car": -1.0, "garden chair": 0.99}
-"""Edge scores below are dropped: all cars are kept, all chairs are not."""
+"""Images with less fidelity are dropped: all cars are kept, all chairs are not. Their poses are too few to be judged."""
 EVERYWHERE = {"polar": "sphere", "polar_range_deg": [0.0, 180.0], "inplane_range_deg": [-30.0, 30.0]}
 NEAR = {"distance": 1.1, "distance_sd": 0.0, "inplane_range_deg": [-30.0, 30.0]}
 RENDER: dict[str, dict[str, Any]] = {
@@ -30,44 +30,41 @@ def make(home: Path) -> None:
     """Fill `home` with a catalog and a store."""
     from flows import recipes, runs
     from models.cad import parametric
-    from storage.catalog.catalog import Catalog
     from storage.keys import plain
     from storage.settings import Settings
-    from tasks import caption, edge, image, intake, render, verdict
+    from tasks import stages
+    from tasks.catalog import _members, records
+    from tasks.intake import model
+    from tasks.plan.place import Place
     from tasks.run import newly_made, summarise
     from tests.flows.conftest import small
 
-    settings = Settings()
-    catalog = Catalog(settings.catalog, settings.store)
+    place = Place.of(Settings())
+    catalog, store = place.catalog, place.store
     for class_name, seeds in SEEDS.items():
         for seed in seeds:
             path = home / "cad" / f"{class_name}-{seed}.glb"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(parametric.glb(class_name.split()[-1], seed))
-            intake.register(settings, path, class_name, keywords=["small"], licence="CC0" if seed % 2 else "CC BY 4.0")
+            model.register(place, path, class_name, keywords=["small"], licence="CC0" if seed % 2 else "CC BY 4.0")
         overrides = small(
             {
                 "render": {"resolution": 128, **RENDER[class_name]},
                 "image": {"resolution": 128},
-                "verdict": {"min_edge_score": VERDICT[class_name]},
+                "verdict": {"rules": {"control": {"threshold": VERDICT[class_name]}}},
             }
         )
-        cohort = runs.cohort(settings, class_name, SAMPLES, recipes.resolve("embedded", overrides))
-        stages = (render.render, edge.edge, caption.caption, image.image)
-        reports = [stage.fn(shard, cohort.recipe) for stage in stages for shard in cohort.shards()]
-        verdict.verdict.fn(cohort)
+        cohort = runs.cohort(place, class_name, SAMPLES, recipes.resolve("embedded", overrides))
+        walked = [stage.run() for stage in stages.OF_A_SAMPLE if stage.name != "cad"]
+        reports = [task.fn(place, shard, cohort.recipe) for task in walked for shard in cohort.shards()]
+        for stage in stages.OF_A_COHORT:
+            reports += [stage.run().fn(place, cohort, part) for part in stage.parts(cohort.recipe)]
         run_id = catalog.start_run(
             class_name=class_name, recipe=cohort.recipe.name, recipe_specs=plain(cohort.recipe), samples=SAMPLES
         )
-        made = cohort.made(settings.store)
-        catalog.index(settings.store.records())
-        keys = {"verdict_key": cohort.verdict_key(made), "status": "made"}
-        named = ("cad_key", "render_key", "edge_key", "caption_key", "image_key")
-        members = [
-            {**plain(one.sample), "sample_id": str(one.sample), **{name: getattr(one, name) for name in named}, **keys}
-            for one in made
-        ]
-        catalog.set_cohort(class_name, cohort.recipe.name, run_id, members)
+        judged = cohort.judged(cohort.made(store))
+        catalog.index(records(cohort, store, judged))
+        catalog.set_cohort(class_name, cohort.recipe.name, run_id, list(_members(cohort, store, judged["verdict", ""])))
         catalog.finish_run(run_id, status="complete", seconds=summarise(reports), counts=newly_made(reports))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ import numpy as np
 import pytest
 import trimesh
 
-from flows.commands import foreign
+from flows.commands import imports
 from models.render.camera import rotation
-from models.render.viewpoint import View
-from storage.artifacts import Artifact
+from models.render.viewpoint import Pose
 from storage.catalog.catalog import Catalog
+from storage.export.release import export
 from storage.images import from_png
 from storage.settings import Settings
 from tests.export import reading
@@ -33,7 +34,8 @@ GEOMETRIC = [name for name in READERS if name != "imagefolder"]
 def vertices(made: Made) -> dict[str, Any]:
     """cad_key -> vertices in the canonical frame, read from the store by somebody else's code."""
     for cad in made.store.records("cad"):
-        mesh = trimesh.load(cad.path("model.glb"), force="mesh")
+        with made.store.local(cad, "model.glb") as path:
+            mesh = trimesh.load(path, force="mesh")
         x, y, z = np.asarray(mesh.vertices).T
         reading.CANONICAL[cad.key] = np.stack([x, -z, y], axis=1), np.asarray(mesh.faces)
     return reading.CANONICAL
@@ -44,8 +46,9 @@ def seen(made: Made, released: Callable[[str], Path], vertices: dict[str, Any], 
     return list(READERS[request.param](released(request.param)))
 
 
-def render(made: Made, sample_id: str) -> Artifact:
-    return made.store.get("render", made.samples[sample_id]["render_key"])
+def rendered(made: Made, sample_id: str, name: str) -> Any:
+    """Return one of a sample's pictures as it was rendered."""
+    return from_png(made.store.read(made.store.get("render", made.samples[sample_id]["render_key"]), name))
 
 
 @pytest.mark.parametrize("seen", READERS, indirect=True)
@@ -59,13 +62,13 @@ def test_every_sample_is_there_once_with_its_own_picture_byte_for_byte(seen: lis
 @pytest.mark.parametrize("seen", [name for name in GEOMETRIC if name != "official"], indirect=True)
 def test_the_box_is_that_of_the_renders_mask(seen: list[Seen], made: Made) -> None:
     for one in seen:
-        assert one.box == extent(from_png(render(made, one.sample_id).path("mask.png").read_bytes())), one.sample_id
+        assert one.box == extent(rendered(made, one.sample_id, "mask.png")), one.sample_id
 
 
 @pytest.mark.parametrize("seen", ["coco", "bop", "webdataset", "huggingface"], indirect=True)
 def test_the_mask_is_the_renders_mask(seen: list[Seen], made: Made) -> None:
     for one in seen:
-        mask = from_png(render(made, one.sample_id).path("mask.png").read_bytes())
+        mask = rendered(made, one.sample_id, "mask.png")
         assert one.mask is not None
         assert np.array_equal(one.mask, mask), one.sample_id
 
@@ -73,7 +76,7 @@ def test_the_mask_is_the_renders_mask(seen: list[Seen], made: Made) -> None:
 @pytest.mark.parametrize("seen", ["bop", "webdataset", "huggingface", "official"], indirect=True)
 def test_the_depth_is_the_renders_in_the_units_of_the_format(seen: list[Seen], made: Made) -> None:
     for one in seen:
-        steps = from_png(render(made, one.sample_id).path("depth.png").read_bytes()).astype(np.float64)
+        steps = rendered(made, one.sample_id, "depth.png").astype(np.float64)
         assert one.depth is not None
         assert np.abs(one.depth - steps * 1e-4).max() < 1e-6, one.sample_id
         assert one.depth.max() > 0
@@ -82,7 +85,7 @@ def test_the_depth_is_the_renders_in_the_units_of_the_format(seen: list[Seen], m
 @pytest.mark.parametrize("seen", ["bop", "pascal3d", "official"], indirect=True)
 def test_the_projected_model_covers_the_pixels_it_was_rendered_to(seen: list[Seen], made: Made) -> None:
     for one in seen:
-        mask = from_png(render(made, one.sample_id).path("mask.png").read_bytes()) > 0
+        mask = rendered(made, one.sample_id, "mask.png") > 0
         covered = one.silhouette(mask.shape[1], mask.shape[0])
         assert np.abs(np.subtract(extent(covered), extent(mask))).max() <= 1, (one.sample_id, extent(covered), extent(mask))
         assert (covered & mask).sum() / (covered | mask).sum() > 0.98, one.sample_id
@@ -93,7 +96,7 @@ def test_the_3d_boxs_corners_fall_where_the_annotation_put_them_and_around_the_m
     for one in seen:
         said = np.array(json.loads(made.samples[one.sample_id]["box3d"]))
         assert np.abs(one.pixels - said).max() < 1e-6, one.sample_id
-        mask = from_png(render(made, one.sample_id).path("mask.png").read_bytes())
+        mask = rendered(made, one.sample_id, "mask.png")
         low, high = outline(one.pixels, mask.shape[1], mask.shape[0])
         x0, y0, x1, y1 = extent(mask)
         assert (low <= np.array([x0, y0]) + 1).all()
@@ -103,7 +106,7 @@ def test_the_3d_boxs_corners_fall_where_the_annotation_put_them_and_around_the_m
 @pytest.mark.parametrize("seen", ["bop", "pascal3d", "official"], indirect=True)
 def test_nearest_and_farthest_vertex_enclose_the_rendered_depth(seen: list[Seen], made: Made) -> None:
     for one in seen:
-        steps = from_png(render(made, one.sample_id).path("depth.png").read_bytes()).astype(np.float64) * 1e-4
+        steps = rendered(made, one.sample_id, "depth.png").astype(np.float64) * 1e-4
         assert one.behind is not None
         assert one.behind.min() - 1e-3 <= steps[steps > 0].min()
         assert steps.max() <= one.behind.max() + 1e-3
@@ -116,7 +119,7 @@ def test_an_export_taken_in_again_still_puts_the_model_on_the_pixels_it_was_rend
     monkeypatch.setenv("DST_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DST_CATALOG_URL", "")
     out = released("official")
-    foreign.images(out, origin="mine")
+    imports.images(out, origin="mine")
     told = json.loads((out / "samples.json").read_text())
     settings = Settings()
     taken = Catalog(settings.catalog, settings.store).foreign_images("mine")
@@ -127,10 +130,10 @@ def test_an_export_taken_in_again_still_puts_the_model_on_the_pixels_it_was_rend
         (x, y), focal = said["principal"], said["focal_length"] / said["sensor_width"] * row["facts"]["width"]
         # Its principal point counts from the corner of the picture, ours from the centre of its first pixel.
         K = [[focal, 0, x - 0.5], [0, focal, y - 0.5], [0, 0, 1]]
-        view = View(**{name: row[name] for name in ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")})
+        view = Pose(**{name: row[name] for name in ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")})
         points, faces = vertices[sample["cad_key"]]
         pixels, _ = reading.projected(K, rotation(view), [0, 0, view.distance], points)
-        mask = from_png(render(made, sample["sample_id"]).path("mask.png").read_bytes()) > 0
+        mask = rendered(made, sample["sample_id"], "mask.png") > 0
         covered = Seen(sample_id="", image=b"", pixels=pixels, faces=faces).silhouette(mask.shape[1], mask.shape[0])
         assert np.abs(np.subtract(extent(covered), extent(mask))).max() <= 1, sample["sample_id"]
         assert (covered & mask).sum() / (covered | mask).sum() > 0.98, sample["sample_id"]
@@ -320,5 +323,39 @@ def test_the_official_loaders_find_every_picture_and_its_annotation(released: Ca
             stem = Path(picture).stem
             assert prompts[Path(picture).parents[1].name][stem] == row["prompt"]
             assert (Path(picture).parents[1] / "image_render" / f"{stem[:-3]}.png").exists()
-        losses = json.loads((folder / "kcf_losses.json").read_text())
-        assert {str(folder / name) for name in losses} == set(pictures)
+        assert json.loads((folder / "kcf_losses.json").read_text()) == {}, "so few images are not judged"
+
+
+def test_official_losses_are_the_scores_of_what_the_filter_judged(made: Made, tmp_path: Path) -> None:
+    shutil.copytree(made.home, tmp_path / "home")
+    judged = Made(tmp_path / "home")
+    with judged.catalog.database.writing() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO scores SELECT verdict_key, image_key, 'kcf', view_index + 0.5 FROM members "
+            "WHERE class_name = 'car' AND view_index < 2"
+        )
+    export(judged.catalog, judged.store, format="official", out=tmp_path / "out", name="judged-v1", where="class_name = 'car'")
+    told = json.loads((tmp_path / "out" / "samples.json").read_text())
+    losses = json.loads((tmp_path / "out" / "train" / "car" / "kcf_losses.json").read_text())
+    assert len(losses) == 4
+    for name, loss in losses.items():
+        assert loss == told[f"train/car/{name}"]["scores"]["kcf"] == told[f"train/car/{name}"]["view_index"] + 0.5
+
+
+def test_scores_and_controls_go_out_under_their_names(released: Callable[[str], Path], made: Made) -> None:
+    import csv
+
+    from datasets import load_dataset
+
+    (row, *_) = load_dataset("parquet", data_files=f"{released('huggingface')}/data/*.parquet", split="train")
+    known = made.samples[row["sample_id"]]
+    assert row["fidelity"] == known["fidelity"]
+    assert row["control_canny"] == known["control_key"]
+    assert "kcf" not in row, "a score that none of the release's samples has"
+    with (released("imagefolder") / "samples.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            assert float(row["fidelity"]) == made.samples[row["sample_id"]]["fidelity"]
+    (image, *_) = json.loads((released("coco") / "annotations" / "instances.json").read_text())["images"]
+    known = made.samples[image["dst"]["sample_id"]]
+    assert image["dst"]["scores"]["fidelity"] == known["fidelity"]
+    assert image["dst"]["controls"] == {"canny": known["control_key"]}

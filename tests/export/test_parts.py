@@ -12,7 +12,7 @@ from storage.artifacts import Artifact, Record
 from storage.export.bop import _symmetry
 from storage.export.coco import compressed, run_lengths
 from storage.export.mesh import Mesh, off, ply, read_glb
-from storage.export.rows import Pictures, Sample
+from storage.export.rows import ReleaseSample, SamplePictures
 from storage.images import to_png
 
 
@@ -69,12 +69,12 @@ def test_an_image_of_another_size_than_its_render_keeps_its_geometry(tmp_path: o
         "box3d": [[10.0, 20.0]] * 8, "depth_scale": 1e-4,
     }  # fmt: skip
     record = Record(key="0" * 64, stage="render", version=1, spec={}, inputs={})
-    shown = Pictures(
-        sample=Sample(number=0, place=0, name="one", row=row),
+    shown = SamplePictures(
+        sample=ReleaseSample(number=0, place=0, name="one", row=row),
         image=b"",
         width=128,
         height=128,
-        render=Artifact(record, None),  # type: ignore[arg-type]
+        render=Artifact(record),
         render_files={"mask.png": to_png(mask), "depth.png": to_png(depth)},
     )
     assert shown.box == (20, 40, 99, 59)

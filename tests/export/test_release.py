@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 
 from storage.catalog.catalog import Catalog
 from storage.catalog.verify import verify
+from storage.export.card import summary
 from storage.export.folder import FolderTaken
 from storage.export.release import FORMATS, ReleaseTaken, difference, export, found, places
 from storage.export.rows import LostFiles
@@ -38,11 +40,11 @@ def die(*_):
     if left < 0:
         os.kill(os.getpid(), signal.SIGKILL)
 if kind == "file":
-    write = folder.Part.open
+    write = folder.UnfinishedFolder.open
     def open_(self, name):
         die()
         return write(self, name)
-    folder.Part.open = open_
+    folder.UnfinishedFolder.open = open_
 elif kind == "registering":
     Catalog.add_release = lambda *args, **values: os.kill(os.getpid(), signal.SIGKILL)
 catalog = Catalog(settings.catalog, settings.store)
@@ -192,6 +194,79 @@ def test_the_default_is_what_the_filter_kept_of_the_cohort(made: Made, tmp_path:
     assert card["query"] == "kept = 1 and in_cohort = 1"
 
 
+def test_the_default_takes_one_recipe_or_asks(made: Made, tmp_path: Path) -> None:
+    shutil.copytree(made.home, tmp_path / "home")
+    two = Made(tmp_path / "home")
+    with two.catalog.database.writing() as connection:
+        connection.exec_driver_sql("UPDATE members SET recipe = 'other' WHERE view_index = 0")
+    with pytest.raises(ValueError, match=r"^which recipe\? kept are samples of \w+ \(\d+\), \w+ \(\d+\); say one: ") as raised:
+        export(two.catalog, two.store, format="coco", out=tmp_path / "out", name="two-v1")
+    assert not (tmp_path / "out").exists()
+    one, both = re.findall('--where "([^"]+)"', str(raised.value))
+    assert found_recipes(two, tmp_path / "one", "one-v1", one) < found_recipes(two, tmp_path / "both", "both-v1", both)
+
+
+def found_recipes(made: Made, out: Path, name: str, where: str) -> set[str]:
+    """Write a release and return the recipes of its samples."""
+    export(made.catalog, made.store, format="coco", out=out, name=name, where=where)
+    return set(found(made.catalog, name)["card"]["recipes"])
+
+
+def unjudged(made: Made, home: Path, which: str = "1 = 1") -> Made:
+    """Return a copy in which nobody could judge some images."""
+    shutil.copytree(made.home, home)
+    copy = Made(home)
+    with copy.catalog.database.writing() as connection:
+        images = f"SELECT image_key FROM members WHERE {which}"
+        connection.exec_driver_sql(f"UPDATE verdicts SET kept = NULL, reason = NULL WHERE image_key IN ({images})")
+        connection.exec_driver_sql(f"DELETE FROM scores WHERE image_key IN ({images})")
+    return copy
+
+
+def test_the_default_stops_where_nothing_was_judged_and_names_what_takes_it_all(made: Made, tmp_path: Path) -> None:
+    silent = unjudged(made, tmp_path / "home")
+    with pytest.raises(NothingSelected, match=r'12 images there are were not judged .*--where "in_cohort = 1"') as raised:
+        export(silent.catalog, silent.store, format="coco", out=tmp_path / "out", name="none-v1")
+    assert len(str(raised.value).splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+    done = export(silent.catalog, silent.store, format="imagefolder", out=tmp_path / "out", name="silent-v1", where=ALL)
+    assert (done.samples, done.unjudged) == (12, 0)
+    card = found(silent.catalog, "silent-v1")["card"]
+    assert (card["verdicts"], card["scores"]) == ({"unjudged": 12}, {})
+    text = (tmp_path / "out" / "README.md").read_text()
+    assert "Verdicts: not judged (12)." in text
+    assert "12 of these samples were not judged" in text
+    assert "not judged (12)" in summary(card)
+    assert not (tmp_path / "out" / "kept").exists()
+    assert len(list((tmp_path / "out" / "unjudged").glob("*/*.png"))) == 12
+
+
+def test_the_default_counts_what_it_leaves_out_because_it_was_not_judged(made: Made, tmp_path: Path) -> None:
+    half = unjudged(made, tmp_path / "home", "class_name = 'car' AND view_index > 0")
+    done = export(half.catalog, half.store, format="coco", out=tmp_path / "out", name="half-v1")
+    assert (done.samples, done.unjudged) == (2, 4)
+
+
+def test_the_card_tells_rules_judges_and_what_was_not_judged_from_the_records(released: Callable[[str], Path]) -> None:
+    card = json.loads((released("coco") / "release" / "release.json").read_text())
+    text = (released("coco") / "README.md").read_text()
+    for entry in card["filters"]:
+        assert [rule["name"] for rule in entry["rules"]] == ["control", "pose"]
+        judges = {judge["name"]: judge for judge in entry["judges"]}
+        assert set(judges) == {"fidelity", "kcf"}
+        assert (judges["fidelity"]["judged"], judges["kcf"]["judged"]) == (6, 0)
+        assert f"- {entry['class_name']}, kcf: not judged: {judges['kcf']['not_judged']}" in text
+    assert "| car | kept: fidelity at least -1; kcf not judged | 6 | 0 | 0 | 6 |" in text
+    assert re.search(r"\| fidelity \| .* \| -1, 0\.99 \|", text)
+    assert "has one CAD model" not in text
+
+
+def test_a_class_with_one_cad_model_is_told_what_that_costs(made: Made, tmp_path: Path) -> None:
+    (one, *_) = sorted({row["cad_id"] for row in made.samples.values() if row["class_name"] == "car"})
+    export(made.catalog, made.store, format="coco", out=tmp_path / "out", name="one-v1", where=f"cad_id = '{one}'")
+    assert "car: This class has one CAD model." in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_the_card_counts_what_is_in_the_release(released: Callable[[str], Path], made: Made) -> None:
     out = released("coco")
     card = json.loads((out / "release" / "release.json").read_text())
@@ -201,7 +276,9 @@ def test_the_card_counts_what_is_in_the_release(released: Callable[[str], Path],
     assert sum(entry["samples"] for entry in card["viewpoints"]["bins"]) == 12
     assert card["truncated"] == sum(row["truncated_fraction"] > 0 for row in made.samples.values())
     assert {entry["class_name"] for entry in card["filters"]} == {"car", "garden chair"}
-    assert set(card["specs"]) == {"cad", "render", "edge", "caption", "image", "verdict"}
+    assert set(card["specs"]) == {"cad", "render", "control", "caption", "image", "verdict"}
+    assert card["controls"] == {"canny": 12}
+    assert {"fidelity", "fidelity_canny"} <= set(card["scores"])
     lines = (out / "release" / "samples.tsv").read_text().splitlines()[1:]
     assert [line.split("\t")[0] for line in lines] == list(made.samples)
     seal = hashlib.sha256("".join(f"{line.split()[0]} {line.split()[1]}\n" for line in lines).encode()).hexdigest()
@@ -222,11 +299,11 @@ def test_samples_whose_files_are_gone_are_named_and_nothing_is_half_done(made: M
     shutil.copytree(made.home, home)
     lost = Made(home)
     (gone, damaged, *_) = sorted(lost.samples)
-    shutil.rmtree(lost.store.folder("image", lost.samples[gone]["image_key"]))
+    shutil.rmtree((Path(lost.store.where) / lost.samples[gone]["file"]).parent)
     with pytest.raises(LostFiles, match=gone) as raised:
         export(lost.catalog, lost.store, format="coco", out=tmp_path / "out", name="lost-v1", where=ALL)
     assert len(str(raised.value).splitlines()) == 1
-    picture = lost.store.folder("image", lost.samples[damaged]["image_key"]) / "image.png"
+    picture = Path(lost.store.where) / lost.samples[damaged]["file"]
     data = bytearray(picture.read_bytes())
     data[-20] ^= 1
     picture.write_bytes(bytes(data))
@@ -282,11 +359,12 @@ def test_a_folder_with_something_else_in_it_and_a_file_are_refused(made: Made, t
 
 
 def test_a_folder_in_the_artifact_store_is_refused(made: Made, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(made.store.root)
-    for out in (made.store.root / "car-v1", tmp_path / "link" / "car-v1"):
+    store = Path(made.store.where)
+    (tmp_path / "link").symlink_to(store)
+    for out in (store / "car-v1", tmp_path / "link" / "car-v1"):
         with pytest.raises(FolderTaken, match="lies in the artifact store"):
             export(made.catalog, made.store, format="coco", out=out, name="inside-v1")
-    assert not (made.store.root / "car-v1").exists()
+    assert not (store / "car-v1").exists()
 
 
 def test_two_writers_of_one_folder_do_not_mix(made: Made, tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from storage.artifacts import ArtifactStore
+from storage.catalog import views
 from storage.catalog.catalog import Catalog
 from storage.catalog.query import QueryError
 from storage.export import selection
 from tests.catalog.records import cohort, records, verdict
+from tests.storage.memory import MemoryBlobs
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
@@ -23,14 +25,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def filled(url: str, classes: int, models: int, views: int) -> Catalog:
-    catalog = Catalog(url)
+    store = ArtifactStore(MemoryBlobs())
+    catalog = Catalog(url, store)
     catalog.migrate()
     for number in range(classes):
         class_name = f"class {number}"
         made = cohort(class_name, models, views)
         judged = verdict(made, class_name)
         run_id = catalog.start_run(class_name=class_name, recipe="r", recipe_specs={}, samples=models * views)
-        catalog.index([*records(made), judged])
+        catalog.index([*records(made), *judged.put(store)])
         catalog.set_cohort(class_name, "r", run_id, [one.member(judged.key) for one in made])
         catalog.finish_run(run_id, status="complete")
     return catalog
@@ -78,6 +81,9 @@ def test_rows_are_read_back_as_they_were_and_in_order(tmp_path: Path, url: str) 
         assert {name: one.row[name] for name in known[one.name] if name in one.row} == {
             name: value for name, value in known[one.name].items() if name in one.row
         }
+        assert one.row["scores"] == {name: known[one.name][name] for name in one.row["scores"]}
+        assert set(one.row["scores"]) == {name for name in views.SCORES if known[one.name][name] is not None}
+        assert one.row["controls"] == {"canny": known[one.name]["control_key"]}
         assert one.row["rotation"] == [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     places = [one.place for one in samples if one.cad_id == samples[0].cad_id and one.class_name == samples[0].class_name]
     assert places == list(range(len(places)))

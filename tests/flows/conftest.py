@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+
+from storage.stages import STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,11 +43,30 @@ def small(changes: dict[str, Any] | None = None) -> dict[str, Any]:
 
 @cache
 def _generator() -> Path:
-    from models.training.export import random_pipeline
+    from tests.pipelines import random_pipeline
 
     folder = Path(tempfile.mkdtemp(prefix="dst-tests-")) / "generator"
     atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
     return random_pipeline(folder)
+
+
+DST = Path(sys.executable).with_name("dst")
+"""The command as it is installed; `python -m flows.cli` needs this checkout for a working folder."""
+
+
+def folder_with_code(folder: Path) -> Path:
+    """Make a working folder whose owner has code there under the names of this project's packages."""
+    names = ("tasks.py", "models.py", "storage.py", "flows/__init__.py")
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("import pathlib\npathlib.Path(__file__).with_suffix('.loaded').touch()\n")
+    return folder
+
+
+def loaded(folder: Path) -> list[str]:
+    """Return which of that code was loaded."""
+    return [str(path.relative_to(folder)) for path in folder.rglob("*.loaded")]
 
 
 @dataclass
@@ -112,13 +133,9 @@ class Home:
 
     def overrides(self, changes: dict[str, Any] | None = None) -> str:
         """Write a TOML file with the small recipe and these changes; return its path."""
-        recipe = small(changes)
-        lines = [f'name = "{recipe.pop("name")}"']
-        for name, values in recipe.items():
-            lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())]
         path = self.path / "recipe.toml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join(lines))
+        path.write_text("\n".join(_toml(small(changes))))
         return str(path)
 
     def digests(self, *stages: str) -> dict[str, str]:
@@ -128,7 +145,7 @@ class Home:
         root = self.path / "artifacts"
         return {
             str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest()
-            for stage in stages or ("cad", "render", "edge", "caption", "image", "verdict")
+            for stage in stages or STAGES
             for file in sorted(root.glob(f"{stage}/??/*/*"))
             if file.name != "record.json"
         }
@@ -140,6 +157,17 @@ class Home:
             return [child for child in children if "models.render.worker" in " ".join(child.cmdline())]
         except psutil.NoSuchProcess:
             return []
+
+
+def _toml(table: Mapping[str, Any], *names: str) -> Iterator[str]:
+    """Yield the lines of a table, those of the tables in it last."""
+    for key, value in table.items():
+        if not isinstance(value, Mapping):
+            yield f"{key} = {json.dumps(value)}"
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield f"[{'.'.join([*names, key])}]"
+            yield from _toml(value, *names, key)
 
 
 def kill(pid: int) -> None:

@@ -20,7 +20,7 @@ from storage.catalog import database
 from storage.catalog.catalog import Catalog
 from storage.catalog.database import CatalogLocked, CatalogMissing
 from storage.settings import Settings
-from tasks import events, progress, status
+from tasks import events, status, worker
 from tasks.faults import time_can_heal
 
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -100,4 +100,4 @@ def test_a_command_that_makes_several_classes_says_every_line_once(capsys: pytes
         with watched():
             logging.getLogger("dst").info("one shard made")
     assert capsys.readouterr().err.count("one shard made") == 3
-    assert not progress._listeners
+    assert not worker.listeners

@@ -29,7 +29,7 @@ def test_a_killed_run_is_crashed_in_the_catalog_and_in_prefect_and_its_work_is_t
     overrides = home.overrides({"render": {"samples": 1, "resolution": 64}})
     process = home.start("run", "car", "--samples", "4", "--overrides", overrides)
     deadline = time.monotonic() + 300
-    while not list((home.path / "artifacts").glob("edge/*/*")) and time.monotonic() < deadline:
+    while not list((home.path / "artifacts").glob("control/*/*")) and time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     kill(process.pid)

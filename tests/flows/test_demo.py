@@ -15,8 +15,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, str]:
-    """A finished demo, of 4 samples a class instead of 32."""
-    home = Home(tmp_path_factory.mktemp("newcomer") / "home", "")
+    """A finished demo, of 4 samples a class instead of 32, in a folder as people name them."""
+    home = Home(tmp_path_factory.mktemp("newcomer") / "my data ü'q", "")
     return home, home.dst("demo", "--samples", "4")
 
 
@@ -28,7 +28,7 @@ def test_the_demo_makes_its_samples_and_says_where_everything_is(demo: tuple[Hom
     assert rows == [{"class_name": name, "made": 4, "models": 4} for name in ("airplane", "car", "chair")]
     assert {row["status"] for row in home.rows("select status from runs")} == {"complete"}
     for what in ("report", "catalog", "images"):
-        place = re.search(rf"^\s*{what}\s+(\S+)$", said, re.M)
+        place = re.search(rf"^\s*{what}\s+(.+)$", said, re.M)
         assert place, said
         assert Path(place[1].removeprefix("sqlite:///")).exists()
     assert "dst sql" in said

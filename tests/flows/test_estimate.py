@@ -13,9 +13,10 @@ from flows import estimate, recipes
 from storage.catalog.catalog import Catalog
 from storage.keys import plain
 from storage.settings import Settings
-from tasks.recipe import Recipe
+from tasks.plan.place import Place
+from tasks.plan.recipe import Recipe
 
-MISSING = {"render": 100, "edge": 100, "caption": 100, "image": 100, "verdict": 100}
+MISSING = {"render": 100, "control": 100, "caption": 100, "image": 100, "score": 100, "verdict": 100}
 
 
 @pytest.fixture
@@ -28,17 +29,17 @@ def settings(tmp_path: Path) -> Settings:
 def past_run(settings: Settings, recipe: Recipe, host: str = "", new: int = 20) -> None:
     """Note a run of 60 s that made `new` artifacts of each stage; half of its stages' time went into rendering."""
     catalog = Catalog(settings.catalog, settings.store)
-    counts: dict[str, Any] = {"made": 20, **{f"new_{stage}": new for stage in ("render", "edge", "caption", "image")}}
+    counts: dict[str, Any] = {"made": 20, **{f"new_{stage}": new for stage in ("render", "control", "caption", "image")}}
     run_id = catalog.start_run(class_name="car", recipe=recipe.name, recipe_specs=plain(recipe), samples=20)
-    seconds = {"render": 10.0, "edge": 1.0, "caption": 1.0, "image": 7.0, "verdict": 1.0}
-    catalog.finish_run(run_id, status="complete", counts=counts | {"new_verdict": 1}, seconds=seconds)
+    seconds = {"render": 10.0, "control": 1.0, "caption": 1.0, "image": 7.0, "score": 0.75, "verdict": 0.25}
+    catalog.finish_run(run_id, status="complete", counts=counts | {"new_score": 1, "new_verdict": 1}, seconds=seconds)
     with catalog.database.writing() as connection:
         times = "started_at = '2026-11-22T10:00:00.000000Z', finished_at = '2026-11-22T10:01:00.000000Z'"
         connection.exec_driver_sql(f"update runs set {times}, host = '{host or platform.node()}' where run_id = '{run_id}'")
 
 
 def test_without_a_past_run_there_is_no_estimate_and_it_says_how_to_get_one(settings: Settings) -> None:
-    costs = estimate.costs(settings, recipes.embedded())
+    costs = estimate.costs(Place.of(settings), recipes.embedded())
     assert (costs.seconds, costs.runs) == ({}, 0)
     said = estimate.in_words(costs, MISSING)
     assert "no past run" in said
@@ -48,7 +49,7 @@ def test_without_a_past_run_there_is_no_estimate_and_it_says_how_to_get_one(sett
 
 def test_a_past_runs_wall_time_is_shared_out_over_what_it_made(settings: Settings) -> None:
     past_run(settings, recipes.embedded())
-    costs = estimate.costs(settings, recipes.embedded())
+    costs = estimate.costs(Place.of(settings), recipes.embedded())
     # 60 s of wall, 20 s of stages: a view costs 60 * 10 / 20 / 20 s.
     assert costs.seconds["render"] == pytest.approx(1.5)
     seconds, unknown = costs.seconds_for(MISSING)
@@ -61,9 +62,9 @@ def test_other_machines_other_settings_and_resumed_work_tell_nothing(settings: S
     recipe = recipes.embedded()
     past_run(settings, recipe, host="elsewhere")
     past_run(settings, recipe, new=0)
-    assert "render" not in estimate.costs(settings, recipe).seconds
+    assert "render" not in estimate.costs(Place.of(settings), recipe).seconds
     past_run(settings, dataclasses.replace(recipe, render=dataclasses.replace(recipe.render, resolution=512)))
-    costs = estimate.costs(settings, recipe)
+    costs = estimate.costs(Place.of(settings), recipe)
     assert costs.seconds_for(MISSING)[1] == ["render"]
     assert "nothing is known here of: render" in estimate.in_words(costs, MISSING)
 

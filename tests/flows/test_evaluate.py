@@ -15,7 +15,7 @@ from tests.flows.conftest import Home, kill
 @pytest.mark.slow
 def test_an_evaluation_that_is_killed_paints_nothing_twice(home: Home, tmp_path: Path) -> None:
     from models.cad import parametric
-    from models.training.export import random_pipeline
+    from tests.pipelines import random_pipeline
 
     cad = tmp_path / "cad" / "cup"
     cad.mkdir(parents=True)

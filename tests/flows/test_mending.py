@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,19 @@ import numpy as np
 import pytest
 
 from flows import pending, recipes, runs
-from models.render import spec as render
-from storage.artifacts import ArtifactStore, Record
-from storage.catalog.catalog import Catalog
+from storage.artifacts import ArtifactStore, at
 from storage.images import from_png, png_text, to_png
-from storage.keys import digest, plain
+from storage.keys import digest
 from storage.settings import Settings
-from tasks.cohort import Cohort, Planned
-from tasks.shard import named
+from tasks.plan.cohort import Cohort, Planned, Shard
+from tasks.plan.place import Place
+from tasks.shard import Finished, Missing, fill
 from tests.flows.conftest import Home, Server, add_cars, kill, small
 
 pytestmark = pytest.mark.slow
 
 SAMPLES = 40
-"""Two shards where the run that was killed had one of 24."""
+"""One shard of so many, where the run that was killed had one of 24."""
 
 
 class Otherwise(Home):
@@ -37,28 +37,22 @@ class Otherwise(Home):
         return super().settings | {"DST_BATCH": "7", "DST_THREADS": "2", "DST_WORKERS": "1"}
 
 
-def settings_of(home: Home) -> Settings:
-    return Settings(home=home.path, catalog_url="")
+def place_of(home: Home) -> Place:
+    return Place.of(Settings(home=home.path, catalog_url=""))
 
 
 def cohort_of(home: Home, samples: int = SAMPLES) -> Cohort:
-    return runs.cohort(settings_of(home), "car", samples, recipes.resolve("embedded", small()))
+    return runs.cohort(place_of(home), "car", samples, recipes.resolve("embedded", small()))
 
 
 def fails(store: ArtifactStore, cohort: Cohort, planned: Planned) -> None:
     """Leave behind what a renderer leaves that dies on a view at every try."""
-    record = Record(
-        key=planned.render_key,
-        stage=render.STAGE,
-        version=render.VERSION,
-        spec=plain(cohort.recipe.render),
-        inputs=planned.render_inputs(),
-        outcome="failed",
-        reason="renderer_killed",
-        detail="the renderer died (signal SIGSEGV) on model.glb; its last words: Error: no memory | Segmentation fault",
-        values={"error": "RendererDied"},
-    )
-    store.put(named(record, planned))
+    detail = "the renderer died (signal SIGSEGV) on model.glb; its last words: Error: no memory | Segmentation fault"
+
+    def dies(todo: Sequence[Missing]) -> Iterator[Finished]:
+        yield from (missing.failed("renderer_killed", detail, "RendererDied") for missing in todo)
+
+    fill("render", Shard(index=0, samples=(planned,)), cohort.recipe, store, dies)
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +85,15 @@ def made_samples(home: Home) -> list[str]:
 
 
 def test_status_counts_every_stage_and_names_what_failed_and_what_was_killed(home: Home, server: Server) -> None:
-    (status,) = pending.class_status(settings_of(home), "car")
+    (status,) = pending.class_status(place_of(home), "car")
     assert (status.samples, status.cad_models, status.run_status) == (SAMPLES, 3, "complete")
     assert {s.stage: (s.done, s.pending, s.failed) for s in status.stages} == {
         "cad": (40, 0, 0),
         "render": (39, 0, 1),
-        "edge": (39, 0, 0),
+        "control": (39, 0, 0),
         "caption": (39, 0, 0),
         "image": (39, 0, 0),
+        "score": (39, 0, 0),
         "verdict": (39, 0, 0),
     }
     assert status.failures == {("render", "renderer_killed"): 1}
@@ -114,14 +109,14 @@ def test_status_counts_every_stage_and_names_what_failed_and_what_was_killed(hom
 
 
 def test_status_of_a_run_that_goes_on_shows_its_heartbeat_and_the_time_to_go(home: Home) -> None:
-    catalog = Catalog(settings_of(home).catalog)
+    catalog = place_of(home).catalog
     before = catalog.runs("car")[0]
     run_id = catalog.start_run(
         class_name="car", recipe="small", recipe_specs=before["recipe_specs"], samples=60, run_id="going", flow_run_id=None
     )
     try:
         said = home.dst("status")
-        (status,) = pending.class_status(settings_of(home), "car")
+        (status,) = pending.class_status(place_of(home), "car")
     finally:
         with catalog.database.writing() as connection:
             connection.exec_driver_sql(f"delete from runs where run_id = '{run_id}'")
@@ -141,7 +136,7 @@ def test_a_server_that_does_not_answer_costs_status_a_moment_and_a_line(home: Ho
 def test_a_dry_run_says_what_is_cached_and_missing_and_what_that_costs_here(home: Home) -> None:
     before = home.digests()
     said = home.dst("run", "car", "--samples", "50", "--overrides", home.overrides(), "--dry-run")
-    assert '"resolution": 64' in said
+    assert '"resolution": 64' not in said
     assert "39 cached, 10 missing" in said
     assert "past run" in said
     assert "of this machine" in said
@@ -162,9 +157,9 @@ def test_a_preview_makes_a_picture_and_leaves_the_class_as_it_is(home: Home) -> 
     assert home.rows(members) == before
     (run,) = home.rows("select status, samples, counts from runs where kind = 'preview'")
     assert (run["status"], run["samples"]) == ("complete", 8)
-    (status,) = pending.class_status(settings_of(home), "car")
+    (status,) = pending.class_status(place_of(home), "car")
     assert status.samples == SAMPLES
-    Catalog(settings_of(home).catalog, settings_of(home).store).rebuild(settings_of(home).store.records())
+    place_of(home).catalog.rebuild(place_of(home).store.records())
     assert home.rows(members) == before
 
 
@@ -188,7 +183,7 @@ def test_a_picture_tells_where_it_comes_from_with_and_without_a_catalog(home: Ho
         row["scheduler"],
     ):
         assert told in alone
-    for name, key in (("rgba.png", "render"), ("mask.png", "render"), ("edge.png", "edge")):
+    for name, key in (("rgba.png", "render"), ("mask.png", "render"), ("control.png", "control")):
         assert row["sample_id"] in home.dst("show", "--image", str(home.path / "artifacts" / row[f"{key}_folder"] / name))
     touched = from_png(image.read_bytes()).copy()
     touched[0, 0] ^= 1
@@ -209,10 +204,9 @@ def test_twenty_samples_chosen_at_random_are_made_again_with_the_same_bytes(home
 
 def test_what_is_made_again_otherwise_is_measured_and_what_differs_is_named(home: Home, tmp_path: Path) -> None:
     near, far, newer = made_samples(home)[:3]
-    store = ArtifactStore(home.path / "artifacts")
-    restore = [_rewrite(store, home, near, lambda p: p ^ (np.arange(p.size).reshape(p.shape) % 7 == 0).astype(np.uint8))]
-    restore.append(_rewrite(store, home, far, lambda p: p[::-1].copy()))
-    restore.append(_rewrite(store, home, newer, lambda p: p, runtime={"torch": "9.9.9"}))
+    restore = [_rewrite(home, near, lambda p: p ^ (np.arange(p.size).reshape(p.shape) % 7 == 0).astype(np.uint8))]
+    restore.append(_rewrite(home, far, lambda p: p[::-1].copy()))
+    restore.append(_rewrite(home, newer, lambda p: p, runtime={"torch": "9.9.9"}))
     try:
         said = home.dst("reproduce", near, newer)
         assert "1 of 2 with the same bytes, 1 within 40 dB" in said
@@ -227,10 +221,10 @@ def test_what_is_made_again_otherwise_is_measured_and_what_differs_is_named(home
             put_back()
 
 
-def _rewrite(store: ArtifactStore, home: Home, sample_id: str, change: Any, runtime: dict[str, Any] | None = None) -> Any:
+def _rewrite(home: Home, sample_id: str, change: Any, runtime: dict[str, Any] | None = None) -> Any:
     """Let the store hold another picture, and another runtime, for a sample, with a right digest; return how to undo it."""
     (row,) = home.rows(f"select image_key from samples where sample_id = '{sample_id}' and in_cohort = 1 and recipe = 'small'")
-    folder = store.folder("image", row["image_key"])
+    folder = home.path / "artifacts" / at("image", row["image_key"])
     before = {name: (folder / name).read_bytes() for name in ("image.png", "record.json")}
     record = json.loads(before["record.json"])
     if not runtime:
@@ -253,30 +247,30 @@ def test_mistakes_about_samples_are_one_line_each(home: Home, tmp_path: Path) ->
     assert 'not made under a recipe "paper"' in home.dst("reproduce", sample, "--recipe", "paper", code=2)
     assert "no sample" in home.dst("retry", "--sample", "car-000000000000-0000-00", code=2)
     assert 'did you mean "car"' in home.dst("retry", "carr", code=2)
-    assert "nothing to try again" in home.dst("retry", "car", "--stage", "edge")
+    assert "nothing to try again" in home.dst("retry", "car", "--stage", "control")
     assert "renderer_killed" in home.dst("retry", "car", "--reason", "empty_mask")
 
 
 def test_a_failed_sample_is_repeated_alone_then_tried_again_and_nothing_else_is_made(home: Home) -> None:
     failed = failed_sample(home)
     assert "failed then (renderer_killed), is made now" in home.dst("reproduce", failed, "--stage", "render", code=1)
-    before = home.digests("render", "edge", "caption", "image")
+    before = home.digests("render", "control", "caption", "image")
     said = home.dst("retry", "--sample", failed)
     assert "car: 1 made now, 0 failed again" in said
-    after = home.digests("render", "edge", "caption", "image")
+    after = home.digests("render", "control", "caption", "image")
     assert before.items() <= after.items()
-    assert sorted(name.split("/")[0] for name in after.keys() - before.keys()) == ["caption", "edge", "image"] + ["render"] * 5
+    assert sorted(name.split("/")[0] for name in after.keys() - before.keys()) == ["caption", "control", "image"] + ["render"] * 5
     rows = home.rows("select status from samples where in_cohort = 1 and recipe = 'small'")
     assert [row["status"] for row in rows] == ["made"] * SAMPLES
     assert "nothing to try again" in home.dst("retry", "car")
 
 
 def test_a_cad_model_that_joined_is_known_to_be_missing(home: Home, tmp_path: Path) -> None:
-    (status,) = pending.class_status(settings_of(home), "car")
+    (status,) = pending.class_status(place_of(home), "car")
     assert status.new_cad_models == ()
     assert status.pending == 0
     add_cars(home, tmp_path / "late", count=1, first=31_000)
-    (status,) = pending.class_status(settings_of(home), "car")
+    (status,) = pending.class_status(place_of(home), "car")
     assert len(status.new_cad_models) == 1
     assert status.stage("image").pending == 10
     assert status.kept + status.dropped == SAMPLES

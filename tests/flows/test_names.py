@@ -10,7 +10,7 @@ from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.generate import several
-from tasks.train import place
+from tasks.train import training
 from tests.flows.conftest import Server
 
 MANY = [f"class number {number}" for number in range(1000)]
@@ -35,15 +35,15 @@ def test_a_run_of_several_classes_is_called_after_the_first_ones(server: Server,
 
 
 def test_a_training_of_many_classes_has_a_folder_of_its_own(tmp_path: Path) -> None:
-    many, others = place(tmp_path, MANY, "").run, place(tmp_path, MANY[:-1], "").run
+    many, others = training(tmp_path, MANY, "").run, training(tmp_path, MANY[:-1], "").run
     many.mkdir(parents=True)
     others.mkdir(parents=True)
-    assert place(tmp_path, ["car", "office chair"], "").run == tmp_path / "training" / "car-office_chair" / "run"
+    assert training(tmp_path, ["car", "office chair"], "").run == tmp_path / "training" / "car-office_chair" / "run"
 
 
 def test_no_two_bases_share_checkpoints_or_weights(tmp_path: Path) -> None:
     bases = ["", "maker/model@0123abc", "maker/other@0123abc", "/models/sd15", "maker/model@0123abd"]
-    places = [place(tmp_path, ["car"], base) for base in bases]
-    for folders in ({p.run for p in places}, {p.weights for p in places}, {p.report for p in places}):
+    trainings = [training(tmp_path, ["car"], base) for base in bases]
+    for folders in ({p.run for p in trainings}, {p.weights for p in trainings}, {p.report for p in trainings}):
         assert len(folders) == len(bases)
-    assert len({p.pictures for p in places}) == 1
+    assert len({p.pictures for p in trainings}) == 1

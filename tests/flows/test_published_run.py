@@ -22,7 +22,7 @@ def test_a_list_and_captions_reach_renders_prompts_verdicts_and_a_second_making(
     (tmp_path / "captions.csv").write_text("synset,model,caption\nlamp,lamp/l2,a lamp of brass\nlamp,lamp/l3,a lamp of glass\n")
     home.dst("cad", "import", "folder", str(folder.parent), "--list", str(tmp_path / "list.csv"))
     home.dst("import", "captions", str(tmp_path / "captions.csv"))
-    recipe = home.overrides({"caption": {"captioner": "imported", "origin": "3d-dst"}})
+    recipe = home.overrides({"caption": {"kind": "imported", "origin": "3d-dst"}})
     home.dst("run", "lamp", "--samples", "8", "--overrides", recipe)
     rows = home.rows(
         "select a.uid, v.azimuth_deg, v.requested_distance, c.prompt, c.captioner, c.captioner_revision, m.sample_id "
@@ -38,9 +38,8 @@ def test_a_list_and_captions_reach_renders_prompts_verdicts_and_a_second_making(
         if far:
             assert min(row["azimuth_deg"], 360 - row["azimuth_deg"]) <= 105
     assert len({row["sample_id"] for row in rows}) == 8
-    (judged,) = home.rows("select inputs from artifacts where stage = 'verdict'")
-    turns = judged["inputs"] if isinstance(judged["inputs"], str) else str(judged["inputs"])
-    assert "symmetry" in turns, "both lamps are round, and the filter was told"
+    judged = [str(row["inputs"]) for row in home.rows("select inputs from artifacts where stage = 'score'")]
+    assert sum("symmetry" in inputs for inputs in judged) == 1, "both lamps are round, and the filter was told"
     assert "the same bytes" in home.dst("reproduce", rows[0]["sample_id"])
     # Handed over in the official layout and taken in again as somebody else's: the same poses and captions.
     home.dst("export", "official", str(tmp_path / "released"), "--name", "lamps", "--where", "1 = 1")

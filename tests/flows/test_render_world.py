@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from flows import recipes
-from models.image.spec import STAGE, VERSION, ImageSpec
+from models.image.controlnet import ControlNetSpec
+from models.image.finished import FinishedRenderSpec
+from models.kinds import BadSpec
 from models.render.spec import RenderSpec
-from models.world.spec import FinishedSpec
 from storage.images import png_text
 from storage.keys import artifact_key, plain
 from tests.flows.conftest import Home, Server, add_cars
@@ -35,9 +36,11 @@ def test_a_run_makes_finished_renders_with_verdicts_rows_and_a_report(finished: 
     assert len(rows) == 6
     for row in rows:
         assert (row["status"], row["model_id"], row["model_revision"]) == ("made", "render-world", "1")
-        assert all(row[name] is not None for name in ("prompt", "seed", "azimuth_deg", "box_x0", "score", "kept", "edge_key"))
+        assert all(
+            row[name] is not None for name in ("prompt", "seed", "azimuth_deg", "box_x0", "fidelity", "kept", "control_key")
+        )
         said = json.loads(png_text((finished.path / "artifacts" / row["file"]).read_bytes())["dst"])
-        assert said["specs"]["image"] == plain(FinishedSpec(resolution=128, supersampling=3))
+        assert said["specs"]["image"] == plain(FinishedRenderSpec(resolution=128, supersampling=3))
         assert (said["sample"], said["seed"], said["keys"]["image"]) == (row["sample_id"], row["seed"], row["image_key"])
     assert [run["status"] for run in finished.rows("select status from runs")] == ["complete"]
     assert list(finished.path.glob("reports/*.html"))
@@ -66,30 +69,32 @@ def test_the_annotation_is_exact_on_the_pictures(finished: Home) -> None:
 @pytest.mark.slow
 def test_the_same_command_again_makes_nothing_and_the_generator_recipe_keeps_the_renders(finished: Home) -> None:
     assert "nothing to make" in finished.dst(*RUN)
-    before = finished.digests("render", "edge", "caption")
+    before = finished.digests("render", "control", "caption")
     recipe = recipes.resolve("render-world")
     embedded = recipes.resolve("embedded")
-    assert (recipe.render, recipe.edge, recipe.caption) == (embedded.render, embedded.edge, embedded.caption)
+    assert (recipe.render, recipe.controls, recipe.caption) == (embedded.render, embedded.controls, embedded.caption)
     shown = finished.dst("run", "car", "--samples", "6", "--dry-run")
     assert "6 cached, 0 missing" in " ".join(shown.split()) or "6 cached" in shown
-    assert finished.digests("render", "edge", "caption") == before
+    assert finished.digests("render", "control", "caption") == before
 
 
-def test_an_image_specs_kind_is_part_of_the_key_and_generators_keep_theirs() -> None:
+def test_an_image_specs_kind_is_part_of_the_key() -> None:
     inputs = {"sample": "x"}
-    assert artifact_key(STAGE, VERSION, FinishedSpec(), inputs) != artifact_key(STAGE, VERSION, ImageSpec(), inputs)
-    # A spec from before there were finished renders keeps the key it had then.
-    spec = ImageSpec(revision="sha256:0", guidance=2.0, eta=0.3, control_scale=2.5)
-    assert artifact_key(STAGE, VERSION, spec, inputs) == "faac53a1c50944b254266a9d828431f7a685e6a09cf464d906c4e07b7fda9ee1"
+    specs = {spec.kind: plain(spec) for spec in (FinishedRenderSpec(), ControlNetSpec())}
+    assert set(specs) == {"finished-render", "controlnet"}
+    assert {spec["kind"] for spec in specs.values()} == set(specs)
+    assert len({artifact_key("image", 1, spec, inputs) for spec in specs.values()}) == 2
 
 
 def test_overrides_reach_a_finished_recipe_and_a_recorded_one_comes_back_as_it_was(tmp_path: Path) -> None:
     changed = recipes.resolve("render-world", {"image": {"supersampling": 2}, "render": {"resolution": 128}})
     assert changed.name == "render-world+"
-    assert changed.image == FinishedSpec(resolution=128, supersampling=2)
+    assert changed.image == FinishedRenderSpec(resolution=128, supersampling=2)
     assert isinstance(changed.render, RenderSpec)
     assert recipes.recorded(plain(changed)) == changed
-    with pytest.raises(recipes.UnknownRecipe, match='no field "steps"'):
+    with pytest.raises(BadSpec, match='no field "steps"'):
         recipes.resolve("render-world", {"image": {"steps": 3}})
-    with pytest.raises(ValueError, match="finished renders are render-world @ 1"):
-        FinishedSpec(revision="2")
+    # They are what this code makes of them: no revision can be asked for, and the record says which it was.
+    with pytest.raises(BadSpec, match='no field "revision"'):
+        recipes.resolve("render-world", {"image": {"revision": "2"}})
+    assert (changed.image.model_id, changed.image.model_revision) == ("render-world", "1")

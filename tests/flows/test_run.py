@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from storage.images import png_text
-from tasks.cohort import STAGES
+from storage.stages import STAGES
 from tests.flows.conftest import Home, Server, add_cars, kill, small
 
 pytestmark = pytest.mark.slow
@@ -38,8 +38,9 @@ def test_a_run_makes_every_sample_with_its_whole_history(unbroken: Home) -> None
     assert len({row["cad_id"] for row in rows}) == 3
     for row in rows:
         assert row["status"] == "made"
-        needed = ("prompt", "seed", "azimuth_deg", "box_x0", "score", "kept", "model_revision", "image_key", "render_spec")
+        needed = ("prompt", "seed", "azimuth_deg", "box_x0", "fidelity", "kept", "model_revision", "image_key", "render_spec")
         assert all(row[name] is not None for name in needed)
+        assert row["kcf"] is None, "four images of a CAD model are too few to be a fold"
         assert (unbroken.path / "artifacts" / row["file"]).exists()
     runs = unbroken.rows("select * from runs")
     assert [run["status"] for run in runs] == ["complete"]
@@ -55,7 +56,7 @@ def test_a_picture_on_its_own_can_be_traced(unbroken: Home) -> None:
     assert said["seed"] == row["seed"]
     assert said["annotation"]["azimuth_deg"] == row["azimuth_deg"]
     assert said["specs"]["image"]["steps"] == 2
-    for name, key in (("render_file", "render_key"), ("edge_file", "edge_key")):
+    for name, key in (("render_file", "render_key"), ("control_file", "control_key")):
         assert json.loads(png_text((unbroken.path / "artifacts" / row[name]).read_bytes())["dst"])["key"] == row[key]
 
 
@@ -79,8 +80,8 @@ def test_a_second_flow_run_shows_its_tasks_as_cached(unbroken: Home, server: Ser
     assert done.returncode == 0, done.stderr
     second = flow_runs(unbroken)[-1]
     states = {run["name"]: run["state_name"] for run in server.task_runs(second)}
-    stages = {name: state for name, state in states.items() if name.split()[0] in (*STAGES, "verdict")}
-    assert {name.split()[0] for name in stages} == {*STAGES, "verdict"}
+    stages = {name: state for name, state in states.items() if name.split()[0] in STAGES}
+    assert {name.split()[0] for name in stages} == set(STAGES)
     assert set(stages.values()) == {"Cached"}, stages
 
 
@@ -90,14 +91,14 @@ def test_one_deleted_image_is_made_again_and_nothing_else(unbroken: Home) -> Non
     (unbroken.path / "artifacts" / victim).unlink()
     said = unbroken.dst(*RUN, "--overrides", unbroken.overrides())
     assert re.search(r"image\s+car/0000\s+1 made\s+11 kept from before", said), said
-    assert not re.search(r"(cad|render|edge|caption)\s+car/0000\s+[1-9]\d* made", said), said
+    assert not re.search(r"(cad|render|control|caption)\s+car/0000\s+[1-9]\d* made", said), said
     assert unbroken.digests() == before
 
 
 @pytest.mark.parametrize("damage", ["truncated", "empty", "flipped"])
 def test_damaged_artifacts_are_made_again_with_the_same_bytes(unbroken: Home, damage: str) -> None:
     before = unbroken.digests()
-    for stage in ("render", "edge", "image"):
+    for stage in ("render", "control", "image"):
         victim = (
             unbroken.path
             / "artifacts"
@@ -116,7 +117,7 @@ def test_a_changed_caption_recipe_renders_nothing(unbroken: Home) -> None:
     unbroken.dst(*RUN, "--overrides", unbroken.overrides({"name": "suffixed", "caption": {"suffix": "sharp focus"}}))
     after = unbroken.digests()
     fresh = {name.split("/")[0] for name in after.keys() - before.keys()}
-    assert fresh == {"caption", "image", "verdict"}
+    assert fresh == {"caption", "image", "score", "verdict"}
     assert before.items() <= after.items()
 
 
@@ -139,7 +140,7 @@ def test_a_run_killed_five_times_ends_with_the_bytes_of_one_that_was_not(unbroke
     add_cars(home, home.path / "cars")
     dice = random.Random(5)
     deadline = time.monotonic() + 400
-    for stage in ("render", "edge", "caption", "image", "verdict"):
+    for stage in ("render", "control", "caption", "image", "verdict"):
         process = home.start(*RUN, "--overrides", home.overrides())
         while process.poll() is None and not list((home.path / "artifacts").glob(f"{stage}/*/*")) and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -151,7 +152,8 @@ def test_a_run_killed_five_times_ends_with_the_bytes_of_one_that_was_not(unbroke
         _, alive = psutil.wait_procs(workers, timeout=20)
         assert not [worker for worker in alive if worker.status() != psutil.STATUS_ZOMBIE], "a renderer outlived its run"
     home.dst(*RUN, "--overrides", home.overrides())
-    question = "select sample_id, image_key, sha256, score, kept from samples where in_cohort = 1 and recipe = 'small' order by 1"
+    asked = "sample_id, image_key, sha256, kcf, fidelity, kept"
+    question = f"select {asked} from samples where in_cohort = 1 and recipe = 'small' order by 1"
     assert home.rows(question) == unbroken.rows(question)
     mine = home.digests()
     assert mine.items() <= unbroken.digests().items()

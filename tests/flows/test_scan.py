@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from models.cad import parametric
+from storage.stages import STAGES
 from tests.flows.conftest import Home, Server
 
 pytestmark = pytest.mark.slow
@@ -112,19 +113,16 @@ def test_two_cad_models_that_join_get_just_their_share_even_from_two_scans_at_on
         assert (finished.path / "artifacts" / row["file"]).is_file()
     assert len({row["verdict_key"] for row in cohort.values()}) == 1
     assert {row["verdict_key"] for row in cohort.values()}.isdisjoint(row["verdict_key"] for row in old.values())
-    assert all(row["score"] is not None for row in cohort.values())
+    assert all(row["fidelity"] is not None for row in cohort.values())
     after = finished.digests()
     fresh = {stage: [name for name in after.keys() - digests.keys() if name.startswith(f"{stage}/")] for stage in STAGES}
     keys = {stage: {Path(name).parent.name for name in names} for stage, names in fresh.items()}
     assert {stage: len(of_stage) for stage, of_stage in keys.items()} == {
-        "cad": 2, "render": len(new), "edge": len(new), "caption": len(new), "image": len(new), "verdict": 1,
+        "cad": 2, "render": len(new), "control": len(new), "caption": len(new), "image": len(new), "score": 2, "verdict": 1,
     }  # fmt: skip
     assert keys["image"] == {rows[name]["image_key"] for name in new}
     assert digests.items() <= after.items()
     assert stamps.items() <= finished.stamps().items()
-
-
-STAGES = ("cad", "render", "edge", "caption", "image", "verdict")
 
 
 def test_a_changed_recipe_is_pending(finished: Watched) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from models.image.spec import EMBEDDED, folder_of
+from models.image.weights import EMBEDDED, folder_of
 from models.world.spec import WorldSpec
+from storage.catalog.catalog import Catalog
 from tests.flows.conftest import Home, Server
 from tests.training.worlds import write_shards
 
@@ -66,5 +67,10 @@ def test_weights_to_begin_from_are_looked_at_before_anything_is_rendered(tmp_pat
 
 
 def test_a_class_without_cad_models_is_named_before_anything_starts(tmp_path: Path) -> None:
-    said = Home(tmp_path, "http://127.0.0.1:1/api").dst("train", "--class", "zorglub", code=2)
-    assert said.strip().endswith('no usable CAD model of class "zorglub"; add some: dst cad add PATH --class "zorglub"')
+    home = Home(tmp_path, "http://127.0.0.1:1/api")
+    said = home.dst("train", "--class", "zorglub", code=2)
+    assert said.startswith(f"dst: there is no catalog at sqlite:///{tmp_path}/catalog.sqlite yet")
+    Catalog(f"sqlite:///{tmp_path}/catalog.sqlite").migrate()
+    said = home.dst("train", "--class", "zorglub", code=2)
+    where = f'no usable CAD model of class "zorglub" in {tmp_path}; '
+    assert said.strip().endswith(f'{where}add some: dst cad add PATH --class "zorglub"')

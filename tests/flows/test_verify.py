@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import recipes, runs
+from flows import recipes
 from flows.catalog import SHOWN, compare
 from storage.artifacts import Record
 from storage.catalog.catalog import Catalog
@@ -27,7 +27,7 @@ def catalog(settings: Settings) -> Catalog:
     catalog.migrate()
     for number in range(SHOWN + 2):
         key = digest(str(number).encode())
-        settings.store.put(Record(key=key, stage="edge", version=1, spec={}, inputs={}), {"edge.png": b"edges"})
+        settings.store.put(Record(key=key, stage="control", version=1, spec={}, inputs={}), {"control.png": b"edges"})
     return catalog
 
 
@@ -42,8 +42,9 @@ def test_artifacts_without_a_row_are_none_while_a_run_makes_some_but_damage_is(
     settings: Settings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, ends_meanwhile: bool
 ) -> None:
     recipe = recipes.resolve("embedded")
-    run_id = catalog.start_run(class_name="car", recipe="embedded", recipe_specs=plain(runs.resolved(recipe)), samples=4)
-    (settings.store.folder("edge", digest(b"0")) / "edge.png").write_bytes(b"hedges")
+    run_id = catalog.start_run(class_name="car", recipe="embedded", recipe_specs=plain(recipe.pinned()), samples=4)
+    damaged = settings.store.get("control", digest(b"0"))
+    (settings.root / "artifacts" / settings.store.address(damaged, "control.png")).write_bytes(b"hedges")
     if ends_meanwhile:
         from flows import catalog as flow
 

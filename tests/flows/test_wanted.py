@@ -23,8 +23,9 @@ from storage.artifacts import Record
 from storage.catalog.catalog import Catalog
 from storage.keys import digest, plain
 from storage.settings import Settings
-from tasks.cohort import Cohort
-from tasks.watch import Look
+from tasks.intake.watch import WatchReport
+from tasks.plan.cohort import Cohort
+from tasks.plan.place import Place
 from tests.flows.conftest import ROOT
 
 SAMPLES = 4
@@ -52,28 +53,28 @@ def add(catalog: Catalog, number: int) -> None:
 
 def ended(settings: Settings, catalog: Catalog, status: str, reason: str | None = None, recipe: str = "embedded") -> Cohort:
     """Note a run of the class that ended so."""
-    cohort = runs.cohort(settings, "car", SAMPLES, recipes.resolve(recipe))
+    cohort = runs.cohort(Place.of(settings), "car", SAMPLES, recipes.resolve(recipe))
     run_id = catalog.start_run(class_name="car", recipe=cohort.recipe.name, recipe_specs=plain(cohort.recipe), samples=SAMPLES)
     catalog.finish_run(run_id, status=status, reason=reason)
     return cohort
 
 
 def test_a_class_that_was_never_run_is_made_only_if_it_lies_in_a_watched_folder(settings: Settings, catalog: Catalog) -> None:
-    assert wanted(settings, Look()) == []
-    (want,) = wanted(settings, Look(classes={"car"}))
+    assert wanted(settings, WatchReport()) == []
+    (want,) = wanted(settings, WatchReport(classes={"car"}))
     assert (want.class_name, want.samples, want.recipe, want.overrides) == ("car", 200, "embedded", {})
 
 
 def test_a_watched_class_without_a_usable_cad_model_is_not_made(settings: Settings, catalog: Catalog) -> None:
     for row in catalog.cad_models():
         catalog.mark_cad_model("car", row["cad_id"], status="rejected", reason="no_faces")
-    assert wanted(settings, Look(classes={"car"})) == []
+    assert wanted(settings, WatchReport(classes={"car"})) == []
 
 
 def test_a_wrong_default_recipe_is_said_at_once(settings: Settings, catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = settings.model_copy(update={"watch_recipe": "embeded"})
     with pytest.raises(ValueError, match='did you mean "embedded"'):
-        wanted(wrong, Look(classes={"car"}))
+        wanted(wrong, WatchReport(classes={"car"}))
 
 
 @pytest.mark.parametrize("reason", ["KeyboardInterrupt", "Cancelled: by a person, in Prefect"])
@@ -81,23 +82,23 @@ def test_a_run_that_a_person_stopped_is_not_started_again_until_a_cad_model_join
     settings: Settings, catalog: Catalog, reason: str
 ) -> None:
     ended(settings, catalog, "failed", reason)
-    assert wanted(settings, Look()) == []
+    assert wanted(settings, WatchReport()) == []
     add(catalog, 2)
-    (want,) = wanted(settings, Look())
+    (want,) = wanted(settings, WatchReport())
     assert "CAD models are not in its cohort" in want.why
 
 
 def test_runs_that_end_with_their_service_are_taken_up_however_often(settings: Settings, catalog: Catalog) -> None:
     for _ in range(4):
-        assert len(wanted(settings, Look())) == (0 if not catalog.runs() else 1)
+        assert len(wanted(settings, WatchReport())) == (0 if not catalog.runs() else 1)
         ended(settings, catalog, "failed", "TerminationSignal")
-    assert len(wanted(settings, Look())) == 1
+    assert len(wanted(settings, WatchReport())) == 1
 
 
 @pytest.mark.parametrize("status", ["crashed", "failed"])
 def test_what_a_dead_run_left_is_taken_up(settings: Settings, catalog: Catalog, status: str) -> None:
     ended(settings, catalog, status, "StoreFull: no space left")
-    (want,) = wanted(settings, Look())
+    (want,) = wanted(settings, WatchReport())
     assert (want.samples, want.recipe) == (SAMPLES, "embedded")
     assert f"its last run {status} (StoreFull: no space left)" in want.why
 
@@ -106,11 +107,11 @@ def test_a_class_whose_runs_fail_again_and_again_is_left_alone_until_something_c
     settings: Settings, catalog: Catalog
 ) -> None:
     for _ in range(3):
-        assert len(wanted(settings, Look())) == (0 if not catalog.runs() else 1)
+        assert len(wanted(settings, WatchReport())) == (0 if not catalog.runs() else 1)
         ended(settings, catalog, "failed", "RuntimeError: always")
-    assert wanted(settings, Look()) == []
+    assert wanted(settings, WatchReport()) == []
     add(catalog, 2)
-    assert len(wanted(settings, Look())) == 1
+    assert len(wanted(settings, WatchReport())) == 1
 
 
 def test_a_recipe_of_ones_own_that_was_mended_since_the_runs_failed_is_tried_again(settings: Settings, catalog: Catalog) -> None:
@@ -119,9 +120,9 @@ def test_a_recipe_of_ones_own_that_was_mended_since_the_runs_failed_is_tried_aga
     own.write_text("[image]\nsteps = 3\n")
     for _ in range(3):
         ended(settings, catalog, "failed", "RuntimeError: always", recipe="mine")
-    assert wanted(settings, Look()) == []
+    assert wanted(settings, WatchReport()) == []
     own.write_text("[image]\nsteps = 4\n")
-    (want,) = wanted(settings, Look())
+    (want,) = wanted(settings, WatchReport())
     assert "its recipe has changed" in want.why
 
 
@@ -139,7 +140,7 @@ def test_a_recipe_of_ones_own_that_is_wrong_by_now_stops_neither_scan_nor_status
     own.write_text(text)
     with pytest.raises(ValueError, match=said):
         recipes.resolve("mine")
-    (want,) = wanted(settings, Look())
+    (want,) = wanted(settings, WatchReport())
     assert "recipe has changed" not in want.why
 
 
@@ -147,11 +148,11 @@ def test_imported_captions_are_a_changed_recipe_only_when_they_have_changed(sett
     catalog.add_foreign_captions([{"origin": "3d-dst", "class_name": "car", "number": 1, "prompt": "a red car"}])
     own = settings.root / "recipes" / "theirs.toml"
     own.parent.mkdir()
-    own.write_text('[caption]\ncaptioner = "imported"\norigin = "3d-dst"\n')
+    own.write_text('[caption]\nkind = "imported"\norigin = "3d-dst"\n')
     ended(settings, catalog, "complete", recipe="theirs")
-    assert not class_status(settings, "car")[0].recipe_changed
+    assert not class_status(Place.of(settings), "car")[0].recipe_changed
     catalog.add_foreign_captions([{"origin": "3d-dst", "class_name": "car", "number": 2, "prompt": "a blue car"}])
-    assert class_status(settings, "car")[0].recipe_changed
+    assert class_status(Place.of(settings), "car")[0].recipe_changed
 
 
 def failed_renders(settings: Settings, catalog: Catalog, reason: str, age: timedelta) -> Cohort:
@@ -161,7 +162,7 @@ def failed_renders(settings: Settings, catalog: Catalog, reason: str, age: timed
     for planned in cohort.samples:
         settings.store.put(
             Record(
-                key=planned.render_key,
+                key=planned.key("render"),
                 stage=render_spec.STAGE,
                 version=render_spec.VERSION,
                 spec={},
@@ -177,8 +178,8 @@ def failed_renders(settings: Settings, catalog: Catalog, reason: str, age: timed
                 "cad_id": planned.sample.cad_id,
                 "view_index": planned.sample.view_index,
                 "draw_index": 0,
-                "cad_key": planned.cad_key,
-                "render_key": planned.render_key,
+                "cad_key": planned.key("cad"),
+                "render_key": planned.key("render"),
                 "status": "failed",
                 "stage": "render",
                 "reason": reason,
@@ -200,18 +201,18 @@ def test_failed_samples_are_tried_again_for_reasons_that_pass_and_after_a_while(
     settings: Settings, catalog: Catalog, reason: str, age: timedelta, again: int
 ) -> None:
     failed_renders(settings, catalog, reason, age)
-    found = wanted(settings, Look())
+    found = wanted(settings, WatchReport())
     assert [len(want.again) for want in found] == ([again] if again else [])
 
 
 def test_failed_samples_are_tried_so_many_times_and_no_more(settings: Settings, catalog: Catalog) -> None:
     for _ in range(RETRIES):
         cohort = failed_renders(settings, catalog, "renderer_killed", timedelta(hours=2))
-        (want,) = wanted(settings, Look())
+        (want,) = wanted(settings, WatchReport())
         another_try(settings, want)
-        assert not any(settings.store.has("render", planned.render_key) for planned in cohort.samples)
+        assert not any(settings.store.has("render", planned.key("render")) for planned in cohort.samples)
     failed_renders(settings, catalog, "renderer_killed", timedelta(hours=2))
-    assert wanted(settings, Look()) == []
+    assert wanted(settings, WatchReport()) == []
 
 
 @pytest.fixture

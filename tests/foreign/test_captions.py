@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flows import recipes, runs
 from flows.commands import cad as cad_commands
-from flows.commands import foreign as commands
-from models.caption.imported import ImportedCaptionSpec, quote
-from models.caption.protocol import CaptionRefused
+from flows.commands import imports as commands
+from models.caption.imported import ImportedSpec
+from models.caption.kinds import CAPTIONERS
+from models.caption.protocol import CaptionRefused, CaptionRequest
+from models.sample import SampleId
 from storage.cad.collections.entry import BadCollection
 from storage.catalog.catalog import Catalog
 from storage.foreign.captions import read_captions
 from storage.settings import Settings
-from tasks import foreign
+from tasks.intake import foreign
+from tasks.plan.place import Place
 from tests.cad import collections as made
 
-WANTED = {"caption": {"captioner": "imported", "origin": "3d-dst"}}
+WANTED = {"caption": {"kind": "imported", "origin": "3d-dst"}}
 
 
 @pytest.fixture
@@ -75,30 +79,31 @@ def test_a_recipe_takes_them_pins_them_and_uses_each_before_one_twice(
     cad_commands.import_("shapenet", made.shapenet(tmp_path / "sn"), class_names=["car"])
     recipe = recipes.resolve("embedded", WANTED)
     with pytest.raises(ValueError, match=r'no captions of origin "3d-dst" for class "car" \(there are: none\); import some'):
-        runs.cohort(settings, "car", 4, recipe)
+        runs.cohort(Place.of(settings), "car", 4, recipe)
     own = [f"car,c1,its own {i}" for i in range(3)]
     commands.captions(csv(tmp_path, "\n".join(["synset,model,caption", *own, "car,,any car", "car,,any car at all", ""])))
     assert "5 captions, 5 of them new" in capsys.readouterr().out
-    cohort = runs.cohort(settings, "car", 8, recipe)
+    cohort = runs.cohort(Place.of(settings), "car", 8, recipe)
     uids = {row["cad_id"]: row["uid"] for row in Catalog(settings.catalog).cad_models("car")}
     said: dict[str, list[str]] = {}
     for planned in cohort.samples:
-        said.setdefault(uids[planned.sample.cad_id], []).append(str(planned.prompt))
+        said.setdefault(uids[planned.sample.cad_id], []).append(str(planned.written))
     assert sorted(said["c1"][:3]) == ["its own 0", "its own 1", "its own 2"]
     assert said["c1"][3] == said["c1"][0]
     assert set(said["c2"]) == {"any car", "any car at all"}
     spec = cohort.recipe.caption
-    assert isinstance(spec, ImportedCaptionSpec)
+    assert isinstance(spec, ImportedSpec)
     assert len(spec.revision) == 64
     # The same file again is nothing new; the same plan gives the same keys.
     commands.captions(tmp_path / "captions.csv")
     assert "0 of them new" in capsys.readouterr().out
-    assert [p.caption_key for p in runs.cohort(settings, "car", 8, recipe).samples] == [p.caption_key for p in cohort.samples]
+    again = runs.cohort(Place.of(settings), "car", 8, recipe)
+    assert [p.key("caption") for p in again.samples] == [p.key("caption") for p in cohort.samples]
     # Another caption is another revision, and a recipe pinned to the old one says so.
     commands.captions(csv(tmp_path, "synset,caption\ncar,one more\n"))
-    assert runs.cohort(settings, "car", 8, recipe).recipe.caption != spec
+    assert runs.cohort(Place.of(settings), "car", 8, recipe).recipe.caption != spec
     with pytest.raises(ValueError, match="have changed: revision"):
-        runs.cohort(settings, "car", 8, cohort.recipe)
+        runs.cohort(Place.of(settings), "car", 8, cohort.recipe)
     # They are in the journal.
     before = foreign.captions(Catalog(settings.catalog), "car", "3d-dst")
     (settings.root / "catalog.sqlite").unlink()
@@ -118,8 +123,10 @@ def test_captions_of_models_that_nobody_has_are_refused(
 
 
 def test_the_captioner_quotes_and_refuses_what_is_none() -> None:
-    spec = ImportedCaptionSpec(origin="3d-dst", revision="r", negative_prompt="blurred")
-    made_ = quote(spec, "car", " a  car\nby the sea ")
+    captioner = CAPTIONERS.load(ImportedSpec(origin="3d-dst", revision="r", negative_prompt="blurred"))
+    sample = SampleId(class_name="car", cad_id="ab" * 32, view_index=0, draw_index=0)
+    asked = CaptionRequest(sample=sample, class_name="car", azimuth_deg=0.0, elevation_deg=0.0)
+    made_ = captioner.caption(replace(asked, written=" a  car\nby the sea "))
     assert (made_.prompt, made_.negative_prompt, made_.captioner, made_.revision) == (
         "a car by the sea",
         "blurred",
@@ -128,9 +135,11 @@ def test_the_captioner_quotes_and_refuses_what_is_none() -> None:
     )
     for text, reason in ((None, "no_caption"), (" ", "no_caption"), ("x" * 9000, "caption_too_long")):
         with pytest.raises(CaptionRefused) as caught:
-            quote(spec, "car", text)
+            captioner.caption(replace(asked, written=text))
         assert caught.value.reason == reason
     with pytest.raises(ValueError, match="need their origin"):
-        recipes.resolve("embedded", {"caption": {"captioner": "imported"}})
+        recipes.resolve("embedded", {"caption": {"kind": "imported"}})
+    with pytest.raises(ValueError, match="no captioner of kind 'poet'; there are: grammar, imported"):
+        recipes.resolve("embedded", {"caption": {"kind": "poet"}})
     with pytest.raises(ValueError, match='has no field "captioner"'):
         recipes.resolve("embedded", {"caption": {"captioner": "poet"}})

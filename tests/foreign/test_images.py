@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import pickle
 from pathlib import Path
@@ -9,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.commands import foreign as commands
+from flows.commands import imports as commands
 from models.cad.alignment import turn_of
 from models.render.camera import rotation
-from models.render.official import canonical_view, view_of
-from models.render.viewpoint import View
+from models.render.official import canonical_view, pose_from
+from models.render.viewpoint import Pose
 from storage.cad.collections.entry import BadCollection
 from storage.catalog.catalog import Catalog
 from storage.foreign.official import BadAnnotation, images, pose_of, read_annotation
@@ -94,7 +95,7 @@ def test_labels_in_the_files_frame_become_canonical_ones(azimuth: float, elevati
     points = np.random.default_rng(0).normal(size=(20, 3))
     for theta, phi in ((10.0, 80.0), (200.0, 35.0), (90.0 + azimuth, 90.0 - elevation)):
         view = canonical_view(theta, phi, 0, 1.5, azimuth, elevation)
-        raw = rotation(View(azimuth_deg=theta - 90, elevation_deg=90 - phi, inplane_deg=0, distance=1.5))
+        raw = rotation(Pose(azimuth_deg=theta - 90, elevation_deg=90 - phi, inplane_deg=0, distance=1.5))
         np.testing.assert_allclose(points @ turn.T @ rotation(view).T, points @ raw.T, atol=1e-9)
     # What the class calls its front is seen as such.
     assert min(view.azimuth_deg, 360 - view.azimuth_deg) == pytest.approx(0, abs=1e-6)
@@ -103,8 +104,8 @@ def test_labels_in_the_files_frame_become_canonical_ones(azimuth: float, elevati
 
 def test_a_pose_comes_back_from_its_rotation() -> None:
     for azimuth, elevation, inplane in ((0, 0, 0), (123, 45, -30), (300, -80, 170), (17, 90, 0), (250, -90, 0)):
-        R = rotation(View(azimuth_deg=azimuth, elevation_deg=elevation, inplane_deg=inplane, distance=1))
-        np.testing.assert_allclose(rotation(view_of(R, 1.0)), R, atol=1e-9)
+        R = rotation(Pose(azimuth_deg=azimuth, elevation_deg=elevation, inplane_deg=inplane, distance=1))
+        np.testing.assert_allclose(rotation(pose_from(R, 1.0)), R, atol=1e-9)
 
 
 # -- imports -----------------------------------------------------------------------------------------------------------
@@ -134,7 +135,7 @@ def test_images_come_in_apart_with_what_is_known_of_them(
     assert [row["reason"] for row in Catalog(settings.catalog).quarantined()] == ["unreadable_image"]
     assert Catalog(settings.catalog).rows("select count(*) as n from samples") == [{"n": 0}]
     # Nothing is read twice; and the catalog can be made again from the store.
-    monkeypatch.setattr("tasks.foreign._looked_at", None)
+    monkeypatch.setattr("tasks.intake.foreign._looked_at", None)
     commands.images(root, origin="released")
     assert "released: 8 remembered" in capsys.readouterr().out
     (settings.root / "catalog.sqlite").unlink()
@@ -180,8 +181,16 @@ def test_the_filter_finds_wrong_labels_of_released_images(
     assert (kept[wrong] == 0).mean() >= 3 * (kept[~wrong] == 0).mean()
     assert (kept[wrong] == 0).mean() >= 0.4
     said = found[names[0]]["facts"]["verdict"]
-    assert {"score", "fold", "rule", "threshold", "reason"} <= set(said)
+    assert {"scores", "reason", "rule", "rules"} <= set(said)
+    assert {"kcf", "kcf_fold"} <= set(said["scores"])
+    assert [(rule["name"], rule["threshold"]) for rule in said["rules"]] == [("pose", 3.0)]
     assert found[names[0]]["facts"]["width"] == 64
+    commands.export(tmp_path / "out", where="kept = 0")
+    with (tmp_path / "out" / "metadata.csv").open(newline="") as file:
+        handed = list(csv.DictReader(file))
+    by_image = {row["image_id"]: row["facts"]["verdict"]["scores"] for row in found.values()}
+    assert len(handed) == (kept == 0).sum()
+    assert all(float(row["kcf"]) == by_image[row["image_id"]]["kcf"] for row in handed)
 
 
 def test_what_was_imported_is_handed_over_whole_or_not_at_all(

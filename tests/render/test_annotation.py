@@ -7,12 +7,13 @@ import json
 import numpy as np
 import pytest
 
+from models.kinds import read
 from models.render.annotation import DEPTH_SCALE, annotate, box2d, corners, depth_picture, normal_picture
 from models.render.camera import place
 from models.render.light import sample_light
 from models.render.spec import LightSpec, RenderSpec
-from models.render.viewpoint import View
-from models.render.worker import spec_from_plain, straight_rgba
+from models.render.viewpoint import Pose
+from models.render.worker import straight_rgba
 from models.sample import ViewId
 from storage.keys import plain
 
@@ -33,14 +34,14 @@ def test_corners_run_through_x_first_then_y_then_z() -> None:
 
 
 def test_an_annotation_is_json_and_says_where_the_camera_is() -> None:
-    view = View(azimuth_deg=30, elevation_deg=10, inplane_deg=0, distance=2)
+    pose = Pose(azimuth_deg=30, elevation_deg=10, inplane_deg=0, distance=2)
     bounds = np.array([[-0.5, -0.2, -0.1], [0.5, 0.2, 0.1]])
     spec = RenderSpec(resolution=64)
-    camera, distance, moved = place(view, corners(bounds[0], bounds[1]), spec)
-    light = sample_light(LightSpec(), ViewId(class_name="car", cad_id="00" * 32, view_index=0), view)
+    camera, distance, moved = place(pose, corners(bounds[0], bounds[1]), spec)
+    light = sample_light(LightSpec(), ViewId(class_name="car", cad_id="00" * 32, view_index=0), pose)
     mask = np.full((64, 64), 255, np.uint8)
     said = annotate(
-        view=view, camera=camera, distance=distance, moved_back=moved, light=light, mask=mask, bounds=bounds, visible=0.75
+        pose=pose, camera=camera, distance=distance, moved_back=moved, light=light, mask=mask, bounds=bounds, visible=0.75
     )
     assert json.loads(json.dumps(said)) == said
     assert said["truncated_fraction"] == 0.25
@@ -78,4 +79,4 @@ def test_half_covered_pixels_keep_the_objects_colour_and_half_its_alpha() -> Non
 
 def test_a_spec_reaches_the_renderer_process_as_it_was() -> None:
     spec = RenderSpec.official(2)
-    assert spec_from_plain(json.loads(json.dumps(plain(spec)))) == spec
+    assert read(RenderSpec, plain(spec), "render") == spec

@@ -9,7 +9,7 @@ import pytest
 
 from models.render.camera import Camera, fitting_distance, intrinsics, place, region, rotation
 from models.render.spec import RenderSpec, ViewpointSpec
-from models.render.viewpoint import View, sample_view
+from models.render.viewpoint import Pose, sample_view
 from models.sample import ViewId
 
 SPEC = RenderSpec(resolution=512)
@@ -17,7 +17,7 @@ CUBE = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-
 
 
 def camera(azimuth: float = 0, elevation: float = 0, inplane: float = 0, distance: float = 3) -> Camera:
-    view = View(azimuth_deg=azimuth, elevation_deg=elevation, inplane_deg=inplane, distance=distance)
+    view = Pose(azimuth_deg=azimuth, elevation_deg=elevation, inplane_deg=inplane, distance=distance)
     return place(view, CUBE * 0.1, SPEC)[0]
 
 
@@ -94,23 +94,23 @@ def test_a_camera_that_would_crop_the_object_moves_back_just_as_far_as_it_must(r
 
 
 def test_a_camera_far_enough_away_stays_where_the_view_says() -> None:
-    view = View(azimuth_deg=20, elevation_deg=30, inplane_deg=0, distance=3)
+    view = Pose(azimuth_deg=20, elevation_deg=30, inplane_deg=0, distance=3)
     assert place(view, CUBE, SPEC)[1:] == (3, False)
 
 
 def test_a_recipe_that_allows_truncation_never_moves_the_camera() -> None:
-    view = View(azimuth_deg=20, elevation_deg=30, inplane_deg=0, distance=0.9)
+    view = Pose(azimuth_deg=20, elevation_deg=30, inplane_deg=0, distance=0.9)
     assert place(view, CUBE, dataclasses.replace(SPEC, allow_truncation=True))[1:] == (0.9, False)
 
 
 def test_no_point_is_left_behind_the_camera_by_the_fitting_distance() -> None:
     needle = np.array([[0, -0.5, 0], [0, 0.5, 0], [0, 0.5, 1e-6]])
-    view = View(azimuth_deg=0, elevation_deg=0, inplane_deg=0, distance=0.3)
+    view = Pose(azimuth_deg=0, elevation_deg=0, inplane_deg=0, distance=0.3)
     assert fitting_distance(needle, rotation(view), SPEC) > 0.5
 
 
 def test_the_part_of_the_image_that_is_rendered_holds_the_whole_object() -> None:
-    view = View(azimuth_deg=20, elevation_deg=30, inplane_deg=10, distance=3)
+    view = Pose(azimuth_deg=20, elevation_deg=30, inplane_deg=10, distance=3)
     seen_by = place(view, CUBE, SPEC)[0]
     x0, y0, x1, y1 = region(seen_by, CUBE, border=8)
     pixels = seen_by.project(CUBE)

@@ -20,6 +20,7 @@ from models.cad.spec import CadSpec
 from models.render.annotation import corners
 from models.render.pool import RenderedView, RenderPool
 from models.render.spec import RenderSpec, ViewpointSpec
+from tests.cad import odd
 from tests.render.conftest import views
 from tests.render.raycast import cast, iou, source_triangles
 
@@ -123,6 +124,25 @@ def test_files_nobody_here_wrote_agree_with_their_renders(
         check(write(parametric.build(class_name, 2), "obj", tmp_path), pool, tmp_path, CadSpec(up="+z", front="-y"), 1)
         return
     check(shared_cad_or_none / name, pool, tmp_path, CadSpec(), 1)
+
+
+def test_glass_is_in_the_mask_and_cut_outs_are_not(pool: RenderPool, tmp_path: Path) -> None:
+    small = dataclasses.replace(SPEC, resolution=128, samples=4)
+
+    def view(alpha: int | None, mode: str) -> RenderedView:
+        box = odd.Box(odd.leaf(alpha) if alpha is not None else None, alphaMode=mode)
+        glb = tmp_path / "box.glb"
+        glb.write_bytes(canonicalise(box.glb(tmp_path / "source.glb"), CadSpec()).glb)
+        (made,) = pool.render(glb, views("glass", 1), small)
+        assert isinstance(made, RenderedView)
+        return made
+
+    whole, glass, leaf = view(None, "OPAQUE"), view(77, "BLEND"), view(0, "BLEND")
+    assert (glass.mask == whole.mask).all()
+    assert glass.annotation["box"] == whole.annotation["box"]
+    assert (glass.rgba[..., 3] > 250).sum() == (whole.rgba[..., 3] > 250).sum()
+    # Where all sides are cut out one looks through.
+    assert 0.3 < (leaf.mask > 0).sum() / (whole.mask > 0).sum() < 0.98
 
 
 def test_a_cropped_object_says_how_much_of_it_is_seen(pool: RenderPool, tmp_path: Path) -> None:

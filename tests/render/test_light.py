@@ -10,10 +10,10 @@ import pytest
 
 from models.render.light import Light, sample_light
 from models.render.spec import LightSpec, RenderSpec
-from models.render.viewpoint import View, sample_view
+from models.render.viewpoint import Pose, sample_view
 from models.sample import ViewId
 
-VIEW = View(azimuth_deg=70, elevation_deg=-20, inplane_deg=0, distance=2)
+VIEW = Pose(azimuth_deg=70, elevation_deg=-20, inplane_deg=0, distance=2)
 
 
 def lights(spec: LightSpec, n: int = 400) -> list[Light]:

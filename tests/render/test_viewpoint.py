@@ -9,11 +9,11 @@ from statistics import NormalDist, mean
 import pytest
 
 from models.render.spec import STRATEGIES, ViewpointSpec
-from models.render.viewpoint import View, sample_view, truncated_normal
+from models.render.viewpoint import Pose, sample_view, truncated_normal
 from models.sample import SampleId, ViewId
 
 
-def views(spec: ViewpointSpec, n: int = 2000) -> list[View]:
+def views(spec: ViewpointSpec, n: int = 2000) -> list[Pose]:
     return [sample_view(spec, ViewId(class_name="car", cad_id="ab" * 32, view_index=index)) for index in range(n)]
 
 

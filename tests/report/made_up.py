@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.report.content import Annotation, CadModel, RunReport, Sample, StageRow, Status, reasons_of
-from storage.report.thumbnails import line_drawing, photograph
+from storage.report.content import Annotation, Report, ReportModel, ReportSample, StageRow, Status, reasons_of
+from storage.report.thumbnails import thumbnail
+from storage.report.verdict import JudgeFacts, RuleFacts, Verdict
 
 SIZE = 256
 HOSTILE = '<img src=x onerror="alert(1)">\' & </script>'
@@ -40,7 +41,7 @@ def corners(low: NDArray[Any], high: NDArray[Any]) -> NDArray[Any]:
 
 
 def paint(rng: np.random.Generator, azimuth: float, elevation: float, distance: float) -> dict[str, Any]:
-    """Return rgba, edges and annotation of a box on wheels whose hood is at the front (y < 0)."""
+    """Return rgba, its edges and annotation of a box on wheels whose hood is at the front (y < 0)."""
     K, R, t = camera(azimuth, elevation, distance)
     colour = rng.integers(60, 235, 3)
     rgba = np.zeros((SIZE, SIZE, 4), np.uint8)
@@ -93,13 +94,15 @@ def scene(rng: np.random.Generator, rgba: NDArray[Any]) -> NDArray[Any]:
     return np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
 
 
-def run_report(samples: int = 24, class_name: str = "car", models: int = 4, hostile: bool = False, seed: int = 0) -> RunReport:
-    """Return a made-up run, the same for the same arguments."""
+def run_report(
+    samples: int = 24, class_name: str = "car", models: int = 4, hostile: bool = False, seed: int = 0, kinds: int = 1
+) -> Report:
+    """Return a made-up run, the same for the same arguments. `kinds`: controls of each sample."""
     rng = np.random.default_rng(seed)
     words = ("hatchback", "estate", "coupe", "van", "pickup", "roadster")[:models]
     names = [HOSTILE if hostile and i == 0 else f"{word}.glb" for i, word in enumerate(words)]
     ids = [hashlib.sha256(f"{class_name}{name}".encode()).hexdigest() for name in names]
-    rows: list[Sample] = []
+    rows: list[ReportSample] = []
     threshold = 6.2
     for i in range(samples):
         azimuth, elevation = float(rng.uniform(0, 360)), float(np.clip(rng.normal(22, 20), -60, 85))
@@ -108,14 +111,15 @@ def run_report(samples: int = 24, class_name: str = "car", models: int = 4, host
         painted = paint(rng, azimuth, elevation, distance)
         failed = i % 17 == 11
         status: Status = "failed" if failed else "dropped" if score > threshold else "kept"
-        drawing, picture = photograph(painted["rgba"]), photograph(scene(rng, painted["rgba"]))
+        drawing, picture = thumbnail(painted["rgba"]), thumbnail(scene(rng, painted["rgba"]))
+        controls = (("canny", thumbnail(painted["edges"])), ("depth", thumbnail(painted["rgba"][..., 3])))[:kinds]
         colour, side = (
             ("red", "blue", "white")[i % 3],
             "seen from the front" if math.cos(math.radians(azimuth)) > 0 else "seen from behind",
         )
         caption = f"a photo of a {colour} {class_name}, city street, wet asphalt, soft evening light, {side}"
         rows.append(
-            Sample(
+            ReportSample(
                 sample_id=f"{class_name.replace(' ', '_')}-{ids[i % models][:12]}-{i // models:04d}-00",
                 cad_id=ids[i % models],
                 cad_name=names[i % models],
@@ -131,36 +135,43 @@ def run_report(samples: int = 24, class_name: str = "car", models: int = 4, host
                 caption=HOSTILE if hostile and i % 5 == 0 else caption,
                 seed=None if failed else int(rng.integers(2**63)),
                 attempt=None if failed else 0,
-                score=None if failed else score,
-                head_scores=() if failed else (score * 0.5, score * 0.3, score * 0.2),
-                edge_score=None if failed else float(rng.beta(6, 3)),
-                disagreement=None if failed else 0.12,
-                fold=None if failed else i % models,
+                scores={} if failed else {"kcf": score, "kcf_azimuth": score * 0.5, "fidelity": float(rng.beta(6, 3))},
                 annotation=painted["annotation"],
                 render=drawing,
-                edge=line_drawing(painted["edges"]),
+                controls=controls,
                 image=None if failed else picture,
             )
         )
     counts = {status: sum(row.status == status for row in rows) for status in ("kept", "dropped", "failed")}
     reasons = reasons_of([(row.stage, row.reason) for row in rows if row.status == "failed"])
     cads = tuple(
-        CadModel(
+        ReportModel(
             cad_id=cad_id,
             name=name,
             source="bundled",
             keywords=("five doors", "alloy wheels"),
             faces=int(rng.integers(900, 90_000)),
             licence="MIT",
+            warnings=("texture_missing: wheels.png; shown without it",),
             thumbnail=next((row.render for row in rows if row.cad_id == cad_id), None),
             made=sum(row.cad_id == cad_id and row.status != "failed" for row in rows),
             kept=sum(row.cad_id == cad_id and row.status == "kept" for row in rows),
+            dropped=sum(row.cad_id == cad_id and row.status == "dropped" for row in rows),
             failed=sum(row.cad_id == cad_id and row.status == "failed" for row in rows),
         )
         for cad_id, name in zip(ids, names, strict=True)
     )
-    times = {"cad": 1.2, "render": 41.3, "edge": 0.8, "caption": 0.3, "image": 96.0, "verdict": 22.4, "catalog": 0.9}
-    return RunReport(
+    times = {
+        "cad": 1.2,
+        "render": 41.3,
+        "control": 0.8,
+        "caption": 0.3,
+        "image": 96.0,
+        "score": 22.1,
+        "verdict": 0.3,
+        "catalog": 0.9,
+    }
+    return Report(
         run_id="0195f3c2a1b84c6e9d3f",
         class_name=class_name,
         recipe="embedded",
@@ -169,12 +180,42 @@ def run_report(samples: int = 24, class_name: str = "car", models: int = 4, host
         samples=tuple(rows),
         poses=tuple((row.azimuth_deg or 0.0, row.elevation_deg or 0.0, row.status, row.sample_id) for row in rows),
         distances=tuple((row.distance or 0.0, row.status) for row in rows),
-        scores=tuple((row.score, row.status) for row in rows if row.score is not None),
-        edge_scores=tuple((row.edge_score, row.status) for row in rows if row.edge_score is not None),
-        edge_threshold=0.25,
+        scores={
+            name: tuple((row.scores[name], row.status) for row in rows if row.scores)
+            for name in ("kcf", "fidelity", "kcf_azimuth")
+        },
+        verdict=Verdict(
+            class_name=class_name,
+            words=f"kept: kcf at most {threshold}; fidelity at least 0.25",
+            rules=(
+                RuleFacts(
+                    name="pose",
+                    kind="at_most",
+                    score="kcf",
+                    reason="pose_inconsistent",
+                    threshold=threshold,
+                    words=f"kcf at most {threshold}",
+                ),
+                RuleFacts(
+                    name="control",
+                    kind="at_least",
+                    score="fidelity",
+                    reason="control_lost",
+                    threshold=0.25,
+                    words="fidelity at least 0.25",
+                ),
+            ),
+            judges=(
+                JudgeFacts(name="fidelity", judged=samples - counts["failed"], not_judged=None),
+                JudgeFacts(
+                    name="kcf", judged=samples - counts["failed"], not_judged=None, facts={"words": "4 folds by CAD model"}
+                ),
+            ),
+            kept=counts["kept"],
+            dropped=counts["dropped"],
+            unjudged=0,
+        ),
         counts=counts,
-        threshold=threshold,
-        rule="median + 3 median absolute deviations",
         stages=tuple(
             StageRow(
                 stage=stage,
@@ -190,7 +231,7 @@ def run_report(samples: int = 24, class_name: str = "car", models: int = 4, host
         specs={
             "viewpoint": {"strategy": "3", "azimuth_range": [0, 360], "polar_mean": 60, "polar_sd": 20},
             "render": {"resolution": 128, "samples": 2, "denoiser": "fast", "light": {"kind": "area", "energy": 100}},
-            "edge": {"source": "canny", "low": 100, "high": 200, "aperture": 3},
+            "controls": {"canny": {"kind": "canny", "low": 100, "high": 200, "aperture": 3}},
             "caption": {"captioner": "grammar", "max_tokens": 77},
             "image": {
                 "model": "embedded",
@@ -201,9 +242,8 @@ def run_report(samples: int = 24, class_name: str = "car", models: int = 4, host
                 "control_scale": 1.0,
                 "eta": 0,
             },
-            "verdict": {"rule": "median + 3 mad", "folds": 4},
+            "verdict": {"rules": {"pose": {"kind": "at_most", "score": "kcf", "threshold": threshold}}},
         },
-        docs="docs/index.html",
         provenance=(
             ("code version", "0.1.0 (a1b2c3d)"),
             ("generator", "embedded@3b1f0c"),

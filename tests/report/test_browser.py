@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from storage.report.content import RunReport
+from storage.report.content import Report
 from storage.report.page import render, render_index, save
 
 pytestmark = pytest.mark.slow
@@ -38,16 +38,14 @@ def pixels(page: Any) -> Any:
     return np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"), dtype=np.int16)
 
 
-def test_the_page_opens_without_error_and_without_a_request(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
+def test_the_page_opens_without_error_and_without_a_request(page: Any, made_up_run: Report, tmp_path: Path) -> None:
     opened(page, render(made_up_run), tmp_path)
     page.wait_for_timeout(300)
     assert page.trouble == []
     assert page.eval_on_selector_all("img", "all => all.filter(i => i.complete && !i.naturalWidth).length") == 0
 
 
-def test_the_first_screen_is_not_blank_in_light_and_dark_and_they_differ(
-    page: Any, made_up_run: RunReport, tmp_path: Path
-) -> None:
+def test_the_first_screen_is_not_blank_in_light_and_dark_and_they_differ(page: Any, made_up_run: Report, tmp_path: Path) -> None:
     opened(page, render(made_up_run), tmp_path)
     light = pixels(page)
     page.click("#theme")
@@ -57,7 +55,7 @@ def test_the_first_screen_is_not_blank_in_light_and_dark_and_they_differ(
     assert np.median(light) - np.median(dark) > 100
 
 
-def test_filters_show_what_they_say(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
+def test_filters_show_what_they_say(page: Any, made_up_run: Report, tmp_path: Path) -> None:
     opened(page, render(made_up_run), tmp_path)
 
     def shown() -> list[str]:
@@ -80,14 +78,17 @@ def test_filters_show_what_they_say(page: Any, made_up_run: RunReport, tmp_path:
     assert shown() == [sample.sample_id for sample in made_up_run.samples if sample.seed == seed]
 
 
-def test_sorting_by_score_puts_the_most_suspect_first(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
+def test_sorting_by_a_score_goes_by_its_name(page: Any, made_up_run: Report, tmp_path: Path) -> None:
     opened(page, render(made_up_run), tmp_path)
-    page.select_option("select[name=order]", "-score")
-    scores = page.eval_on_selector_all("#samples .card", "all => all.map(card => Number(card.dataset.score))")
-    assert scores == sorted(scores, reverse=True)
+    for name, falling in (("kcf", True), ("fidelity", False)):
+        page.select_option("select[name=order]", f"{'-' if falling else ''}scores.{name}")
+        found = page.eval_on_selector_all("#samples .card", "all => all.map(card => JSON.parse(card.dataset.scores))")
+        scores = [scores[name] for scores in found]
+        assert scores == sorted(scores, reverse=falling)
+        assert len(set(scores)) > 10
 
 
-def test_the_boxes_are_drawn_only_when_asked_for(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
+def test_the_boxes_are_drawn_only_when_asked_for(page: Any, made_up_run: Report, tmp_path: Path) -> None:
     opened(page, render(made_up_run), tmp_path)
     assert not page.locator(".card .box3d").first.is_visible()
     page.check("input[name=box3d]", force=True)
@@ -95,7 +96,7 @@ def test_the_boxes_are_drawn_only_when_asked_for(page: Any, made_up_run: RunRepo
     assert not page.locator(".card .box2d").first.is_visible()
 
 
-def test_the_drawn_2d_box_encloses_the_object_in_the_render(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
+def test_the_drawn_2d_box_encloses_the_object_in_the_render(page: Any, made_up_run: Report, tmp_path: Path) -> None:
     opened(page, render(made_up_run), tmp_path)
     page.check("input[name=box2d]", force=True)
     sample = made_up_run.samples[0]
@@ -110,7 +111,7 @@ def test_the_drawn_2d_box_encloses_the_object_in_the_render(page: Any, made_up_r
     assert box["width"] == pytest.approx((x1 - x0 + 1) * scale, abs=3)
 
 
-def test_a_click_opens_the_sample_in_full_and_arrows_walk_on(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
+def test_a_click_opens_the_sample_in_full_and_arrows_walk_on(page: Any, made_up_run: Report, tmp_path: Path) -> None:
     opened(page, render(made_up_run), tmp_path)
     first, second = page.eval_on_selector_all(".card", "all => all.slice(0, 2).map(card => card.dataset.sample)")
     page.click(".card .strip")
@@ -122,23 +123,23 @@ def test_a_click_opens_the_sample_in_full_and_arrows_walk_on(page: Any, made_up_
     assert not page.locator("#viewer").is_visible()
 
 
-def test_a_dot_of_the_plot_opens_its_sample(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
+def test_a_dot_of_the_plot_opens_its_sample(page: Any, made_up_run: Report, tmp_path: Path) -> None:
     opened(page, render(made_up_run), tmp_path)
     dot = page.locator(".dot").last
     dot.click()
     assert page.inner_text("#viewer h3") == dot.get_attribute("data-sample")
 
 
-def test_a_narrow_screen_needs_no_sideways_scrolling(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
+def test_a_narrow_screen_needs_no_sideways_scrolling(page: Any, made_up_run: Report, tmp_path: Path) -> None:
     page.set_viewport_size({"width": 360, "height": 780})
-    for html in (render(made_up_run), render_index([("a.html", made_up_run)])):
+    for html in (render(made_up_run), render_index([("a.html", made_up_run.brief())])):
         opened(page, html, tmp_path)
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_the_index_opens_and_its_links_lead_to_the_pages(page: Any, made_up_run: RunReport, tmp_path: Path) -> None:
+def test_the_index_opens_and_its_links_lead_to_the_pages(page: Any, made_up_run: Report, tmp_path: Path) -> None:
     save(tmp_path / "car.html", render(made_up_run, home="page.html"))
-    opened(page, render_index([("car.html", made_up_run)]), tmp_path)
+    opened(page, render_index([("car.html", made_up_run.brief())]), tmp_path)
     assert page.trouble == []
     page.click(".entry-head")
     assert page.inner_text("h1") == "car"

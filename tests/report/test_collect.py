@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,28 @@ from storage.artifacts import ArtifactStore
 from storage.catalog.catalog import Catalog
 from storage.images import to_png
 from storage.report.collect import collect, select
-from storage.report.content import RunReport, Status
+from storage.report.content import Report, Status
 from storage.report.page import write, write_index
 from tests.catalog import records
 from tests.report.made_up import paint, scene
+from tests.storage.memory import MemoryBlobs
 
 
-def finished_run(catalog: Catalog, store: ArtifactStore, class_name: str = "car", models: int = 3, views: int = 4) -> str:
-    """Make a run with real pictures in the store and rows in the catalog; one sample fails at the image; return its run_id."""
-    histories = records.cohort(class_name, models, views)
-    histories[5] = records.history(class_name, 5 % models, 5 // models, fails_at="image")
+def finished_run(
+    catalog: Catalog,
+    store: ArtifactStore,
+    class_name: str = "car",
+    models: int = 3,
+    views: int = 4,
+    also: tuple[str, ...] = (),
+    judges: tuple[str, ...] = ("kcf", "fidelity"),
+) -> str:
+    """Make a run with real pictures in the store and rows in the catalog; one sample fails at the image; return its run_id.
+
+    also: further kinds of controls, beside canny. judges: those that could judge.
+    """
+    histories = [records.history(class_name, model, view, also=also) for view in range(views) for model in range(models)]
+    histories[5] = records.history(class_name, 5 % models, 5 // models, fails_at="image", also=also)
     made: list[Any] = []
     for history in histories:
         rng = history.sample.rng("picture")
@@ -31,19 +42,16 @@ def finished_run(catalog: Catalog, store: ArtifactStore, class_name: str = "car"
         painted = paint(rng, values["azimuth_deg"], values["elevation_deg"], 1.9)
         pictures = {
             "render": {"rgba.png": to_png(painted["rgba"])},
-            "edge": {"edge.png": to_png(painted["edges"])},
+            "control": {"control.png": to_png(painted["edges"])},
+            **{f"control:{kind}": {"control.png": to_png(painted["rgba"][..., 3] // 2)} for kind in also},
             "image": {"image.png": to_png(scene(rng, painted["rgba"]))},
         }
         for stage, record in history.records.items():
             files = {} if record.outcome == "failed" else pictures.get(stage, {})
             made.append(store.put(dataclasses.replace(record, files={}), files))
     with_image = [history for history in histories if history.records["image"].outcome == "made"]
-    verdict = records.verdict(with_image, class_name)
-    listed = [
-        {**row, "edge_score": 0.5, "reason": None if row["kept"] else "pose_inconsistent"} for row in verdict.values["verdicts"]
-    ]
-    made.append(store.put(verdict, {"verdicts.json": json.dumps(listed).encode()}))
-    catalog.index(made)
+    verdict = records.verdict(with_image, class_name, judges)
+    catalog.index([*made, *verdict.put(store)])
     for number in range(models):
         catalog.add_cad_model(
             cad_id=records.cad_id(number),
@@ -74,7 +82,7 @@ class Finished:
     catalog: Catalog
     store: ArtifactStore
     run_id: str
-    report: RunReport
+    report: Report
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +109,7 @@ def test_the_report_counts_what_the_catalog_counts(finished: Finished) -> None:
     assert report.asked == 12
     assert report.made == 11
     assert {stage.stage: stage.made for stage in report.stages} == {
-        "cad": 3, "render": 12, "edge": 12, "caption": 12, "image": 11, "verdict": 11,
+        "cad": 3, "render": 12, "control": 12, "caption": 12, "image": 11, "score": 11, "verdict": 11,
     }  # fmt: skip
     image = next(stage for stage in report.stages if stage.stage == "image")
     assert image.reasons == (("no_image", 1),)
@@ -112,8 +120,9 @@ def test_a_sample_carries_its_pictures_seed_and_annotation(finished: Finished) -
     report = finished.report
     for sample in report.of("kept", "dropped"):
         assert sample.render
-        assert sample.edge
-        assert sample.image
+        assert sample.complete
+        assert [kind for kind, _ in sample.controls] == ["canny"]
+        assert sample.scores["fidelity"] == 0.9
         assert sample.annotation is not None
         assert sample.annotation.K == ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
         assert sample.annotation.box == (10.0, 20.0, 100.0, 90.0)
@@ -143,8 +152,8 @@ def test_cad_models_show_their_yield_and_no_folder_of_the_machine(finished: Fini
 
 def test_a_damaged_picture_is_left_out_and_the_rest_is_shown(catalog: Catalog, store: ArtifactStore) -> None:
     run_id = finished_run(catalog, store, models=2, views=3)
-    broken = store.root / str(catalog.query("SELECT file FROM samples WHERE kept = 1").iloc[0, 0])
-    broken.write_bytes(broken.read_bytes()[:-1] + b"x")
+    broken = str(catalog.rows("SELECT file FROM samples WHERE kept = 1")[0]["file"])
+    store.blobs.write(broken, store.open_address(broken)[:-1] + b"x")
     report = collect(catalog, store, run_id)
     assert sum(sample.image is None for sample in report.of("kept")) == 1
 
@@ -156,15 +165,74 @@ def test_a_run_whose_samples_a_later_run_took_over_still_has_its_page(catalog: C
     assert collect(catalog, store, first).total == collect(catalog, store, second).total == 6
 
 
+def test_every_control_of_a_sample_is_collected_also_where_there_is_no_image(catalog: Catalog, store: ArtifactStore) -> None:
+    report = collect(catalog, store, finished_run(catalog, store, models=2, views=3, also=("depth", "normals")))
+    assert {tuple(kind for kind, picture in sample.controls if picture) for sample in report.samples} == {
+        ("canny", "depth", "normals")
+    }
+    assert len(report.of("failed")) == 1
+
+
+def test_scores_come_by_the_names_that_are_there_and_rules_by_theirs(finished: Finished) -> None:
+    report = finished.report
+    assert list(report.scores) == ["kcf", "fidelity", "kcf_azimuth", "kcf_disagreement", "kcf_elevation", "kcf_inplane"]
+    assert sorted(value for value, _ in report.scores["kcf"]) == [1.0] * 8 + [3.0] * 3
+    assert {status for value, status in report.scores["kcf"] if value == 3.0} == {"dropped"}
+    assert [(rule.name, rule.score, rule.threshold) for rule in report.rules] == [
+        ("pose", "kcf", 2.0),
+        ("control", "fidelity", 0.25),
+    ]
+    assert report.verdict is not None
+    assert (report.verdict.kept, report.verdict.dropped, report.verdict.unjudged) == (8, 3, 0)
+    assert [(judge.name, judge.judged) for judge in report.verdict.judges] == [("fidelity", 11), ("kcf", 11)]
+
+
+def test_what_no_judge_could_judge_is_neither_kept_nor_dropped_and_says_why(catalog: Catalog, store: ArtifactStore) -> None:
+    report = collect(catalog, store, finished_run(catalog, store, models=2, views=3, judges=()))
+    assert report.counts == {"unjudged": 5, "failed": 1}
+    assert report.scores == {}
+    assert report.verdict is not None
+    assert report.verdict.why_unjudged.startswith("fidelity: too few")
+    assert [(stage.made, stage.unjudged) for stage in report.stages if stage.stage == "verdict"] == [(0, 5)]
+
+
+def test_a_judge_that_could_not_judge_leaves_the_decision_to_the_others(catalog: Catalog, store: ArtifactStore) -> None:
+    report = collect(catalog, store, finished_run(catalog, store, models=2, views=3, judges=("fidelity",)))
+    assert report.counts == {"kept": 5, "failed": 1}
+    assert list(report.scores) == ["fidelity"]
+    assert report.verdict is not None
+    assert report.verdict.why_unjudged.startswith("kcf: too few")
+
+
+def test_a_report_comes_from_bytes_in_memory_as_from_a_folder(tmp_path: Path) -> None:
+    store = ArtifactStore(MemoryBlobs())
+    catalog = Catalog(f"sqlite:///{tmp_path / 'catalog.sqlite'}", store)
+    catalog.migrate()
+    report = collect(catalog, store, finished_run(catalog, store, models=2, views=3))
+    assert all(sample.complete for sample in report.of("kept", "dropped"))
+
+
 def test_an_unknown_run_is_one_clear_line(finished: Finished) -> None:
     with pytest.raises(ValueError, match="no run"):
         collect(finished.catalog, finished.store, "o'run")
 
 
+def test_the_index_makes_up_what_it_lacks_and_reads_nothing_that_was_read(
+    catalog: Catalog, store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = finished_run(catalog, store, models=2, views=3)
+    page = write(collect(catalog, store, run_id), tmp_path / "reports" / "car.html", tmp_path / "index.html")
+    first = write_index(catalog, store, {run_id: page}, tmp_path / "index.html").read_text()
+    page.with_suffix(".json").write_text("{}")
+    assert write_index(catalog, store, {run_id: page}, tmp_path / "index.html").read_text() == first
+    monkeypatch.setattr("storage.report.collect.collect", None)
+    assert write_index(catalog, store, {run_id: page}, tmp_path / "index.html").read_text() == first
+
+
 def test_writing_a_page_and_an_index_links_them_both_ways(catalog: Catalog, store: ArtifactStore, tmp_path: Path) -> None:
     runs = {finished_run(catalog, store, name, models=2, views=3): name for name in ("car", "o'clock über")}
     folder, home = tmp_path / "reports", tmp_path / "index.html"
-    pages = {run_id: write(catalog, store, run_id, folder / f"{name}.html", home) for run_id, name in runs.items()}
+    pages = {run_id: write(collect(catalog, store, run_id), folder / f"{name}.html", home) for run_id, name in runs.items()}
     index = write_index(catalog, store, pages, home).read_text()
     assert 'href="reports/o%27clock%20%C3%BCber.html"' in index
     assert all('href="../index.html"' in page.read_text() for page in pages.values())

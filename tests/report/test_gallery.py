@@ -33,12 +33,12 @@ class Painted:
             made = cohort(class_name, models=4, views=PICTURES // 12)
             stored: list[Record] = []
             for one in made:
-                for stage, name in (("render", "rgba.png"), ("image", "image.png")):
+                for stage, name in (("render", "rgba.png"), ("control", "control.png"), ("image", "image.png")):
                     one.records[stage] = self.painted(one, stage, name)
                 stored += one.records.values()
             judged = verdict(made, class_name)
             run_id = self.catalog.start_run(class_name=class_name, recipe="r", recipe_specs={}, samples=len(made))
-            self.catalog.index([*stored, judged])
+            self.catalog.index([*stored, *judged.put(self.store)])
             self.catalog.set_cohort(class_name, "r", run_id, [one.member(judged.key) for one in made])
             self.catalog.finish_run(run_id, status="complete")
         with self.catalog.database.writing() as connection:
@@ -50,9 +50,8 @@ class Painted:
         import dataclasses
 
         rng = history.sample.rng("picture")
-        picture = np.full(
-            (64, 64, 4 if stage == "render" else 3), rng.integers(0, 256, 4)[: 4 if stage == "render" else 3], np.uint8
-        )
+        channels = 4 if stage == "render" else 3
+        picture = np.full((64, 64, channels), rng.integers(0, 256, 4)[:channels], np.uint8)
         record = dataclasses.replace(history.records[stage], files={})
         return self.store.put(record, {name: to_png(picture)}).record
 
@@ -135,12 +134,15 @@ def test_a_picture_leads_to_the_text_of_where_it_comes_from_and_has_an_address(
     sample_id = page.inner_text("#viewer h3")
     (row,) = painted.catalog.rows("select * from samples where sample_id = :name", name=sample_id)
     text = page.inner_text("#provenance")
-    for name in ("cad_id", "prompt", "model_id", "model_revision", "recipe", "run_id", "image_key", "render_key"):
+    for name in ("cad_id", "prompt", "model_id", "model_revision", "recipe", "run_id", "image_key", "render_key", "control_key"):
         assert str(row[name]) in text, name
+    assert f"kcf {row['kcf']:g}," in text
+    assert "control: canny" in text
+    assert page.locator(".viewer-pictures figure").count() == 3
     assert str(row["seed"]) in text
     assert f"dst show {sample_id}" in page.inner_text("#viewer")
     link = page.locator(".viewer-pictures a").first.get_attribute("href")
-    assert (written.parent / link).resolve() == painted.store.root / row["file"]
+    assert (written.parent / link).resolve() == Path(painted.store.where) / row["file"]
     page.keyboard.press("ArrowRight")
     # The page allows no evaluated strings, so what is waited for is asked from outside.
     expect(page.locator("#viewer h3")).not_to_have_text(sample_id)
@@ -150,6 +152,23 @@ def test_a_picture_leads_to_the_text_of_where_it_comes_from_and_has_an_address(
     page.goto("about:blank")
     page.goto(f"{written.as_uri()}#{sample_id}")
     assert page.inner_text("#viewer h3") == sample_id
+    assert page.trouble == []
+
+
+def test_scores_filter_and_order_by_their_names(page: Any, painted: Painted) -> None:
+    page.select_option("select[name=score]", label="kcf")
+    page.fill("input[name=least]", "2")
+    wanted = painted.catalog.rows("select count(*) as n from samples where kcf >= 2")[0]["n"]
+    assert shown(page) == f"{wanted} of {PICTURES} pictures"
+    assert set(page.eval_on_selector_all(".tile .chip", "all => all.map(e => e.textContent)")) == {"dropped"}
+    page.fill("input[name=least]", "")
+    page.fill("input[name=most]", "-1")
+    assert page.locator("#nothing").is_visible()
+    page.fill("input[name=most]", "")
+    page.select_option("select[name=order]", label="kcf, highest first")
+    assert page.locator(".tile .chip").first.inner_text() == "dropped"
+    page.select_option("select[name=order]", label="kcf, lowest first")
+    assert page.locator(".tile .chip").first.inner_text() == "kept"
     assert page.trouble == []
 
 
@@ -167,7 +186,7 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(page: Any) -> None:
 
 def test_made_again_only_new_thumbnails_are_made(painted: Painted, written: Path) -> None:
     files = {path: path.stat().st_mtime_ns for path in written.with_name("all_files").rglob("*.webp")}
-    assert len(files) == 2 * PICTURES
+    assert len(files) == 3 * PICTURES
     write_gallery(painted.catalog, painted.store, "in_cohort = 1", written)
     assert {path: path.stat().st_mtime_ns for path in files} == files
     assert SIZE == 224
@@ -177,10 +196,10 @@ def test_lost_pictures_are_counted_and_said(painted: Painted, tmp_path: Path) ->
     import shutil
 
     home = tmp_path / "artifacts"
-    shutil.copytree(painted.store.root, home)
+    shutil.copytree(painted.store.where, home)
+    (row,) = painted.catalog.rows("select file from samples limit 1")
+    shutil.rmtree((home / row["file"]).parent)
     store = ArtifactStore(home)
-    (row,) = painted.catalog.rows("select image_key from samples limit 1")
-    shutil.rmtree(store.folder("image", row["image_key"]))
     made = write_gallery(painted.catalog, store, "class_name = 'car'", tmp_path / "page.html")
     assert (made.pictures, made.lost) == (PICTURES // 3 - 1, 1)
     assert "1 sample has a picture that is missing" in made.page.read_text()

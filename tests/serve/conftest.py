@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.flows.conftest import ROOT, Home
+from tests.flows.conftest import DST, Home, folder_with_code
 
 STARTS_WITHIN_S = 600
 RUNS_WITHIN_S = 900
@@ -32,6 +31,8 @@ class Platform:
     log: Path
     ui: str
     files: str
+    folder: Path
+    """Where it was started."""
     auth: tuple[str, str] | None = None
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
@@ -79,13 +80,14 @@ class Platform:
 
 @contextmanager
 def serving(home: Home, *arguments: str, environment: dict[str, str] | None = None) -> Iterator[Platform]:
-    """Start `dst serve` for a home and wait until it says where it is; end it at the end."""
+    """Start `dst serve` for a home, in a folder of somebody's own code; wait until it says where it is; end it at the end."""
     home.path.mkdir(parents=True, exist_ok=True)
+    folder = folder_with_code(home.path.parent / "work")
     log = home.path.parent / "serve.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "serve", "--files-port", "0", *arguments],
-            cwd=ROOT,
+            [DST, "serve", "--files-port", "0", *arguments],
+            cwd=folder,
             env=home.settings | (environment or {}),
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -98,7 +100,7 @@ def serving(home: Home, *arguments: str, environment: dict[str, str] | None = No
             time.sleep(0.2)
         said = log.read_text()
         ui, files = re.findall(r"Prefect UI\s+(\S+)\n\s+reports\s+(\S+)/reports/index\.html", said)[0]
-        yield Platform(home, process, log, ui, files)
+        yield Platform(home, process, log, ui, files, folder)
     finally:
         family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         if process.poll() is None:

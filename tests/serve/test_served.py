@@ -7,18 +7,23 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
+from prefect.workers.process import ProcessWorker
 
 from flows.prefect_env import served
 from storage.settings import Settings
-from tests.flows.conftest import ROOT, Home, add_cars
+from storage.stages import OF_A_SAMPLE
+from tests.flows.conftest import ROOT, Home, add_cars, loaded
 from tests.serve.conftest import Platform, save_recipe, serving
 
 pytestmark = pytest.mark.slow
@@ -135,7 +140,7 @@ def test_a_person_fills_in_the_form_watches_the_run_and_opens_the_report(platfor
     page.get_by_role("link", name=re.compile("car-summary")).first.click()
     page.get_by_text(re.compile(r"Flow run:")).first.wait_for()
     page.locator("a[href*='/artifacts/artifact/']").first.click()
-    strip = page.get_by_role("img", name="render, edge map, image, verdict")
+    strip = page.get_by_role("img", name="render, control, image, verdict")
     strip.wait_for()
     page.wait_for_function("picture => picture.naturalWidth > 100", arg=strip.element_handle())
     photograph(page, "serve-summary")
@@ -158,7 +163,8 @@ def test_its_stages_and_shards_have_names_progress_and_links_that_open(platform:
     run = platform.ask("POST", "/flow_runs/filter", json={"flows": {"name": {"any_": ["generate a class"]}}}).json()[0]
     body = {"task_runs": {"flow_run_id": {"any_": [run["id"]]}}}
     names = {row["name"] for row in platform.ask("POST", "/task_runs/filter", json=body).json()}
-    assert {"cad car/0000", "render car/0000", "edge car/0000", "caption car/0000", "image car/0000", "verdict car"} <= names
+    of_shards = {f"{stage} car/0000" for stage in OF_A_SAMPLE}
+    assert of_shards | {"score kcf car", "score fidelity car", "verdict car"} <= names
     shown = platform.ask("POST", "/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}).json()
     told = [row["description"] for row in shown if row["type"] == "progress"]
     assert any(re.match(r"image car: \d+ of \d+", text) for text in told)
@@ -169,6 +175,11 @@ def test_its_stages_and_shards_have_names_progress_and_links_that_open(platform:
         answer = httpx.get(link, timeout=30)
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith(("text/html", "image/png"))
+
+
+def test_nothing_of_the_working_folders_own_code_was_loaded(platform: Platform) -> None:
+    """The folder has tasks.py, models.py, storage.py and flows/; its owner has launched a run by now."""
+    assert loaded(platform.folder) == []
 
 
 def test_results_are_json(platform: Platform) -> None:
@@ -195,7 +206,21 @@ def test_a_class_that_joins_is_offered_by_the_forms(platform: Platform, tmp_path
     assert offered == ["car", "chair"]
 
 
-def test_prefect_deploy_registers_the_same(platform: Platform, tmp_path: Path) -> None:
+PREFECT_DEPLOY = ("-m", "prefect", "--no-prompt", "deploy", "--all")
+SERVED_AGAIN = ("-c", "from flows.deployments import register; register()")
+
+
+def offered(deployment: dict[str, Any]) -> Any:
+    """Return the classes that a deployment's form offers, or "no class" where it asks for none."""
+    asked = deployment["parameter_openapi_schema"]["properties"]
+    field = asked.get("class_name") or asked.get("class_names", {}).get("items")
+    return "no class" if field is None else field.get("enum")
+
+
+@pytest.mark.parametrize("way", [PREFECT_DEPLOY, SERVED_AGAIN], ids=["prefect deploy", "dst serve"])
+def test_the_same_is_registered_and_what_an_earlier_version_left_is_locked(
+    platform: Platform, tmp_path: Path, way: tuple[str, ...]
+) -> None:
     own = (
         "id",
         "created",
@@ -207,11 +232,15 @@ def test_prefect_deploy_registers_the_same(platform: Platform, tmp_path: Path) -
         "created_by",
         "updated_by",
         "version_id",
+        # The commit, where the folder is a checkout.
+        "version",
     )
 
     def registered() -> dict[str, dict[str, Any]]:
         found = platform.deployments()
         for row in found.values():
+            # None and [] are one: no steps.
+            row["pull_steps"] = row["pull_steps"] or []
             for schedule in row["schedules"]:
                 for name in ("id", "created", "updated", "deployment_id"):
                     schedule.pop(name, None)
@@ -220,15 +249,32 @@ def test_prefect_deploy_registers_the_same(platform: Platform, tmp_path: Path) -
                 row["global_concurrency_limit"] = limit["limit"]
         return {name: {key: value for key, value in row.items() if key not in own} for name, row in found.items()}
 
-    before = registered()
+    def pool() -> dict[str, Any]:
+        return dict(platform.ask("GET", "/work_pools/dst").raise_for_status().json()["base_job_template"])
+
+    # The forms' choices are renewed one after the other, a moment after a class was added.
+    known = [row["class_name"] for row in platform.home.rows("select distinct class_name from cad_models order by 1")] or None
+    until = time.monotonic() + 60
+    while {str(offered(row)) for row in platform.deployments().values()} - {"no class", str(known)}:
+        assert time.monotonic() < until, "the forms do not offer the classes there are"
+        time.sleep(0.5)
+    before, locked = registered(), pool()
+    assert locked["variables"] == {"type": "object", "properties": {}, "additionalProperties": False}
+    # As `prefect work-pool create` makes it, and as deployments of an earlier version are.
+    opened = ProcessWorker.get_default_base_job_template()
+    platform.ask("PATCH", "/work_pools/dst", json={"base_job_template": opened}).raise_for_status()
+    for row in platform.deployments().values():
+        of_old = {"job_variables": {"env": {"DO_NOT_TRACK": "1"}, "working_dir": str(ROOT)}}
+        platform.ask("PATCH", f"/deployments/{row['id']}", json=of_old).raise_for_status()
+    assert registered() != before
     environment = platform.home.settings | {
         "PREFECT_API_URL": f"{platform.ui}/api",
         "PREFECT_HOME": str(tmp_path),
         "DO_NOT_TRACK": "1",
-        "PWD": str(ROOT),
+        "DST_TIMEZONE": "UTC",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"],
+        [sys.executable, *way],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -240,6 +286,9 @@ def test_prefect_deploy_registers_the_same(platform: Platform, tmp_path: Path) -
     for name, deployment in before.items():
         assert after[name] == deployment, name
     assert set(after) == set(before)
+    # The folder is that of whoever typed it last.
+    configuration = locked["job_configuration"] | {"working_dir": str(ROOT)}
+    assert pool() == locked | {"job_configuration": configuration}
 
 
 def test_commands_in_a_terminal_find_the_server_and_a_second_one_is_refused(platform: Platform) -> None:
@@ -262,6 +311,140 @@ def test_everything_listens_on_this_host_only(platform: Platform) -> None:
     assert set(listening) == {"127.0.0.1"}
 
 
+ATTACK = """async ([api, deployment, file]) => {
+    const body = JSON.stringify({job_variables: {command: `touch ${file}`}})
+    const create = `${api}/deployments/${deployment}/create_flow_run`
+    const json = {"content-type": "application/json"}
+    const tries = {
+        read: () => fetch(`${api}/work_pools/filter`, {method: "POST", body: "{}", headers: json}),
+        look: () => fetch(`${api}/admin/version`),
+        launch: () => fetch(create, {method: "POST", body, headers: json}),
+        // No question is asked before these two: they arrive, whatever may be read of the answer.
+        plain: () => fetch(create, {method: "POST", body, mode: "no-cors", headers: {"content-type": "text/plain"}}),
+        bare: () => fetch(create, {method: "POST", body: new Blob([body]), mode: "no-cors"}),
+        listen: () => new Promise((ok, no) => {
+            const socket = new WebSocket(`${api.replace("http", "ws")}/events/in`)
+            socket.onopen = () => ok({ok: true, status: "open"})
+            socket.onerror = () => no(new Error("refused"))
+        }),
+    }
+    const got = {}
+    for (const [name, attempt] of Object.entries(tries))
+        got[name] = await attempt().then(answer => answer.ok ? "let in" : "refused", () => "refused")
+    return got
+}"""
+"""What a page can try: read, launch, launch in the two ways that need no preflight, and a socket, for which there is none."""
+
+
+@contextmanager
+def other_page() -> Iterator[str]:
+    """Serve an empty page on another port of this machine; yield its address."""
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "text/html")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def launched(platform: Platform) -> int:
+    """Return how often somebody has launched the verification; its schedule plans runs of its own."""
+    found = platform.ask("POST", "/flow_runs/filter", json={"flows": {"name": {"any_": ["verify"]}}}).raise_for_status().json()
+    return sum(not row["auto_scheduled"] for row in found)
+
+
+@pytest.mark.parametrize("place", ["another origin", "a sandbox", "a foreign host"])
+def test_a_page_from_elsewhere_reaches_nothing(platform: Platform, browser: Any, tmp_path: Path, place: str) -> None:
+    file, before = tmp_path / "was-here", launched(platform)
+    deployment = platform.deployments()["verify"]["id"]
+    page = browser.new_page()
+    with other_page() as elsewhere:
+        # To a browser, a page under a rebound name asks its own origin.
+        api = f"{platform.ui}/api".replace("127.0.0.1", "rebound.test" if place == "a foreign host" else "127.0.0.1")
+        page.goto(api.removesuffix("/api") if place == "a foreign host" else elsewhere)
+        frame = page
+        if place == "a sandbox":
+            page.set_content("<iframe sandbox='allow-scripts' srcdoc='<p>here</p>'></iframe>")
+            page.frame_locator("iframe").get_by_text("here").wait_for()
+            frame = page.frames[1]
+        got = frame.evaluate(ATTACK, [api, deployment, str(file)])
+    page.close()
+    assert got == dict.fromkeys(["read", "look", "launch", "plain", "bare", "listen"], "refused")
+    assert launched(platform) == before
+    assert not file.exists()
+
+
+def test_the_uis_own_page_reaches_everything_under_each_name_of_this_machine(platform: Platform, browser: Any) -> None:
+    for name in ("127.0.0.1", "localhost"):
+        page = browser.new_page()
+        page.goto(platform.ui.replace("127.0.0.1", name))
+        got = page.evaluate(ATTACK, [f"{platform.ui}/api", "no-such-deployment", ""])
+        page.close()
+        assert {key: got[key] for key in ("read", "look", "listen")} == dict.fromkeys(["read", "look", "listen"], "let in")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://127.0.0.1:9"},
+        {"Origin": "null"},
+        {"Host": "rebound.test"},
+        {"Host": "rebound.test", "Origin": "http://rebound.test"},
+        {"Host": "127.0.0.1.rebound.test:4200"},
+    ],
+)
+def test_a_foreign_origin_or_host_is_refused_before_anything_is_done(platform: Platform, headers: dict[str, str]) -> None:
+    for method, path in (("GET", "/admin/version"), ("OPTIONS", "/flow_runs/filter"), ("POST", "/flow_runs/filter")):
+        more = {"Access-Control-Request-Method": "POST"} if method == "OPTIONS" else {}
+        answer = platform.ask(method, path, headers=headers | more)
+        assert answer.status_code == 403, (method, path)
+        assert "access-control-allow-origin" not in answer.headers
+        assert "PREFECT_SERVER_UI_API_URL" in answer.text
+
+
+def test_a_run_says_nothing_about_its_command_its_environment_or_its_folder(platform: Platform, tmp_path: Path) -> None:
+    """By plain HTTP, as whoever may ask the API at all."""
+    file, code = tmp_path / "was-here", tmp_path / "code"
+    code.mkdir()
+    (code / "sitecustomize.py").write_text(f"open({str(file)!r}, 'w')")
+    deployment = platform.deployments()["verify"]
+    wanted = {
+        "command": f"touch {file}",
+        "env": {"PYTHONPATH": str(code)},
+        "env.PYTHONPATH": str(code),
+        "working_dir": str(code),
+        "image": "elsewhere/image",
+    }
+    for name, value in wanted.items():
+        said = {"job_variables": {name: value}}
+        refused = platform.ask("POST", f"/deployments/{deployment['id']}/create_flow_run", json=said)
+        assert refused.status_code == 422, name
+        assert f"'{name}' was unexpected" in refused.text
+    # In these two ways Prefect asks nobody; the worker passes over it.
+    platform.ask("PATCH", f"/deployments/{deployment['id']}", json={"job_variables": wanted}).raise_for_status()
+    flow_run = {
+        "flow_id": deployment["flow_id"],
+        "deployment_id": deployment["id"],
+        "work_pool_name": "dst",
+        "state": {"type": "SCHEDULED"},
+        "job_variables": wanted,
+    }
+    made = platform.ask("POST", "/flow_runs/", json=flow_run).raise_for_status().json()
+    try:
+        assert platform.wait(made["id"])["state_type"] == "COMPLETED"
+    finally:
+        platform.ask("PATCH", f"/deployments/{deployment['id']}", json={"job_variables": {}}).raise_for_status()
+    assert not file.exists()
+
+
 def test_other_hosts_are_let_in_only_with_a_password(tmp_path: Path) -> None:
     said = Home(tmp_path / "home", api="").dst("serve", "--host", "0.0.0.0", "--port", "0", code=2)
     assert said.count("\n") == 1
@@ -276,7 +459,7 @@ def test_a_run_that_is_cancelled_in_the_ui_ends_between_two_samples(platform: Pl
     while len(list(renders.glob("??/*/record.json"))) == before:
         assert time.monotonic() < until, platform.said()
         time.sleep(0.1)
-    engines = [process for process in platform.family() if "prefect.engine" in " ".join(process.cmdline())]
+    engines = [process for process in platform.family() if "flows.engine" in " ".join(process.cmdline())]
     assert engines, "a run is a process of its own"
     # What the button of the UI asks for.
     asked = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
@@ -292,7 +475,7 @@ def test_ctrl_c_ends_everything_also_a_run_that_is_going_on(platform: Platform) 
     run = platform.launch("generate a class", class_name="car", samples=300, recipe="small").raise_for_status().json()
     platform.wait(run["id"], "RUNNING")
     family = platform.family()
-    assert any("prefect.engine" in " ".join(process.cmdline()) for process in family), "a run is a process of its own"
+    assert any("flows.engine" in " ".join(process.cmdline()) for process in family), "a run is a process of its own"
     assert platform.interrupt() == 0
     assert "nothing of it runs on" in platform.log.read_text()
     alive = [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]

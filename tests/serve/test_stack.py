@@ -186,6 +186,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
                     logs[1],
                     f"http://127.0.0.1:{ui_port}",
                     f"http://127.0.0.1:{files_port}",
+                    ROOT,
                     tuple(PLANTED["PREFECT_AUTH"].split(":")),  # type: ignore[arg-type]
                 )
                 environment = clean() | worker.environment | quick

@@ -198,8 +198,9 @@ def test_a_run_can_begin_where_landed_weights_end(pictures: Path, trained: Path,
 def test_a_control_is_trained_on_a_frozen_foreign_base_and_comes_out_as_a_folder(pictures: Path, tmp_path: Path) -> None:
     from diffusers import ControlNetModel
 
-    from models.training.export import export_control, random_pipeline
+    from models.training.export import export_control
     from models.training.loop import train
+    from tests.pipelines import random_pipeline
 
     base = random_pipeline(tmp_path / "foreign")
     files = {path: path.read_bytes() for path in base.rglob("*.safetensors")}
@@ -317,7 +318,7 @@ def test_the_object_weighs_more_than_its_surroundings_and_every_picture_the_same
 def test_new_shards_join_behind_the_known_ones(tmp_path: Path) -> None:
     write_shards(tmp_path, shards=3, pictures=4)
     (tmp_path / "shard-00000").rename(tmp_path / "later")
-    pictures = dataset.Pictures(tmp_path)
+    pictures = dataset.TrainingPictures(tmp_path)
     pictures.extend(pictures.names())
     (tmp_path / "later").rename(tmp_path / "shard-00000")
     assert pictures.names() == ["shard-00001", "shard-00002", "shard-00000"]
@@ -407,8 +408,8 @@ def test_a_look_at_a_training_draws_the_same_pictures_each_time_and_changes_noth
 @pytest.mark.slow
 def test_the_autoencoder_and_a_control_on_a_foreign_base_have_sheets_as_well(pictures: Path, tmp_path: Path) -> None:
     from models.training import sheet
-    from models.training.export import random_pipeline
     from models.training.loop import train
+    from tests.pipelines import random_pipeline
 
     job = _job("autoencoder", pictures, tmp_path / "own")
     with pytest.raises(checkpoint.ForeignCheckpoint, match="nothing to look at yet"):

@@ -9,9 +9,17 @@ from numpy.typing import NDArray
 
 from models.cad.parametric import model
 from models.verdict.crop import crop
-from tests.edge.cast import cast
+from models.verdict.kcf import Labelled
+from tests.control.cast import cast
 
 Set = tuple[NDArray[np.uint8], NDArray[np.float64], list[str]]
+
+
+def labelled(given: Set, symmetry: NDArray[np.int64] | None = None) -> Labelled:
+    """Return images, poses and CAD models as the K-fold filter takes them; without `symmetry`, none has any."""
+    images, poses, cad_ids = given
+    turns = np.ones(len(images), np.int64) if symmetry is None else symmetry
+    return Labelled(images=images, poses=poses, cad_ids=cad_ids, symmetry=turns)
 
 
 def cars(cad_models: int, views: int, size: int = 64) -> Set:

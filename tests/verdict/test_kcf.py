@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from models.kinds import BadSpec
 from models.verdict import network
-from models.verdict.decide import decide, threshold_of
-from models.verdict.folds import deal
-from models.verdict.kcf import Verdicts, resolve, score
-from models.verdict.spec import EDGES_LOST, POSE_INCONSISTENT, VerdictSpec
+from models.verdict.crop import crop
+from models.verdict.decide import decide
+from models.verdict.folds import FEWEST_HELD_OUT, FEWEST_TO_LEARN_FROM, FEWEST_VIEWS, deal
+from models.verdict.kcf import Kcf, KcfSpec
+from models.verdict.kinds import JUDGES
+from models.verdict.protocol import Judgement
+from models.verdict.rules import AtMostSpec
 from models.verdict.targets import centres, targets, varying
-from tests.verdict.cars import Set, cars, exchanged
+from tests.verdict.cars import Set, cars, exchanged, labelled
+from tests.verdict.seen import Seen
 
-SPEC = VerdictSpec(min_edge_score=None)
+SPEC = KcfSpec()
+RULES = {"pose": AtMostSpec(score="kcf", threshold=3.0, reason="pose_inconsistent")}
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +31,26 @@ def few() -> Set:
     return cars(3, 16)
 
 
-def same(one: Verdicts, other: Verdicts, order: NDArray[np.int64] | None = None) -> bool:
-    order = np.arange(len(one.scores)) if order is None else order
-    return bool(np.array_equal(one.scores[order], other.scores) and np.array_equal(one.head_scores[order], other.head_scores))
+def judged(given: Set, spec: KcfSpec = SPEC) -> Judgement:
+    return Kcf(spec).measure(labelled(given))
+
+
+def dropped(given: Set, threshold: float = 3.0) -> NDArray[np.bool_]:
+    rules = {"pose": AtMostSpec(score="kcf", threshold=threshold, reason="pose_inconsistent")}
+    return np.array([kept is False for kept in decide(judged(given).scores, rules, len(given[0])).kept])
+
+
+def same(one: Judgement, other: Judgement, order: NDArray[np.int64] | None = None) -> bool:
+    order = np.arange(len(one.scores["kcf"])) if order is None else order
+    return all(np.array_equal(one.scores[name][order], other.scores[name], equal_nan=True) for name in one.scores)
+
+
+def assert_not_judged(judgement: Judgement, because: str) -> None:
+    assert all(np.isnan(values).all() for values in judgement.scores.values())
+    assert because in (judgement.not_judged or "")
+    assert "not judged" in judgement.facts["words"]
+    count = len(judgement.scores["kcf"])
+    assert decide(judgement.scores, RULES, count).kept == (None,) * count
 
 
 @pytest.mark.slow
@@ -37,129 +58,135 @@ def test_exchanged_labels_are_dropped_at_least_three_times_as_often_as_the_rest(
     images, poses, cad_ids = cars(8, 50)
     for seed in (0, 1, 2):
         moved, wrong = exchanged(poses, 0.1, seed)
-        dropped = ~score(images, moved, cad_ids, SPEC).kept
-        assert dropped[wrong].mean() >= 3 * dropped[~wrong].mean()
-        assert dropped[wrong].mean() >= 0.5, "a filter that drops next to nothing would pass the line above"
-        assert dropped[~wrong].mean() <= 0.1
+        found = dropped((images, moved, cad_ids))
+        assert found[wrong].mean() >= 3 * found[~wrong].mean()
+        assert found[wrong].mean() >= 0.5, "a filter that drops next to nothing would pass the line above"
+        assert found[~wrong].mean() <= 0.1
 
 
 @pytest.mark.slow
 def test_mirrored_pictures_of_a_symmetric_class_teach_more() -> None:
     """The azimuth of a mirrored picture is minus the azimuth where front is at 0: wrongly mirrored labels would cost skill."""
-    images, poses, cad_ids = cars(4, 30)
-    plain = score(images, poses, cad_ids, SPEC).head_weights[0]
-    mirrored = score(images, poses, cad_ids, VerdictSpec(min_edge_score=None, mirror=True)).head_weights[0]
+    given = cars(4, 30)
+    plain, mirrored = (judged(given, KcfSpec(mirror=mirror)).facts["head_weights"]["azimuth"] for mirror in (False, True))
     assert mirrored > plain + 0.02
 
 
 def test_the_order_of_the_images_changes_no_score(few: Set) -> None:
     images, poses, cad_ids = few
     order = np.random.default_rng(5).permutation(len(images))
-    shuffled = score(images[order], poses[order], [cad_ids[i] for i in order], SPEC)
-    assert same(score(images, poses, cad_ids, SPEC), shuffled, order)
+    assert same(judged(few), judged((images[order], poses[order], [cad_ids[i] for i in order])), order)
 
 
 def test_the_same_set_gets_the_same_scores_and_no_global_generator_is_touched(few: Set) -> None:
     torch.manual_seed(1)
     np.random.seed(1)
     before = torch.random.get_rng_state().clone(), np.random.get_state()[1].copy()  # type: ignore[index,union-attr]
-    first, second = score(*few, SPEC), score(*few, SPEC)
-    assert same(first, second)
+    assert same(judged(few), judged(few))
     assert torch.equal(before[0], torch.random.get_rng_state())
     assert np.array_equal(before[1], np.random.get_state()[1])  # type: ignore[index]
 
 
 def test_folds_are_dealt_by_cad_model_and_no_cad_model_is_in_two() -> None:
     cad_ids = [f"cad{i % 7}" for i in range(70)]
-    fold, by = deal(cad_ids, np.zeros((70, 3)), 5)
-    assert by == "cad"
-    assert set(fold.tolist()) == {0, 1, 2, 3, 4}
-    assert all(len({int(fold[i]) for i in range(70) if cad_ids[i] == name}) == 1 for name in set(cad_ids))
+    folds = deal(cad_ids, np.zeros((70, 3)), 5)
+    assert (folds.by, folds.count) == ("cad", 5)
+    assert set(folds.of_image.tolist()) == {0, 1, 2, 3, 4}
+    assert all(len({int(folds.of_image[i]) for i in range(70) if cad_ids[i] == name}) == 1 for name in set(cad_ids))
 
 
 def test_there_are_no_more_folds_than_cad_models(few: Set) -> None:
-    judged = score(*few, SPEC)
-    assert (judged.fold_by, len(judged.folds), judged.fold.max()) == ("cad", 3, 2)
+    judgement = judged(few)
+    assert (judgement.facts["fold_by"], len(judgement.facts["folds"])) == ("cad", 3)
+    assert set(judgement.scores["kcf_fold"].tolist()) == {0, 1, 2}
+    assert "3 folds by CAD model" in judgement.facts["words"]
 
 
 def test_a_single_cad_model_is_split_by_view_and_the_record_says_so(few: Set) -> None:
     images, poses, _ = few
-    judged = score(images[:16], poses[:16], ["only"] * 16, SPEC)
-    assert judged.fold_by == "view"
-    assert judged.summary()["fold_by"] == "view"
-    assert len(judged.folds) == 5
+    judgement = judged((images, poses, ["only"] * len(images)))
+    assert (judgement.facts["fold_by"], len(judgement.facts["folds"])) == ("view", 5)
+    assert "5 folds by view" in judgement.facts["words"]
+    assert "unnoticed" in judgement.facts["words"], "what a single CAD model costs is said"
 
 
 def test_images_of_one_view_stay_in_one_fold() -> None:
     poses = np.repeat(np.random.default_rng(0).uniform(0, 90, (10, 3)), 4, axis=0)
-    fold, _ = deal(["only"] * 40, poses, 5)
+    fold = deal(["only"] * 40, poses, 5).of_image
     assert all(len(set(fold[4 * view : 4 * view + 4].tolist())) == 1 for view in range(10))
 
 
-def test_heads_that_do_not_vary_are_silent_and_nothing_is_nan(few: Set) -> None:
-    judged = score(*few, SPEC)
-    assert judged.head_weights[2] == 0
-    assert np.array_equal(judged.head_scores[:, 2], np.zeros(len(judged.scores)))
-    for values in (judged.scores, judged.head_scores, judged.cross_entropy, judged.disagreement):
-        assert np.isfinite(values).all()
+def test_heads_that_do_not_vary_are_not_judged_and_the_others_are(few: Set) -> None:
+    judgement = judged(few)
+    assert judgement.facts["head_weights"]["inplane"] == 0
+    assert np.isnan(judgement.scores["kcf_inplane"]).all()
+    assert judgement.not_judged is None
+    for name in ("kcf", "kcf_azimuth", "kcf_elevation", "kcf_disagreement", "kcf_fold"):
+        assert np.isfinite(judgement.scores[name]).all()
 
 
-def test_images_that_say_nothing_about_pose_are_all_kept_and_the_rule_says_why() -> None:
+def test_images_that_say_nothing_about_pose_are_not_judged_and_that_is_said() -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 255, (60, 64, 64, 3)).astype(np.uint8)
     poses = np.stack([rng.uniform(0, 360, 60), rng.uniform(0, 60, 60), np.zeros(60)], 1)
-    judged = score(noise, poses, [f"c{i % 4}" for i in range(60)], SPEC)
-    assert judged.kept.all()
-    assert "not judged" in judged.rule
+    assert_not_judged(judged((noise, poses, [f"c{i % 4}" for i in range(60)])), "nothing could be learned from 60 images")
 
 
-@pytest.mark.parametrize("count", [1, 2, 7])
-def test_too_few_images_are_all_kept(few: Set, count: int) -> None:
+@pytest.mark.parametrize("count", [1, 2, 7, FEWEST_HELD_OUT + FEWEST_TO_LEARN_FROM - 1])
+def test_too_few_images_are_not_judged(few: Set, count: int) -> None:
     images, poses, cad_ids = few
-    judged = score(images[:count], poses[:count], cad_ids[:count], SPEC)
-    assert judged.kept.all()
-    assert "not judged" in judged.rule
+    assert_not_judged(judged((images[:count], poses[:count], cad_ids[:count])), "")
 
 
-def test_a_class_seen_from_one_side_only_is_kept_whole(few: Set) -> None:
+def test_no_images_are_not_judged(few: Set) -> None:
+    assert_not_judged(judged((few[0][:0], few[1][:0], [])), "no images")
+    assert_not_judged(Kcf(KcfSpec()).judge([]), "no images")
+
+
+def test_a_class_seen_from_one_side_only_is_not_judged(few: Set) -> None:
     images, _, cad_ids = few
-    judged = score(images, np.tile([30.0, 20.0, 0.0], (len(images), 1)), cad_ids, SPEC)
-    assert judged.kept.all()
+    one_side = np.tile([30.0, 20.0, 0.0], (len(images), 1))
+    assert_not_judged(judged((images, one_side, cad_ids)), "all images have the same pose")
+    sides = np.stack([360.0 / (FEWEST_VIEWS - 1) * (np.arange(len(images)) % (FEWEST_VIEWS - 1)), *np.zeros((2, len(images)))], 1)
+    assert_not_judged(judged((images, sides, ["only"] * len(images))), f"at least {FEWEST_VIEWS} are needed")
 
 
-def test_the_threshold_moves_without_any_recomputation(few: Set) -> None:
-    judged = score(*few, SPEC)
-    rows = json.loads(json.dumps(judged.rows()))
-    stored = np.array([row["score"] for row in rows])
-    kept, reasons = decide(stored, 3.0)
-    assert kept.tolist() == [row["kept"] for row in rows]
-    strict, reasons = decide(stored, 0.5)
-    assert strict.sum() < len(stored) - 5
-    assert {reason for reason in reasons if reason} == {POSE_INCONSISTENT}
-    assert not (strict & ~kept).any(), "a stricter threshold keeps nothing that a milder one drops"
+def test_a_fold_that_is_too_small_is_not_judged_and_the_others_are() -> None:
+    images, poses, cad_ids = cars(4, 10)
+    rows = np.r_[0:30, 30 : 30 + FEWEST_HELD_OUT - 1]
+    judgement = judged((images[rows], poses[rows], [cad_ids[i] for i in rows]))
+    assert np.isfinite(judgement.scores["kcf"][:30]).all()
+    assert all(np.isnan(values[30:]).all() for values in judgement.scores.values())
+    assert "1 of 4 folds" in (judgement.not_judged or "")
+    assert [fold["judged"] for fold in judgement.facts["folds"]] == [True, True, True, False]
+    assert judgement.facts["folds"][3]["shift"] is None
+    assert "by CAD model" in judgement.facts["words"]
 
 
-def test_the_quantile_rule_keeps_its_share(few: Set) -> None:
-    judged = score(*few, VerdictSpec(rule="quantile", threshold=0.75, min_edge_score=None))
-    assert abs(judged.kept.mean() - 0.75) < 0.05
-    assert threshold_of(judged.scores, VerdictSpec(rule="quantile", threshold=1.0)) == judged.scores.max()
+def test_a_fold_with_too_little_to_learn_from_is_not_judged() -> None:
+    images, poses, cad_ids = cars(2, 16)
+    rows = np.r_[0:16, 16:31]
+    judgement = judged((images[rows], poses[rows], [cad_ids[i] for i in rows]))
+    assert [fold["judged"] for fold in judgement.facts["folds"]] == [False, True], "the first could learn from 15 images only"
 
 
-def test_lost_edges_are_a_reason_of_their_own_and_no_lines_are_none() -> None:
-    kept, reasons = decide(np.array([0.0, 9.0, 0.0, 0.0]), 3.0, np.array([0.9, 0.1, 0.1, np.nan]), 0.25)
-    assert kept.tolist() == [True, False, False, True]
-    assert reasons == (None, POSE_INCONSISTENT, EDGES_LOST, None)
+def test_the_threshold_moves_without_any_image(few: Set) -> None:
+    scores = judged(few).scores
+    stored = {name: np.array(json.loads(json.dumps(values.round(4).tolist()))) for name, values in scores.items()}
+    mild, strict = (
+        decide(stored, {"pose": AtMostSpec(score="kcf", threshold=threshold, reason="pose_inconsistent")}, len(few[0]))
+        for threshold in (3.0, 0.5)
+    )
+    assert mild.kept == decide(scores, RULES, len(few[0])).kept
+    assert sum(strict.kept) < len(few[0]) - 5  # type: ignore[arg-type]
+    assert {reason for reason in strict.reasons if reason} == {"pose_inconsistent"}
+    kept_by_strict_only = [s and not m for s, m in zip(strict.kept, mild.kept, strict=True)]
+    assert not any(kept_by_strict_only), "a stricter threshold keeps nothing that a milder one drops"
 
 
-def test_the_summary_counts_reasons_and_is_json(few: Set) -> None:
-    edge_scores = np.full(len(few[0]), 0.9)
-    edge_scores[:4] = 0.0
-    edge_scores[5] = np.nan
-    judged = score(*few, VerdictSpec(threshold=99.0), edge_scores=edge_scores)
-    summary = json.loads(json.dumps(judged.summary()))
-    assert (summary["kept"], summary["dropped"], summary["reasons"]) == (len(few[0]) - 4, 4, {EDGES_LOST: 4})
-    rows = json.loads(json.dumps(judged.rows(), allow_nan=False))
-    assert (rows[0]["edge_score"], rows[0]["reason"], rows[5]["edge_score"]) == (0.0, EDGES_LOST, None)
+def test_the_facts_are_json(few: Set) -> None:
+    facts = judged(few).facts
+    assert json.loads(json.dumps(facts, allow_nan=False)) == facts
 
 
 def test_a_cad_model_that_contradicts_the_others_as_a_whole_shows_in_its_fold() -> None:
@@ -167,34 +194,48 @@ def test_a_cad_model_that_contradicts_the_others_as_a_whole_shows_in_its_fold() 
     images, poses, cad_ids = cars(4, 24)
     turned = poses.copy()
     turned[:24, 0] = (turned[:24, 0] + 90) % 360
-    shifts = [fold.shift for fold in score(images, turned, cad_ids, SPEC).folds]
+    shifts = [fold["shift"] for fold in judged((images, turned, cad_ids)).facts["folds"]]
     assert np.argmax(shifts) == 0
     assert shifts[0] > 2 * max(shifts[1:])
 
 
 def test_members_disagree_somewhere_and_a_single_member_does_not(few: Set) -> None:
-    assert score(*few, SPEC).disagreement.max() > 0
-    assert score(*few, VerdictSpec(members=1, min_edge_score=None)).disagreement.max() == 0
+    assert judged(few).scores["kcf_disagreement"].max() > 0
+    assert judged(few, KcfSpec(members=1)).scores["kcf_disagreement"].max() == 0
 
 
 def test_progress_counts_each_trained_model(few: Set) -> None:
     told: list[tuple[int, int]] = []
-    score(*few, SPEC, progress=lambda done, total: told.append((done, total)))
+    Kcf(KcfSpec()).measure(labelled(few), progress=lambda done, total: told.append((done, total)))
     assert told == [(i + 1, 9) for i in range(9)]
+
+
+def test_evidence_is_judged_by_the_crops_around_its_boxes(few: Set) -> None:
+    """The whole picture holds the crop in its middle, and the box says where."""
+    images, poses, cad_ids = few
+    evidence = []
+    for index, (cut, pose, cad_id) in enumerate(zip(images, poses, cad_ids, strict=True)):
+        whole = np.zeros((100, 120, 3), np.uint8)
+        whole[20:84, 30:94] = cut
+        evidence.append(Seen.of(whole, pose, cad_id, index, box=[30, 20, 93, 83]))
+    spec = KcfSpec(side=64, margin=1.0)
+    assert same(Kcf(spec).judge(evidence), judged(few, spec))
+    boxless = [Seen.of(cut, pose, cad_id, i) for i, (cut, pose, cad_id) in enumerate(zip(images, poses, cad_ids, strict=True))]
+    cuts = np.stack([crop(cut, None, 96) for cut in images])
+    assert same(Kcf(KcfSpec()).judge(boxless), judged((cuts, poses, cad_ids)))
 
 
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ((np.zeros((0, 64, 64, 3), np.uint8), np.zeros((0, 3)), []), "no images"),
         ((np.zeros((2, 64, 64), np.uint8), np.zeros((2, 3)), ["a", "b"]), "uint8"),
         ((np.zeros((2, 64, 64, 3), np.uint8), np.zeros((3, 3)), ["a", "b"]), "3 angles"),
         ((np.zeros((2, 64, 64, 3), np.uint8), np.full((2, 3), np.nan), ["a", "b"]), "finite"),
     ],
 )
-def test_inputs_that_do_not_fit_together_are_refused(given: tuple[object, ...], line: str) -> None:
+def test_inputs_that_do_not_fit_together_are_refused(given: Set, line: str) -> None:
     with pytest.raises(ValueError, match=line):
-        score(*given, SPEC)  # type: ignore[arg-type]
+        judged(given)
 
 
 def test_azimuth_comes_round_and_elevation_does_not() -> None:
@@ -212,23 +253,41 @@ def test_a_head_varies_only_beyond_half_a_bin() -> None:
     assert varying(poses, 41).tolist() == [False, True, False]
 
 
-def test_auto_takes_the_light_judge_until_the_set_is_large() -> None:
-    assert [resolve(VerdictSpec(hog_limit=100), count) for count in (10, 100, 101)] == ["hog", "hog", "resnet-small"]
-    assert resolve(VerdictSpec(backbone="resnet-50"), 5) == "resnet-50"
+def test_auto_takes_the_light_backbone_until_the_set_is_large() -> None:
+    assert [KcfSpec(hog_limit=100).backbone_for(count) for count in (10, 100, 101)] == ["hog", "hog", "resnet-small"]
+    assert KcfSpec(backbone="resnet-50").backbone_for(5) == "resnet-50"
 
 
-TINY = VerdictSpec(backbone="resnet-small", epochs=1, batch=4, members=1, min_edge_score=None)
+TINY = KcfSpec(backbone="resnet-small", epochs=1, batch=16, members=1)
+
+
+def test_device_and_threads_reach_the_network(few: Set, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def predict(known: object, answers: NDArray[np.float64], out: NDArray[np.uint8], *given: object) -> NDArray[np.float64]:
+        asked.append(given[-2:])
+        return np.full((len(out), *answers.shape[1:]), 1 / answers.shape[2])
+
+    monkeypatch.setattr(network, "predict", predict)
+    JUDGES.load(TINY, device="cuda:1", threads=3).measure(labelled(few))
+    assert asked == [("cuda:1", 3)] * 3
 
 
 @pytest.mark.slow
 def test_the_network_judges_alike_in_any_order_and_leaves_global_generators_alone() -> None:
-    images, poses, cad_ids = cars(2, 6)
-    images = images[:, ::2, ::2].copy()
+    images, poses, cad_ids = cars(2, FEWEST_TO_LEARN_FROM)
+    given = labelled((images[:, ::2, ::2].copy(), poses, cad_ids))
     state = torch.random.get_rng_state().clone()
-    order = np.random.default_rng(1).permutation(12)
-    one = score(images, poses, cad_ids, TINY)
-    other = score(images[order], poses[order], [cad_ids[i] for i in order], TINY)
-    assert np.array_equal(one.cross_entropy[order], other.cross_entropy)
+
+    def said(order: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What the networks predict: they know too little for scores."""
+        shuffled = given.ordered(order)
+        sorted_ = shuffled.ordered(shuffled.canonical_order())
+        folds = deal(sorted_.cad_ids, sorted_.poses, TINY.folds)
+        return Kcf(TINY)._held_out(sorted_, targets(sorted_.poses, TINY.bins, TINY.blur_deg), folds, None)[0]
+
+    count = len(images)
+    assert np.array_equal(said(np.arange(count)), said(np.random.default_rng(1).permutation(count)))
     assert torch.equal(state, torch.random.get_rng_state())
 
 
@@ -245,22 +304,24 @@ def test_an_images_answer_does_not_depend_on_its_batch_mates() -> None:
     assert np.allclose(answer(images[16:])[0], answer(images[16:17])[0], atol=1e-6)
 
 
+@pytest.mark.slow
+def test_a_network_judges_on_whatever_device_a_run_names_auto_included() -> None:
+    images, poses, _ = cars(1, 24)
+    images, answers = images[:, ::2, ::2].copy(), targets(poses, 41, 12.0)
+    rng = np.random.default_rng(0)
+    said = network.predict(images[:16], answers[:16], images[16:], rng, TINY, "resnet-small", device="auto")
+    assert said.shape == (len(images) - 16, *answers.shape[1:])
+
+
 @pytest.mark.parametrize(
     ("wrong", "line"),
     [
         ({"backbone": "vgg"}, "no such backbone 'vgg'"),
-        ({"rule": "mean"}, "no such verdict rule"),
-        ({"rule": "quantile"}, "share kept"),
         ({"folds": 1}, "folds is 1"),
-        ({"min_edge_score": 3.0}, "min_edge_score"),
         ({"margin": 0.5}, "margin"),
+        ({"threshold": 3.0}, 'has no field "threshold"'),
     ],
 )
-def test_a_wrong_verdict_spec_says_what_is_wrong(wrong: dict[str, object], line: str) -> None:
-    with pytest.raises(ValueError, match=line):
-        VerdictSpec(**wrong)  # type: ignore[arg-type]
-
-
-def test_the_spec_loads_without_anything_heavy() -> None:
-    script = "import sys, models.verdict.spec; sys.exit(any(m in sys.modules for m in ('numpy', 'cv2', 'torch', 'sklearn')))"
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+def test_a_wrong_spec_says_what_is_wrong(wrong: dict[str, object], line: str) -> None:
+    with pytest.raises(BadSpec, match=line):
+        JUDGES.read({"kind": "kcf", **wrong}, "verdict.judges.kcf")

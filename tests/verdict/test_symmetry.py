@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 from models.cad.parametric import model
 from models.verdict.crop import crop
-from models.verdict.kcf import score
-from models.verdict.spec import VerdictSpec
+from models.verdict.kcf import Kcf, KcfSpec
+from models.verdict.protocol import Judgement
 from models.verdict.targets import alike, centres, targets, varying
-from tests.edge.cast import cast
-from tests.verdict.cars import clutter
+from tests.control.cast import cast
+from tests.verdict.cars import Set, clutter, labelled
 
-SPEC = VerdictSpec(min_edge_score=None)
-Set = tuple[NDArray[np.uint8], NDArray[np.float64], list[str]]
+
+def judged(given: Set, symmetry: NDArray[np.int64] | None = None) -> Judgement:
+    return Kcf(KcfSpec()).measure(labelled(given, symmetry))
 
 
 def furniture(class_name: str, seeds: list[int], views: int, size: int = 64) -> Set:
@@ -72,14 +73,17 @@ def test_azimuths_of_round_things_do_not_vary() -> None:
     assert varying(poses, 41, np.array([0, 0])).tolist() == [False, False, False]
 
 
-def test_without_a_symmetry_nothing_changes_to_the_last_bit() -> None:
-    few = furniture("chair", [0, 1, 2], 12)
-    one, other = score(*few, SPEC), score(*few, SPEC, symmetry=np.ones(36, np.int64))
-    np.testing.assert_array_equal(one.scores, other.scores)
-    np.testing.assert_array_equal(one.cross_entropy, other.cross_entropy)
-    assert one.rows() == other.rows()
-    with pytest.raises(ValueError, match="36 symmetries"):
-        score(*few, SPEC, symmetry=np.ones(3, np.int64))
+def test_only_cad_models_with_a_symmetry_are_part_of_the_identity() -> None:
+    assert KcfSpec().identity({"a": 1, "b": 1}, {}) == {}, "without a symmetry, nothing is told apart from before there were any"
+    assert KcfSpec().identity({"a": 1, "b": 4, "c": 0}, {}) == {"symmetry": {"b": 4, "c": 0}}
+
+
+def test_symmetries_that_do_not_fit_the_images_are_refused() -> None:
+    few = furniture("chair", [0], 3)
+    with pytest.raises(ValueError, match="3 images need 3 poses of 3 angles, CAD models and symmetries"):
+        judged(few, np.ones(2, np.int64))
+    with pytest.raises(ValueError, match="rotational symmetry"):
+        judged(few, np.full(3, -1))
 
 
 def test_a_square_tables_label_may_be_any_of_four_and_a_wrong_one_is_still_found() -> None:
@@ -89,27 +93,31 @@ def test_a_square_tables_label_may_be_any_of_four_and_a_wrong_one_is_still_found
     turned = poses.copy()
     turned[:, 0] = (turned[:, 0] + 90.0 * rng.integers(0, 4, len(poses))) % 360
     four = np.full(len(poses), 4)
-    told = score(images, turned, names, SPEC, symmetry=four)
-    untold = score(images, turned, names, SPEC)
+    told = judged((images, turned, names), four)
+    untold = judged((images, turned, names))
     # Who takes the four for different is taught contradictions and learns nothing of azimuth.
-    assert told.head_weights[0] > 0.3
-    assert untold.head_weights[0] < told.head_weights[0] / 2
+    skill = told.facts["head_weights"]["azimuth"]
+    assert skill > 0.3
+    assert untold.facts["head_weights"]["azimuth"] < skill / 2
     # Members learn from other shares of the images, since those stand in another order; what is said is the same.
-    assert np.corrcoef(score(images, poses, names, SPEC, symmetry=four).scores, told.scores)[0, 1] > 0.95
+    straight = judged((images, poses, names), four)
+    assert np.corrcoef(straight.scores["kcf"], told.scores["kcf"])[0, 1] > 0.95
     wrong = rng.choice(len(poses), 12, replace=False)
     turned[wrong, 0] = (turned[wrong, 0] + 45.0) % 360
-    found = score(images, turned, names, SPEC, symmetry=four)
+    found = judged((images, turned, names), four).scores["kcf_azimuth"]
     others = np.setdiff1d(np.arange(len(poses)), wrong)
-    assert np.median(found.head_scores[wrong, 0]) > np.median(found.head_scores[others, 0]) + 2
+    assert np.median(found[wrong]) > np.median(found[others]) + 2
 
 
 def test_a_round_model_among_others_is_not_judged_by_its_azimuth() -> None:
     images, poses, names = furniture("chair", [0, 1, 2, 3], 20)
     lamps, lamp_poses, lamp_names = furniture("lamp", [2], 20)
-    symmetry = np.array([1] * 80 + [0] * 20)
-    verdicts = score(
-        np.concatenate([images, lamps]), np.concatenate([poses, lamp_poses]), names + lamp_names, SPEC, symmetry=symmetry
-    )
-    np.testing.assert_array_equal(verdicts.head_scores[80:, 0], 0.0)
-    assert np.ptp(verdicts.head_scores[:80, 0]) > 0
-    assert np.isfinite(verdicts.scores).all()
+    given = np.concatenate([images, lamps]), np.concatenate([poses, lamp_poses]), names + lamp_names
+    judgement = judged(given, np.array([1] * 80 + [0] * 20))
+    assert np.isnan(judgement.scores["kcf_azimuth"][80:]).all()
+    assert np.ptp(judgement.scores["kcf_azimuth"][:80]) > 0
+    assert np.isfinite(judgement.scores["kcf"][:80]).all()
+    # Nothing could be learned of the elevation of this set, so that nothing is left to judge what is round by.
+    assert judgement.facts["head_weights"]["elevation"] == 0
+    assert np.isnan(judgement.scores["kcf"][80:]).all()
+    assert "20 images show objects that look the same from all sides" in (judgement.not_judged or "")

@@ -10,15 +10,17 @@ import pytest
 
 from models.cad import parametric
 from models.caption import vocabulary
-from models.edge import EdgeSpec, edges
+from models.control.geometry import Geometry, GeometrySpec
+from models.control.protocol import View as Rendered
 from models.render.pool import RenderedView, RenderPool
 from models.render.spec import RenderSpec
-from models.render.viewpoint import View
+from models.render.viewpoint import Pose
 from models.sample import SampleId
 from models.world import geometry
-from models.world.finished import complete, finish, load
+from models.world.finished import complete, finish
+from models.world.glb import load
 from models.world.picture import cast, centre_passes
-from models.world.spec import FinishedSpec, WorldSpec
+from models.world.spec import WorldSpec
 
 SAMPLE = SampleId(class_name="teapot", cad_id="a" * 64, view_index=0)
 ANNOTATION = {
@@ -32,7 +34,7 @@ ANNOTATION = {
 
 
 def test_a_glb_gives_the_same_solid_as_the_scene_it_was_written_from() -> None:
-    read, built = load(parametric.glb("teapot", 10_001)), geometry.solid(parametric.build("teapot", 10_001))
+    read, built = load(parametric.glb("teapot", 10_001)), geometry.ray_model(parametric.build("teapot", 10_001))
     assert sorted(read.names) == sorted(built.names)
     np.testing.assert_allclose(read.vertices.min(axis=0), built.vertices.min(axis=0), atol=1e-5)
     np.testing.assert_allclose(read.vertices.max(axis=0), built.vertices.max(axis=0), atol=1e-5)
@@ -41,12 +43,12 @@ def test_a_glb_gives_the_same_solid_as_the_scene_it_was_written_from() -> None:
 
 
 def test_a_finished_render_is_a_pure_function_of_sample_annotation_and_words() -> None:
-    solid = load(parametric.glb("teapot", 10_001))
+    model = load(parametric.glb("teapot", 10_001))
     words = {"colour": "blue", "material": "painted", "scene": "studio", "light": "studio"}
-    spec = FinishedSpec(resolution=96)
-    first = finish(solid, SAMPLE, ANNOTATION, words, spec)
+    spec = WorldSpec(resolution=96)
+    first = finish(model, SAMPLE, ANNOTATION, words, spec)
     assert first.rgb.shape == (96, 96, 3)
-    assert np.array_equal(first.rgb, finish(solid, SAMPLE, ANNOTATION, words, spec).rgb)
+    assert np.array_equal(first.rgb, finish(model, SAMPLE, ANNOTATION, words, spec).rgb)
     assert (first.look.colour, first.look.scene) == ("blue", "studio")
 
 
@@ -72,15 +74,15 @@ def test_mask_depth_and_edges_are_those_of_the_renderer(tmp_path: Path) -> None:
             (rendered,) = pool.render(glb, [sample.view], spec)
             assert isinstance(rendered, RenderedView)
             pose = {name: rendered.annotation[name] for name in ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")}
-            passes = cast(WorldSpec(), load(glb.read_bytes()), sample.view, View(**pose))
+            passes = cast(WorldSpec(), load(glb.read_bytes()), sample.view, Pose(**pose))
             ours = centre_passes(passes, 128)
             assert ((ours.mask > 0) != (rendered.mask > 0)).sum() <= 3
             both = (ours.mask > 0) & (rendered.mask > 0)
             assert np.abs(ours.depth - rendered.depth)[both].mean() < 1e-4
-            K = np.array(rendered.annotation["K"])
-            by_shape = EdgeSpec(source="geometry")
-            theirs = edges(rendered.rgba, rendered.mask, rendered.depth, rendered.normal, K, by_shape)
-            drawn = edges(rendered.rgba, ours.mask, ours.depth, ours.normal, K, by_shape)
+            theirs, drawn = (
+                Geometry(GeometrySpec()).draw(Rendered(rgba=rendered.rgba, mask=seen.mask, depth=seen.depth, normal=seen.normal))
+                for seen in (rendered, ours)
+            )
             near = cv2.dilate(drawn, np.ones((3, 3), np.uint8)) > 0
             assert (near & (theirs > 0)).sum() >= 0.95 * (theirs > 0).sum()
 
@@ -104,12 +106,12 @@ def _textured_box() -> bytes:
 
 
 def test_a_textured_cad_model_keeps_its_colours_unless_the_words_dye_it() -> None:
-    solid = load(_textured_box())
-    assert solid.paint is not None
+    model = load(_textured_box())
+    assert model.paint is not None
     annotation = {**ANNOTATION, "azimuth_deg": 0.0}
     place = {"scene": "studio", "light": "studio"}
-    own = finish(solid, SAMPLE, annotation, place, FinishedSpec(resolution=96))
-    dyed = finish(solid, SAMPLE, annotation, {**place, "colour": "red", "material": "painted"}, FinishedSpec(resolution=96))
+    own = finish(model, SAMPLE, annotation, place, WorldSpec(resolution=96))
+    dyed = finish(model, SAMPLE, annotation, {**place, "colour": "red", "material": "painted"}, WorldSpec(resolution=96))
     inside = cv2.erode(own.mask, np.ones((5, 5), np.uint8)) > 0
     columns = np.nonzero(inside)[1]
     middle = int(np.median(columns))
@@ -120,16 +122,3 @@ def test_a_textured_cad_model_keeps_its_colours_unless_the_words_dye_it() -> Non
     red, shade = sorted((dyed.rgb[half].mean(axis=0) for half in halves), key=lambda colour: -colour.sum())
     assert red[0] > 1.5 * max(red[1], red[2]), "the dye does not show"
     assert shade.sum() < 0.75 * red.sum(), "the texture's dark half is gone"
-
-
-def test_a_picture_whose_object_is_not_where_its_render_says_is_a_failure_with_that_name() -> None:
-    from models.world.finished import image
-
-    solid = load(parametric.glb("teapot", 10_001))
-    spec = FinishedSpec(resolution=96)
-    mask = finish(solid, SAMPLE, ANNOTATION, {}, spec).mask
-    good = image(solid, SAMPLE, ANNOTATION, {}, mask, spec)
-    assert good.reason is None
-    assert good.rgb is not None
-    moved = image(solid, SAMPLE, ANNOTATION, {}, np.roll(mask, 9, axis=1), spec)
-    assert (moved.reason, moved.rgb) == ("outline_differs", None)

@@ -117,13 +117,13 @@ def test_blender_sees_the_object_where_the_rays_did_and_a_killed_renderer_is_rep
 
     rng = np.random.default_rng(4)
     pictures = []
-    with full.stage() as on:
+    with full.scene_renderer() as renderer:
         for i, view in enumerate(views[:5]):
             look = look_of(view, i, sample_words(rng))
             if i == 2:
-                assert on.pid
-                os.kill(on.pid, signal.SIGKILL)
-            rgb = full.paint(SPEC, view, look, on)
+                assert renderer.pid
+                os.kill(renderer.pid, signal.SIGKILL)
+            rgb = full.paint(SPEC, view, look, renderer)
             assert rgb is not None, view.placed
             assert rgb.shape == (128, 128, 3)
             pictures.append(captioned(view, i, look, rgb))
@@ -131,12 +131,12 @@ def test_blender_sees_the_object_where_the_rays_did_and_a_killed_renderer_is_rep
             change = np.abs(cv2.Laplacian(cv2.GaussianBlur(rgb, (3, 3), 0), cv2.CV_32F)).sum(axis=2)
             outline = cv2.morphologyEx(view.mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
             assert change[outline].mean() > change.mean(), view.placed
-        pid = on.pid
-        shot = on.shoot(*full.describe(SPEC, views[0], look_of(views[0], 0)))
-        again = on.shoot(*full.describe(SPEC, views[0], look_of(views[0], 0)))
+        pid = renderer.pid
+        shot = renderer.shoot(*full.describe(SPEC, views[0], look_of(views[0], 0)))
+        again = renderer.shoot(*full.describe(SPEC, views[0], look_of(views[0], 0)))
         assert shot is not None
         assert again is not None
         assert np.array_equal(shot[0], again[0])
     assert pid
-    assert not Path(f"/proc/{pid}").exists(), "a renderer outlived its stage"
+    assert not Path(f"/proc/{pid}").exists(), "a renderer outlived its scenes"
     assert len({picture.rgb.tobytes() for picture in pictures}) == 5

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.caption import vocabulary
 from models.render.camera import rotation
-from models.render.viewpoint import View
+from models.render.viewpoint import Pose
 from models.world import geometry
 from models.world.picture import Traced, paint
 
@@ -105,7 +105,7 @@ def test_depth_lies_around_the_distance_of_the_camera(views: list[Traced]) -> No
 @pytest.mark.parametrize("pose", [(0.0, 0.0, 0.0), (90.0, 20.0, 0.0), (215.0, -40.0, 12.0), (10.0, 90.0, -30.0)])
 def test_the_camera_is_the_renderers(pose: tuple[float, float, float]) -> None:
     azimuth, elevation, inplane = pose
-    view = View(azimuth_deg=azimuth, elevation_deg=elevation, inplane_deg=inplane, distance=2.0)
+    view = Pose(azimuth_deg=azimuth, elevation_deg=elevation, inplane_deg=inplane, distance=2.0)
     ours = geometry.camera(azimuth, elevation, inplane, 2.0, 35 / 32)
     np.testing.assert_allclose(ours.rotation, rotation(view), atol=1e-6)
     np.testing.assert_allclose(ours.centre, -rotation(view).T @ [0, 0, 2.0], atol=1e-6)

@@ -8,25 +8,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.world.shard import Shard, make_shard, missing, views_of, write
+from models.world.shard import WorldShard, make_shard, missing, placed, write
 from models.world.spec import EVALUATION_SEED, WorldSpec
 
 SMALL = WorldSpec(classes=("cup", "table"), views_per_shard=2, appearances=2, resolution=64, full_share=0.0)
 
 
 @pytest.fixture(scope="module")
-def shard() -> Shard:
+def shard() -> WorldShard:
     return make_shard(SMALL, 3)
 
 
-def test_a_shard_is_a_pure_function_of_spec_and_index(shard: Shard) -> None:
+def test_a_shard_is_a_pure_function_of_spec_and_index(shard: WorldShard) -> None:
     again = make_shard(SMALL, 3)
     assert again.rows == shard.rows
     assert all(np.array_equal(again.arrays[name], array) for name, array in shard.arrays.items())
     assert make_shard(SMALL, 4).rows != shard.rows
 
 
-def test_a_shard_has_an_entry_of_each_kind_for_each_picture(shard: Shard) -> None:
+def test_a_shard_has_an_entry_of_each_kind_for_each_picture(shard: WorldShard) -> None:
     n = len(shard.rows)
     assert n == 4
     for name in ("rgb", "edge_canny", "edge_geometry", "mask"):
@@ -39,23 +39,23 @@ def test_a_shard_has_an_entry_of_each_kind_for_each_picture(shard: Shard) -> Non
 
 def test_any_prefix_of_shards_is_balanced_over_classes_and_sees_every_cad_model_before_one_returns() -> None:
     spec = WorldSpec(classes=("car", "bus", "cup"), cad_seeds=50)
-    seen = [view for index in range(3) for view in views_of(spec, index)]
-    counts = Counter(class_name for class_name, _, _ in seen)
+    seen = [view for index in range(3) for view in placed(spec, index)]
+    counts = Counter(view.class_name for view in seen)
     assert max(counts.values()) - min(counts.values()) <= 1
-    cars = [(seed, view) for class_name, seed, view in seen if class_name == "car"]
+    cars = [(view.cad_seed, view.view_index) for view in seen if view.class_name == "car"]
     assert len({seed for seed, _ in cars[:50]}) == 50
     assert {view for _, view in cars[:50]} == {0}
     assert len(set(cars)) == len(cars)
 
 
 def test_training_never_sees_a_cad_model_that_is_kept_for_evaluation() -> None:
-    seeds = [seed for index in range(60) for _, seed, _ in views_of(WorldSpec(classes=("car",)), index)]
+    seeds = [view.cad_seed for index in range(60) for view in placed(WorldSpec(classes=("car",)), index)]
     assert max(seeds) < EVALUATION_SEED
     with pytest.raises(ValueError, match="kept for evaluation"):
         WorldSpec(cad_seeds=EVALUATION_SEED + 1)
 
 
-def test_a_written_shard_is_whole_and_is_not_made_again(shard: Shard, tmp_path: Path) -> None:
+def test_a_written_shard_is_whole_and_is_not_made_again(shard: WorldShard, tmp_path: Path) -> None:
     assert missing(tmp_path, 3, 2, SMALL) == [3, 4]
     folder = write(shard, SMALL, tmp_path, 3)
     assert missing(tmp_path, 3, 2, SMALL) == [4]

@@ -1,4 +1,4 @@
-"""Closed surfaces made from curves: the clay that the bundled CAD models are made of.
+"""Closed surfaces made from curves: what the bundled CAD models are built from.
 
 Enters: rings, profiles and paths as arrays of points. Leaves: `Solid`s, watertight, faces outward. Needs numpy alone.
 """

@@ -15,14 +15,15 @@
   });
 
   // The rows, unpacked: numbers lead to texts that many samples share.
-  const { rows, texts } = JSON.parse(find("#data").textContent);
-  const names = ["sample_id", "verdict", "azimuth_deg", "elevation_deg", "inplane_deg", "distance", "score", "edge_score", "prompt", "seed", "image_key",
-    "render_key", "class_name", "cad_id", "cad_name", "licence", "recipe", "model_id", "model_revision", "captioner", "captioner_revision", "run_id",
-    "flow_run_url", "drop_reason"];
-  const shared = new Set(["prompt", ...names.slice(12)]);
+  const { rows, texts, scores } = JSON.parse(find("#data").textContent);
+  const names = ["sample_id", "verdict", "azimuth_deg", "elevation_deg", "inplane_deg", "distance", "prompt", "seed", "pictures", "scores", "class_name",
+    "cad_id", "cad_name", "licence", "recipe", "model_id", "model_revision", "captioner", "captioner_revision", "run_id", "flow_run_url", "drop_reason"];
+  const shared = new Set(["prompt", ...names.slice(10)]);
+  const spoken = (verdict) => (verdict === "unjudged" ? "not judged" : verdict);
   const samples = rows.map((row, order) => {
     const sample = { order };
     names.forEach((name, i) => { sample[name] = shared.has(name) ? texts[row[i]] : row[i]; });
+    sample.pictures = sample.pictures.map(([name, key, stage, file]) => ({ name: texts[name], key, address: `${texts[stage]}/${key.slice(0, 2)}/${key}/${texts[file]}` }));
     const azimuth = ((sample.azimuth_deg % 360) + 360) % 360;
     sample.bin = sample.azimuth_deg === null ? "" : `${Math.floor(azimuth / 30) * 30},${Math.min(Math.floor((sample.elevation_deg + 90) / 30) * 30 - 90, 60)}`;
     sample.words = [sample.sample_id, sample.prompt, sample.seed, sample.cad_name, sample.drop_reason, sample.class_name].join(" ").toLowerCase();
@@ -32,8 +33,14 @@
   const verdicts = ["kept", "dropped", "unjudged"].filter((one) => samples.some((sample) => sample.verdict === one));
   for (const value of ["", ...verdicts]) {
     const radio = make("input", { type: "radio", name: "verdict", value, checked: value === "" });
-    find("#verdicts").append(make("label", {}, radio, make("span", { textContent: value || "all" })));
+    find("#verdicts").append(make("label", {}, radio, make("span", { textContent: spoken(value) || "all" })));
   }
+  // Scores by the names that are there: to order by, and to filter by.
+  scores.forEach((name, i) => {
+    filters.elements.order.append(make("option", { value: `-scores.${i}`, textContent: `${name}, highest first` }), make("option", { value: `scores.${i}`, textContent: `${name}, lowest first` }));
+    filters.elements.score.append(make("option", { value: String(i), textContent: name }));
+  });
+  find("#range").hidden = !scores.length;
   const fill = (select, options) => {
     const before = select.value;
     select.replaceChildren(select.options[0], ...options.map(([value, text]) => make("option", { value, textContent: text })));
@@ -63,14 +70,14 @@
     find("#bins tbody").append(line);
   }
 
-  // What is shown: all that every control agrees on. Only what comes into sight is put on the page.
+  // What is shown: all that every filter agrees on. Only what comes into sight is put on the page.
   const pictures = find("#pictures"), step = 120;
   let shown = [], drawn = 0;
   const source = (key) => `${files}/${key.slice(0, 2)}/${key}.webp`;
   const tile = (sample) => {
-    const key = filters.elements.render.checked && sample.render_key ? sample.render_key : sample.image_key;
-    const image = make("img", { src: source(key), loading: "lazy", decoding: "async", alt: sample.prompt });
-    const label = make("span", { className: `chip ${sample.verdict}`, textContent: sample.verdict });
+    const rendered = filters.elements.render.checked && sample.pictures.find((picture) => picture.name === "render");
+    const image = make("img", { src: source((rendered || sample.pictures[0]).key), loading: "lazy", decoding: "async", alt: sample.prompt });
+    const label = make("span", { className: `chip ${sample.verdict}`, textContent: spoken(sample.verdict) });
     const pose = sample.azimuth_deg === null ? "" : `${Math.round(sample.azimuth_deg)}° ${Math.round(sample.elevation_deg)}°`;
     const link = make("a", { className: "tile", href: `#${sample.sample_id}`, title: `${sample.sample_id}\n${sample.prompt}` }, image,
       make("span", { className: "tile-line" }, label, make("span", { textContent: pose, className: "tile-pose" })));
@@ -84,7 +91,12 @@
   const apply = () => {
     const wanted = Object.fromEntries(new FormData(filters));
     const words = wanted.text.toLowerCase().split(/\s+/).filter(Boolean);
-    const here = samples.filter((sample) => (!wanted.verdict || sample.verdict === wanted.verdict) && (!wanted.class || sample.class_name === wanted.class) &&
+    const bounded = wanted.score !== "" && (wanted.least !== "" || wanted.most !== "");
+    const within = (sample) => {
+      const value = sample.scores[wanted.score] ?? null;
+      return !bounded || (value !== null && (wanted.least === "" || value >= Number(wanted.least)) && (wanted.most === "" || value <= Number(wanted.most)));
+    };
+    const here = samples.filter((sample) => within(sample) && (!wanted.verdict || sample.verdict === wanted.verdict) && (!wanted.class || sample.class_name === wanted.class) &&
       (!wanted.cad || sample.cad_id === wanted.cad) && words.every((word) => sample.words.includes(word)));
     const counts = new Map();
     for (const sample of here) counts.set(sample.bin, (counts.get(sample.bin) || 0) + 1);
@@ -98,8 +110,10 @@
     }
     find("#all-views").hidden = !chosen.size;
     shown = chosen.size ? here.filter((sample) => chosen.has(sample.bin)) : here;
-    const by = wanted.order.replace("-", ""), sign = wanted.order.startsWith("-") ? -1 : 1;
-    if (by) shown = [...shown].sort((a, b) => ((a[by] ?? Infinity * sign) - (b[by] ?? Infinity * sign)) * sign || a.order - b.order);
+    const by = wanted.order.replace(/^-/, ""), sign = wanted.order.startsWith("-") ? -1 : 1;
+    // Samples without the value come last, in either direction.
+    const value = (sample) => (by.startsWith("scores.") ? sample.scores[Number(by.slice(7))] : sample[by]) ?? Infinity * sign;
+    if (by) shown = [...shown].sort((a, b) => (value(a) === value(b) ? a.order - b.order : (value(a) < value(b) ? -1 : 1) * sign));
     find("#shown").value = shown.length === samples.length ? `${shown.length} pictures` : `${shown.length} of ${samples.length} pictures`;
     find("#nothing").hidden = shown.length > 0;
     pictures.replaceChildren();
@@ -122,22 +136,22 @@
     .observe(find("#more"));
 
   // One picture, large, with the text of where it comes from; its address can be sent to somebody.
-  const path = (stage, key, name) => `${store}/${stage}/${key.slice(0, 2)}/${key}/${name}`;
   const provenance = (sample) => [
     ["sample", sample.sample_id], ["class", sample.class_name], ["CAD model", `${sample.cad_name}  ${sample.cad_id}`], ["licence", sample.licence || "not stated"],
     ["pose", `azimuth ${sample.azimuth_deg}°, elevation ${sample.elevation_deg}°, in-plane ${sample.inplane_deg}°, distance ${sample.distance}`],
     ["caption", sample.prompt], ["captioner", `${sample.captioner} ${sample.captioner_revision}`], ["seed", sample.seed],
     ["generator", `${sample.model_id} @ ${sample.model_revision}`], ["recipe", sample.recipe],
     ["run", sample.run_id + (sample.flow_run_url ? `  ${sample.flow_run_url}` : "")],
-    ["verdict", `${sample.verdict}${sample.drop_reason ? `: ${sample.drop_reason}` : ""}, score ${sample.score ?? "–"}, edge score ${sample.edge_score ?? "–"}`],
-    ["image", sample.image_key], ["render", sample.render_key || "–"],
-  ].map(([name, value]) => `${name.padEnd(10)} ${value}`).join("\n");
+    ["verdict", `${spoken(sample.verdict)}${sample.drop_reason ? `: ${sample.drop_reason}` : ""}`],
+    ["scores", scores.map((name, i) => `${name} ${sample.scores[i] ?? "not judged"}`).join(", ") || "not judged"],
+    ...sample.pictures.map((picture) => [picture.name, picture.key]),
+  ].map(([name, value]) => `${name.padEnd(18)} ${value}`).join("\n");
   let current = null;
   const open = (sample) => {
     current = sample;
-    const figure = (stage, key, name) => make("figure", { className: `pic pic-${stage}` }, make("a", { href: path(stage, key, name), target: "_blank", rel: "noreferrer" },
-      make("img", { src: source(key), alt: stage })), make("figcaption", { textContent: stage }));
-    find(".viewer-pictures", viewer).replaceChildren(figure("image", sample.image_key, "image.png"), ...(sample.render_key ? [figure("render", sample.render_key, "rgba.png")] : []));
+    const figure = ({ name, key, address }) => make("figure", { className: `pic pic-${name.split(":")[0]}` }, make("a", { href: `${store}/${address}`, target: "_blank", rel: "noreferrer" },
+      make("img", { src: source(key), alt: name })), make("figcaption", { textContent: name }));
+    find(".viewer-pictures", viewer).replaceChildren(...sample.pictures.map(figure));
     find("h3", viewer).textContent = sample.sample_id;
     find("#provenance").textContent = provenance(sample);
     find(".commands", viewer).replaceChildren(make("code", { textContent: `dst show ${sample.sample_id}` }), " ", make("code", { textContent: `dst reproduce ${sample.sample_id}` }));

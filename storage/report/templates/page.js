@@ -22,7 +22,7 @@
     find(`[data-toggle="${name}"]`, viewer).addEventListener("change", (event) => toggle(name, event.target.checked));
   }
 
-  // A card is shown when every control agrees; a dot of the plot fades with its card.
+  // A card is shown when every filter agrees; a dot of the plot fades with its card.
   const dots = new Map(all(".dot").map((dot) => [dot.dataset.sample, dot]));
   const apply = () => {
     const wanted = Object.fromEntries(new FormData(filters));
@@ -39,8 +39,14 @@
     for (const section of all("#dropped, #failed, #samples")) section.classList.toggle("nothing", find(".card", section) && !find(".card:not([hidden])", section));
   };
   const sort = () => {
-    const name = filters.elements.order.value.replace("-", ""), sign = filters.elements.order.value.startsWith("-") ? -1 : 1;
-    const value = (card) => (name === "cad" ? card.dataset.cad : card.dataset[name] === "" ? Infinity * sign : Number(card.dataset[name]));
+    const name = filters.elements.order.value.replace(/^-/, ""), sign = filters.elements.order.value.startsWith("-") ? -1 : 1;
+    // Samples without the value come last, in either direction.
+    const score = name.startsWith("scores.") && name.slice("scores.".length), last = Infinity * sign;
+    const value = (card) => {
+      if (name === "cad") return card.dataset.cad;
+      if (score) return JSON.parse(card.dataset.scores)[score] ?? last;
+      return card.dataset[name] === "" ? last : Number(card.dataset[name]);
+    };
     for (const grid of all(".grid")) {
       const own = all(".card", grid);
       own.sort((a, b) => {

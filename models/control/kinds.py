@@ -1,0 +1,10 @@
+"""The kinds of control there are. A new one is a module of this package and one line here."""
+
+from __future__ import annotations
+
+from models.control.canny import CannySpec
+from models.control.geometry import GeometrySpec
+from models.control.protocol import ControlSpec
+from models.kinds import Kinds
+
+CONTROLS: Kinds[ControlSpec] = Kinds("control", [CannySpec, GeometrySpec])

@@ -1,0 +1,12 @@
+"""The kinds of judges and rules there are. A new one is a module of this package and one line here."""
+
+from __future__ import annotations
+
+from models.kinds import Kinds
+from models.verdict.fidelity import FidelitySpec
+from models.verdict.kcf import KcfSpec
+from models.verdict.protocol import JudgeSpec, RuleSpec
+from models.verdict.rules import AtLeastSpec, AtMostSpec, BestShareSpec
+
+JUDGES: Kinds[JudgeSpec] = Kinds("judge", [KcfSpec, FidelitySpec])
+RULES: Kinds[RuleSpec] = Kinds("rule", [AtMostSpec, AtLeastSpec, BestShareSpec])

@@ -1,0 +1,189 @@
+"""The room of runs: one class, one recipe, one flow run each; who is at work, and how it ended."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage.artifacts import Record
+from storage.catalog import before_0004, cohorts, journal, liveness, tables, writing
+from storage.catalog.database import CatalogError
+from storage.catalog.index import Row
+from storage.catalog.room import Room
+from storage.keys import plain
+
+STATUSES = ("running", "complete", "invalid", "failed", "crashed")
+
+
+class RunGoing(CatalogError):
+    """A run of the same class and recipe is going on, which makes the same samples."""
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        super().__init__(
+            f"run {row['run_id'][:8]} of {row['class_name']}, recipe {row['recipe']}, is going on since {row['started_at'][:19]} "
+            f"on {row['host']}, process {row['pid']}"
+        )
+
+
+class Runs(Room):
+    """Runs, from their beginning to what their summary says."""
+
+    def start_run(
+        self,
+        *,
+        class_name: str,
+        recipe: str,
+        recipe_specs: Mapping[str, Any],
+        samples: int,
+        run_id: str | None = None,
+        flow_run_id: str | None = None,
+        flow_run_url: str | None = None,
+        runtime: Mapping[str, Any] | None = None,
+        kind: str = "generate",
+        parent_run: str | None = None,
+        alone: bool = False,
+    ) -> str:
+        """Note that a run has begun; return its run_id. Runs whose process is gone become `crashed`.
+
+        kind: what it does (generate, ...). parent_run: the run_id of the run that started it. alone: raise RunGoing, and note
+        nothing, where a run of the same class, recipe and kind is going on.
+        """
+        row: Row = {
+            "run_id": run_id or uuid.uuid4().hex[:12],
+            "class_name": class_name,
+            "recipe": recipe,
+            "recipe_specs": plain(recipe_specs),
+            "samples": samples,
+            "status": "running",
+            "flow_run_id": flow_run_id,
+            "flow_run_url": flow_run_url,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started_at": journal.now(),
+            "runtime": plain(runtime or {}),
+            "heartbeat_at": journal.now(),
+            "parent_run": parent_run,
+            "kind": kind,
+            **dict.fromkeys(("reason", "finished_at", "seconds", "counts", "docs_path")),
+        }
+        with self.database.writing() as connection:
+            _bury_the_dead(connection)
+            going = _going(connection, row) if alone else None
+            if going is None:
+                writing.ensure_class(connection, class_name)
+                writing.upsert(connection, tables.runs, [row])
+        if going is not None:
+            raise RunGoing(going)
+        return str(row["run_id"])
+
+    def bury_the_dead(self) -> list[Row]:
+        """Mark running runs whose process is gone (here: by its pid; elsewhere: no heartbeat) as crashed; return their rows."""
+        with self.database.writing() as connection:
+            return _bury_the_dead(connection)
+
+    def heartbeat(self, run_id: str) -> None:
+        """Note that a run is alive."""
+        table = tables.runs
+        with self.database.writing() as connection:
+            connection.execute(sa.update(table).where(table.c.run_id == run_id).values(heartbeat_at=journal.now()))
+
+    def finish_run(
+        self,
+        run_id: str,
+        *,
+        status: str,
+        reason: str | None = None,
+        seconds: Mapping[str, float] | None = None,
+        counts: Mapping[str, Any] | None = None,
+        docs_path: str | None = None,
+    ) -> Row:
+        """Note how a run ended: complete, invalid (with the reason), failed or crashed; return its row.
+
+        seconds: stage -> seconds. counts: what the run's summary says (made, failed by reason, kept, ...).
+        """
+        if status not in STATUSES:
+            raise ValueError(f"a run is {', '.join(STATUSES)}, not {status}")
+        table = tables.runs
+        ended = {"status": status, "reason": reason, "docs_path": docs_path, "finished_at": journal.now()}
+        with self.database.writing() as connection:
+            said = {"seconds": plain(seconds), "counts": plain(counts)}
+            connection.execute(sa.update(table).where(table.c.run_id == run_id).values(**ended, **said))
+            row = _row(connection, run_id)
+            members = cohorts.left_by(connection, run_id)
+        self._note(journal.run(row, members))
+        return row
+
+    def runs(self, class_name: str | None = None, limit: int | None = None, kind: str | None = None) -> list[Row]:
+        """Return the rows of runs (of one class, of one kind), the newest first."""
+        table = tables.runs
+        statement = sa.select(table).order_by(table.c.started_at.desc()).limit(limit)
+        for name, value in (("class_name", class_name), ("kind", kind)):
+            if value is not None:
+                statement = statement.where(table.c[name] == value)
+        return self._select(statement)
+
+    def run(self, run_id: str) -> Row:
+        """Return the row of one run. Raises ValueError."""
+        with self.database.reading() as connection:
+            return _row(connection, run_id)
+
+    def any_run_since(self, moment: str) -> bool:
+        """Say whether a run is going on, or ended at or after a moment (UTC, ISO 8601)."""
+        run = tables.runs.c
+        during = sa.select(run.run_id).where(sa.or_(run.status == "running", run.finished_at >= moment)).limit(1)
+        return bool(self._select(during))
+
+    def crashed_flow_runs(self, since: str) -> dict[str, str]:
+        """Return flow run -> reason of the runs that crashed after a moment (UTC, ISO 8601), as far as Prefect knew them."""
+        run = tables.runs.c
+        found = sa.select(run.flow_run_id, run.reason).where(run.status == "crashed", run.finished_at > since)
+        return {row["flow_run_id"]: row["reason"] for row in self._select(found.where(run.flow_run_id.is_not(None)))}
+
+
+def replay(connection: sa.Connection, record: Record, known_too: bool) -> int:
+    """Write the row of a finished run and make what it left behind the cohort; return how many rows were written."""
+    row = before_0004.run_today({"heartbeat_at": None, "parent_run": None, "kind": "generate", **record.values["row"]})
+    known = connection.execute(sa.select(tables.runs.c.finished_at).where(tables.runs.c.run_id == row["run_id"])).scalar()
+    if known is not None and not known_too:
+        return 0
+    writing.ensure_class(connection, row["class_name"], row["started_at"])
+    writing.upsert(connection, tables.runs, [row])
+    members = journal.members_of(record)
+    if not members:
+        # A preview, or a run that failed before it had a cohort: the one that was there stayed.
+        return 1
+    return 1 + cohorts.write(connection, row["class_name"], row["recipe"], row["run_id"], members)
+
+
+def _bury_the_dead(connection: sa.Connection) -> list[Row]:
+    table = tables.runs
+    running = connection.execute(sa.select(table).where(table.c.status == "running")).mappings()
+    buried: list[Row] = []
+    for row in running.all():
+        if (reason := liveness.death(dict(row))) is not None:
+            changes = {"status": "crashed", "reason": reason, "finished_at": journal.now()}
+            connection.execute(sa.update(table).where(table.c.run_id == row["run_id"]).values(changes))
+            buried.append({**row, **changes})
+    return buried
+
+
+def _going(connection: sa.Connection, run: Row) -> Row | None:
+    """Return another running run of the same class, recipe and kind, or None."""
+    table = tables.runs
+    same = [table.c[name] == run[name] for name in ("class_name", "recipe", "kind")]
+    found = sa.select(table).where(table.c.status == "running", table.c.run_id != run["run_id"], *same)
+    row = connection.execute(found.order_by(table.c.started_at)).mappings().first()
+    return dict(row) if row is not None else None
+
+
+def _row(connection: sa.Connection, run_id: str) -> Row:
+    found = connection.execute(sa.select(tables.runs).where(tables.runs.c.run_id == run_id)).mappings().one_or_none()
+    if found is None:
+        raise ValueError(f'no run "{run_id}" in the catalog; see: dst status')
+    return {str(name): value for name, value in found.items()}

@@ -1,0 +1,96 @@
+"""The score task: what one judge measures of every image of a cohort.
+
+Enters: the images of a cohort with their controls and poses. Leaves: named scores for each image, stored once under a key of
+their own, so that another judge or another rule recomputes none of them (3D-DST section 3.4: the K-fold consistency filter is
+one judge). Over the whole cohort, since what is usual can only be learned from all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models.control.protocol import ControlSpec
+from models.sample import SampleId
+from models.verdict.kinds import JUDGES
+from storage.artifacts import ArtifactStore
+from storage.images import from_png
+from tasks import progress, stages
+from tasks.caching import cohort_task
+from tasks.plan.cohort import Cohort, Planned
+from tasks.plan.place import Place
+from tasks.shard import Finished, StageReport, fill_cohort
+
+log = logging.getLogger("dst")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """One image as judges see it (models.verdict.protocol.Evidence), read from the store when they ask."""
+
+    store: ArtifactStore
+    """Where it lies."""
+    planned: Planned
+    """The sample and its keys."""
+    controls: Mapping[str, ControlSpec]
+    """kind -> spec of what it was to obey."""
+
+    @property
+    def sample(self) -> SampleId:
+        return self.planned.sample
+
+    @property
+    def symmetry(self) -> int:
+        return self.planned.symmetry
+
+    @property
+    def annotation(self) -> Mapping[str, Any]:
+        return self.store.get("render", self.planned.key("render")).record.values
+
+    def image(self) -> Any:
+        return from_png(self.store.read(self.store.get("image", self.planned.key("image")), "image.png"))
+
+    def control(self, kind: str) -> Any:
+        return from_png(self.store.read(self.store.get("control", self.planned.keys["control"][kind]), "control.png"))
+
+
+@cohort_task("score", "score {part} {cohort.class_name}")
+def score(place: Place, cohort: Cohort, part: str, *after: Any) -> StageReport:
+    """Let the recipe's judge `part` measure every image of the cohort. What was measured before under the same key is kept."""
+    store = place.store
+
+    def make(made: Sequence[Planned], blueprint: stages.Blueprint) -> Finished:
+        began = time.monotonic()
+        judge = JUDGES.load(cohort.recipe.verdict.judges[part], device=place.device, threads=place.threads)
+        evidence = [Stored(store=store, planned=planned, controls=cohort.recipe.controls) for planned in made]
+        with progress.stage("score", cohort.class_name, 100) as bar:
+            judgement = judge.judge(evidence, lambda done, total: bar.advance(100 * done // total - bar.done))
+        judged = np.any([~np.isnan(values) for values in judgement.scores.values()], axis=0) if judgement.scores else np.zeros(0)
+        rows = [
+            {
+                "sample_id": str(planned.sample),
+                "image_key": planned.key("image"),
+                "scores": {name: _number(values[i]) for name, values in judgement.scores.items()},
+            }
+            for i, planned in enumerate(made)
+        ]
+        seconds = time.monotonic() - began
+        log.info("score   %s  %s: %d of %d judged  %.1f s", cohort.class_name, part, judged.sum(), len(made), seconds)
+        record = blueprint.record(
+            values={"judge": part, "judged": int(judged.sum()), "not_judged": judgement.not_judged, **judgement.facts},
+            runtime={"threads": place.threads, "seconds": round(seconds, 2)},
+        )
+        return record, {"scores.json": json.dumps(rows, indent=1, sort_keys=True, allow_nan=False).encode()}
+
+    return fill_cohort("score", part, cohort, store, make)
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else round(float(value), 4)

@@ -1,0 +1,214 @@
+"""The graph of stages: what each reads, obeys and runs.
+
+    cad -> render -> control ---+
+    class, keywords -> caption -+-> image -> score -> verdict
+
+A stage is data. Its artifacts' keys follow from it (storage.keys): stage, version, spec, the keys of what it reads, and what else
+identifies a sample. Cohorts, flows, previews and reproductions walk this table; nothing else says what comes behind what.
+Importing it imports no Prefect, no network and no renderer.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from models.render import spec as render
+from models.verdict import spec as verdict
+from storage.artifacts import Record
+from storage.keys import artifact_key, plain
+
+if TYPE_CHECKING:
+    from tasks.plan.cohort import Cohort, Planned
+    from tasks.plan.recipe import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blueprint:
+    """All that determines one artifact."""
+
+    stage: str
+    """The stage that makes it."""
+    version: int
+    """The version of the code that obeys the spec."""
+    spec: Any
+    """What is obeyed."""
+    inputs: Mapping[str, Any]
+    """The keys of what goes in, and the identity of what comes out."""
+
+    @property
+    def key(self) -> str:
+        """The artifact's key."""
+        return artifact_key(self.stage, self.version, self.spec, self.inputs)
+
+    def record(self, key: str | None = None, **found: Any) -> Record:
+        """Return the artifact's record with what was found out while making it; `key`: as planned, where that is at hand."""
+        return Record(
+            key=key or self.key,
+            stage=self.stage,
+            version=self.version,
+            spec=plain(self.spec),
+            inputs=plain(self.inputs),
+            **found,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    """What every stage says of itself."""
+
+    name: str
+    """Its name, one of storage.stages."""
+    reads: tuple[str, ...]
+    """The stages whose artifacts go in."""
+    task: str
+    """Its task, `package.module:name`; imported when a flow runs it."""
+    obeys: str
+    """The table of a recipe that holds its spec, or its specs by name; "" for none."""
+
+    def run(self) -> Any:
+        """Return its task."""
+        return pkgutil.resolve_name(self.task)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage(_Stage):
+    """A stage with artifacts of single samples."""
+
+    specs: Callable[[Recipe, Planned], Mapping[str, Any]]
+    """The specs of a sample's artifacts of this stage, by what tells these apart: {"": spec} for a single one, {kind: spec} for
+    its controls."""
+    version: Callable[[Any], int]
+    """The version of the code that obeys a spec."""
+    identity: Callable[[Recipe, Planned], Mapping[str, Any]]
+    """What identifies an artifact besides its spec and what it reads."""
+
+    def blueprints(self, recipe: Recipe, planned: Planned) -> dict[str, Blueprint]:
+        """Return what determines each of a sample's artifacts of this stage; the keys of the stages it reads are planned."""
+        inputs = dict(self.identity(recipe, planned))
+        for name in self.reads:
+            keys = planned.keys[name]
+            inputs |= {name: keys[""]} if "" in keys else {f"{name}s": dict(keys)}
+        return {
+            part: Blueprint(stage=self.name, version=self.version(spec), spec=spec, inputs=inputs)
+            for part, spec in self.specs(recipe, planned).items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class CohortStage(_Stage):
+    """A stage that looks at all images of a cohort together; its task runs once for each artifact."""
+
+    parts: Callable[[Recipe], Sequence[str]]
+    """What tells its artifacts apart: the judges' names, or "" for the one verdict."""
+    blueprints: Callable[[Cohort, Sequence[Planned]], Mapping[str, Blueprint]]
+    """What determines each of them, over the samples that have an image."""
+
+
+def _view(recipe: Recipe, planned: Planned) -> dict[str, Any]:
+    view = planned.sample.view
+    return {"class_name": view.class_name, "cad_id": view.cad_id, "view_index": view.view_index}
+
+
+def _words(recipe: Recipe, planned: Planned) -> dict[str, Any]:
+    """A caption knows the class, the keywords, the pose and how much the generator can read; nothing of a render."""
+    viewpoint = plain(planned.render_spec(recipe).viewpoint)
+    known = {**plain(planned.sample), "keywords": list(planned.keywords), "viewpoint": viewpoint}
+    known["most_tokens"] = recipe.image.most_tokens
+    return known if planned.written is None else {**known, "prompt": planned.written}
+
+
+def _scores(cohort: Cohort, made: Sequence[Planned]) -> dict[str, Blueprint]:
+    symmetry = {planned.sample.cad_id: planned.symmetry for planned in made}
+    images = sorted(planned.key("image") for planned in made)
+    return {
+        name: Blueprint(
+            stage="score",
+            version=judge.version,
+            spec=judge,
+            inputs={"class_name": cohort.class_name, "images": images, **judge.identity(symmetry, cohort.recipe.controls)},
+        )
+        for name, judge in cohort.recipe.verdict.judges.items()
+    }
+
+
+def _verdict(cohort: Cohort, made: Sequence[Planned]) -> dict[str, Blueprint]:
+    scores = {judge: blueprint.key for judge, blueprint in _scores(cohort, made).items()}
+    images = sorted(planned.key("image") for planned in made)
+    inputs = {"class_name": cohort.class_name, "images": images, "scores": scores}
+    return {"": Blueprint(stage="verdict", version=verdict.VERSION, spec=cohort.recipe.verdict.rules, inputs=inputs)}
+
+
+OF_A_SAMPLE = (
+    Stage(
+        name="cad",
+        reads=(),
+        task="tasks.cad:cad",
+        obeys="",
+        # Made when the CAD model was registered, under a spec of its own: its key is given.
+        specs=lambda recipe, planned: {},
+        version=lambda spec: 0,
+        identity=lambda recipe, planned: {},
+    ),
+    Stage(
+        name="render",
+        reads=("cad",),
+        task="tasks.render:render",
+        obeys="render",
+        specs=lambda recipe, planned: {"": planned.render_spec(recipe)},
+        version=lambda spec: render.VERSION,
+        identity=_view,
+    ),
+    Stage(
+        name="control",
+        reads=("render",),
+        task="tasks.control:control",
+        obeys="controls",
+        specs=lambda recipe, planned: recipe.controls,
+        version=lambda spec: spec.version,
+        identity=lambda recipe, planned: {},
+    ),
+    Stage(
+        name="caption",
+        reads=(),
+        task="tasks.caption:caption",
+        obeys="caption",
+        specs=lambda recipe, planned: {"": recipe.caption},
+        version=lambda spec: spec.version,
+        identity=_words,
+    ),
+    Stage(
+        name="image",
+        reads=("control", "caption"),
+        task="tasks.image:image",
+        obeys="image",
+        specs=lambda recipe, planned: {"": recipe.image},
+        version=lambda spec: spec.version,
+        identity=lambda recipe, planned: plain(planned.sample),
+    ),
+)
+"""In the order in which a sample goes through them."""
+
+OF_A_COHORT = (
+    CohortStage(
+        name="score",
+        reads=("image",),
+        task="tasks.score:score",
+        obeys="verdict",
+        parts=lambda recipe: list(recipe.verdict.judges),
+        blueprints=_scores,
+    ),
+    CohortStage(
+        name="verdict",
+        reads=("score",),
+        task="tasks.verdict:verdict",
+        obeys="verdict",
+        parts=lambda recipe: [""],
+        blueprints=_verdict,
+    ),
+)
+
+BY_NAME: Mapping[str, Stage] = {stage.name: stage for stage in OF_A_SAMPLE}
+OVER_A_COHORT: Mapping[str, CohortStage] = {stage.name: stage for stage in OF_A_COHORT}

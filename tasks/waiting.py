@@ -1,0 +1,28 @@
+"""Waiting: seconds that a task run spent behind others, apart from those in which it worked.
+
+Enters: what is waited for, in words. Leaves: the seconds waited so far by whoever asks, in its own context (a task run has one).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_waited: ContextVar[float] = ContextVar("waited", default=0.0)
+
+
+def seconds() -> float:
+    """Return how many seconds were waited so far in this context; what counts is the difference of two answers."""
+    return _waited.get()
+
+
+@contextmanager
+def on(what: str) -> Iterator[None]:
+    """Count the body's time as waiting for `what`, such as the slot "gpu:host:cpu"."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        _waited.set(_waited.get() + time.monotonic() - began)

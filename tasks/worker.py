@@ -1,0 +1,69 @@
+"""What a process that runs tasks keeps for all of them: its warm renderer, its loaded generator, and who listens to progress.
+
+One owner for each thing that is made once a process, so that a thread, a Dask worker and a Ray worker behave alike. What must be
+known in every process, such as how often a CAD model has killed a renderer, is in the store.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from models.image.protocol import Generator, ImageSpec
+    from models.render.pool import RenderPool
+    from tasks.plan.place import Place
+
+listeners: list[Callable[[Any], None]] = []
+"""Who is told whenever a stage has moved, see tasks.progress."""
+_starting = threading.Lock()
+_painting = threading.Lock()
+_renderer: RenderPool | None = None
+_generator: tuple[Any, Generator] | None = None
+
+
+def renderer(place: Place) -> RenderPool:
+    """Return this process's warm renderer, started when first asked for and closed when the process ends."""
+    from models.render.pool import RenderPool
+
+    global _renderer
+    with _starting:
+        if _renderer is None:
+            _renderer = RenderPool(place.renderers, place.mesh_timeout_s).__enter__()
+            atexit.register(_renderer.__exit__, None, None, None)
+        return _renderer
+
+
+@contextmanager
+def generator(spec: ImageSpec, place: Place) -> Iterator[Generator]:
+    """Hold the device while the body runs and yield the generator of a spec, loaded once a process.
+
+    One model on one device: shards take turns, so that memory and byte-for-byte identity do not depend on how many run.
+    """
+    from models.image.kinds import GENERATORS
+
+    global _generator
+    with turn(spec, place):
+        runtime: dict[str, Any] = {"device": place.device, "threads": place.threads, "batch": place.batch}
+        loaded = (spec.weights, runtime)
+        if _generator is None or _generator[0] != loaded:
+            # The old one's memory first: two of Stable Diffusion do not fit beside each other.
+            _generator = None
+            _generator = (loaded, GENERATORS.load(spec, **runtime))
+        yield _generator[1].resampled(spec)
+
+
+@contextmanager
+def turn(spec: ImageSpec, place: Place) -> Iterator[None]:
+    """Wait for the device that a spec's generator works on and hold it while the body runs; nothing is held for one without."""
+    if not spec.uses_device:
+        yield
+        return
+    from models.device import pick_device
+    from tasks import slots
+
+    with _painting, slots.slot(slots.device(pick_device(place.device)), of=1):
+        yield
