@@ -132,7 +132,7 @@ def _realism(default: ControlNetSpec, many: Sequence[Case], paint: Paint, world:
     return made
 
 
-def _real(pictures: measures.Pictures, world: realism.Features | None) -> dict[str, float]:
+def _real(pictures: measures.Images, world: realism.Features | None) -> dict[str, float]:
     """Return the share of pictures that lie among the world's: of few pictures this can be said, unlike a distance of sets."""
     return {} if world is None else {"real": round(realism.inside(realism.features_of(pictures), world), 3)}
 
