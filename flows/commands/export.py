@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 app = cyclopts.App(name="release", help="Look at releases: named, immutable selections of samples that were exported.")
 
-FormatName = Literal["coco", "bop", "webdataset", "huggingface", "pascal3d", "imagefolder", "official"]
+FormatName = Literal[
+    "coco", "bop", "webdataset", "huggingface", "pascal3d", "imagefolder", "official", "yolo", "yolo-seg", "yolo-obb"
+]
 
 
 def export_release(settings: Settings, format: str, out: Path, name: str, where: str | None) -> None:

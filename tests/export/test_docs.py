@@ -12,12 +12,12 @@ from storage.export.release import FORMATS
 from tests.export.conftest import ROOT, Made
 
 PAGE = (ROOT / "docs" / "exports.md").read_text()
-SNIPPETS = dict(re.findall(r"^## (\w+)\n.*?```python\n(.*?)```", PAGE, re.M | re.S))
+SNIPPETS = dict(re.findall(r"^## ([\w-]+)\n.*?```python\n(.*?)```", PAGE, re.M | re.S))
 
 
 def test_every_format_has_a_section_and_a_row_in_the_table() -> None:
     assert set(FORMATS) == set(SNIPPETS)
-    assert set(FORMATS) == set(re.findall(r"^\| `(\w+)` \|", PAGE, re.M))
+    assert set(FORMATS) == set(re.findall(r"^\| `([\w-]+)` \|", PAGE, re.M))
 
 
 @pytest.mark.parametrize("format", FORMATS)

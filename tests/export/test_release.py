@@ -89,7 +89,8 @@ def whole(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str
     return of
 
 
-@pytest.mark.parametrize("format", FORMATS)
+# The three YOLO formats have one writer.
+@pytest.mark.parametrize("format", sorted(FORMATS.keys() - {"yolo-seg", "yolo-obb"}))
 def test_an_export_killed_in_the_middle_is_absent_and_goes_on_to_the_same_files(
     format: str, made: Made, whole: Callable[[str], Path], tmp_path: Path
 ) -> None:
