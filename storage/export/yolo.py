@@ -57,7 +57,7 @@ class Yolo:
         # Ultralytics wants both. A release so small that it has one part only is trained and validated on that one.
         train, val = ("train" if "train" in parts else "val"), ("val" if "val" in parts else "train")
         names = [f"  {i - 1}: {json.dumps(name, ensure_ascii=False)}" for name, i in export.class_ids.items()]
-        lines = [f"# 3D-DST release {export.name}", f"train: images/{train}", f"val: images/{val}", "names:", *names]
+        lines = [f"train: images/{train}", f"val: images/{val}", "names:", *names]
         export.folder.write("data.yaml", "".join(f"{line}\n" for line in lines).encode())
 
 
