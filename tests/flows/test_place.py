@@ -24,7 +24,7 @@ from storage.images import to_png
 from storage.keys import plain
 from storage.settings import Settings
 from storage.stages import OF_A_SAMPLE, STAGES
-from tasks import stages
+from tasks import stages, worker
 from tasks.caching import ByArtifactKeys
 from tasks.catalog import catalog
 from tasks.intake.model import register
@@ -198,6 +198,13 @@ def test_a_run_of_one_cad_model_says_in_its_first_lines_what_that_costs(
     with caplog.at_level(logging.INFO, logger="dst"):
         runs.announce(here, planned(here, 30_001))
     assert "one CAD model" not in caplog.text
+
+
+def test_a_place_with_other_settings_gets_renderers_of_its_own(tmp_path: Path) -> None:
+    one = worker.renderer(place(tmp_path, renderers=1))
+    assert worker.renderer(place(tmp_path / "other home", renderers=1)) is one
+    assert worker.renderer(place(tmp_path, renderers=2)) is not one
+    assert worker.renderer(place(tmp_path, renderers=1, mesh_timeout_s=7)) is not one
 
 
 def test_where_work_is_done_is_no_part_of_a_key_and_which_store_holds_it_is(tmp_path: Path) -> None:
