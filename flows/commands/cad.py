@@ -169,7 +169,7 @@ def list_(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("class", "cad_id", "name", "faces", "facts", "up", "front", "keywords", box=None, header_style="bold")
+    table = Table("class", "cad_id", "cad_name", "faces", "facts", "up", "front", "keywords", box=None, header_style="bold")
     for row in rows:
         facts = row["facts"] or {}
         said = ", ".join(word for word in ("textured", "watertight") if facts.get(word))
@@ -178,7 +178,7 @@ def list_(
         table.add_row(
             row["class_name"],
             row["cad_id"][:12],
-            row["name"],
+            row["cad_name"],
             str(row["faces"] or ""),
             ", ".join(filter(None, (said, warned, row["reason"]))) if usable else f"{row['status']}: {row['reason']}",
             facts.get("up", row["up"]),
@@ -220,7 +220,7 @@ def remove(
     catalog = _catalog(_settings())
     row = _find(catalog, model, class_name)
     catalog.mark_cad_model(row["class_name"], row["cad_id"], status="removed", reason="removed", detail=None)
-    print(f'removed   {row["class_name"]}/{row["name"]}  {row["cad_id"][:12]}  (back with: dst cad add "{row["source"]}")')
+    print(f'removed   {row["class_name"]}/{row["cad_name"]}  {row["cad_id"][:12]}  (back with: dst cad add "{row["source"]}")')
 
 
 @app.command
@@ -237,7 +237,18 @@ def show(
     settings = _settings()
     row = _find(_catalog(settings), model)
     facts = dict(row["facts"] or {})
-    for name in ("class_name", "name", "cad_id", "source", "keywords_text", "licence", "status", "reason", "detail", "cad_key"):
+    for name in (
+        "class_name",
+        "cad_name",
+        "cad_id",
+        "source",
+        "keywords_text",
+        "licence",
+        "status",
+        "reason",
+        "detail",
+        "cad_key",
+    ):
         if row[name]:
             print(f"{name.removesuffix('_text'):<22}{row[name]}")
     for name in ("up", "front", "faces", "vertices", "parts", "extents", "watertight", "textured"):
@@ -334,7 +345,7 @@ def _sheet(settings: Settings, row: dict[str, Any], out: Path | None) -> Path:
     from tasks.intake.model import MODEL
 
     facts = row["facts"]
-    title = f"{row['class_name']}: {row['name']}   {row['cad_id'][:12]}   up {facts['up']} front {facts['front']} of the file"
+    title = f"{row['class_name']}: {row['cad_name']}   {row['cad_id'][:12]}   up {facts['up']} front {facts['front']} of the file"
     title += ", then turned" if row["alignment"] else ""
     target = out or settings.root / "sheets" / f"{row['class_name'].replace(' ', '_')}-{row['cad_id'][:12]}.png"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -348,14 +359,14 @@ def _find(catalog: Catalog, text: str, class_name: str | None = None) -> dict[st
 
     rows = catalog.cad_models(class_name, status=None)
     found = [row for row in rows if row["cad_id"].startswith(text)] if len(text) >= 4 else []
-    found = found or [row for row in rows if text in (row["name"], f"{row['class_name']}/{row['name']}")]
+    found = found or [row for row in rows if text in (row["cad_name"], f"{row['class_name']}/{row['cad_name']}")]
     if len(found) == 1:
         return found[0]
     if found:
         raise ValueError(
             f'"{text}" are {len(found)} CAD models; say more of the cad_id: {", ".join(r["cad_id"][:12] for r in found)}'
         )
-    names = {str(row["name"]) for row in rows}
+    names = {str(row["cad_name"]) for row in rows}
     raise ValueError(f'no CAD model "{text}" in the catalog{meant(text, names)}; see: dst cad list')
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from flows.compare import NOT_COMPARED
 from flows.history import members_of
 from models.sample import SampleId
 from storage.artifacts import RECORD, ArtifactStore, DamagedArtifact, MissingArtifact
@@ -205,7 +206,7 @@ def _sections(row: Row) -> Iterator[tuple[str, list[str]]]:
         _joined(get("scheduler"), number("steps", after=" steps"), number("guidance", "g", "guidance "),
                 number("control_scale", "g", "control scale "), number("eta", "g", "eta "), get("dtype")),
         _joined(_said("seed", get("seed")), _said("attempt", get("attempt"))),
-        _joined(*(_said(name, value) for name, value in (get("image_runtime") or {}).items() if name != "seconds")),
+        _joined(*(_said(name, value) for name, value in (get("image_runtime") or {}).items() if name not in NOT_COMPARED)),
     ]  # fmt: skip
     yield "verdict", [
         str(get("rule") or ""),
@@ -222,8 +223,9 @@ def _sections(row: Row) -> Iterator[tuple[str, list[str]]]:
     yield (
         "run",
         [
-            _joined(get("first_run_id"), get("first_flow_run_url"), get("first_run_started_at")),
-            _joined(_said("cohort of", get("run_id")), get("flow_run_url")) if get("run_id") != get("first_run_id") else "",
+            _joined(_said("made by", get("made_by_run")), get("made_by_url"), get("made_by_started_at")),
+            _said("first listed by", get("first_run_id")) if get("first_run_id") != get("made_by_run") else "",
+            _joined(_said("listed by", get("run_id")), get("flow_run_url")) if get("run_id") != get("first_run_id") else "",
         ],
     )
     if get("image_files") is None:

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage.artifacts import Record
-from storage.catalog import journal, tables, writing
+from storage.catalog import before_0005, journal, tables, writing
 from storage.catalog.index import Row
 from storage.catalog.room import Room
 from storage.keys import plain
@@ -50,8 +50,8 @@ class CadModels(Room):
     def add_cad_model(self, **model: Any) -> Row:
         """Register a CAD model for a class, or change what is known of it; return its row.
 
-        cad_id, class_name and source must be said. name, keywords, licence, up, front, cad_key, status, reason and detail are as
-        in the table. `facts`: values of its cad record (faces, vertices, extents, watertight, textured, ...). collection, uid:
+        cad_id, class_name and source must be said. cad_name, keywords, licence, up, front, cad_key, status, reason and detail are
+        as in the table. `facts`: values of its cad record (faces, vertices, extents, watertight, textured, ...). collection, uid:
         where it is published. symmetry: rotational, about +z (1 none, n-fold, 0 any angle), and its origin: given, mesh or
         class. camera: what its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the canonical
         frame. Of these last six, what is None stays as it was said before.
@@ -73,6 +73,8 @@ class CadModels(Room):
                 row["spec_key"] = specs.get(row["cad_key"])
             for class_name in sorted({row["class_name"] for row in rows}):
                 writing.ensure_class(connection, class_name)
+            for row, number in zip(rows, writing.numbers(connection, len(rows)), strict=True):
+                row["entry"] = number
             writing.upsert(connection, tables.cad_models, rows)
         self._note(*map(journal.registration, rows))
         return rows
@@ -85,7 +87,8 @@ class CadModels(Room):
             raise ValueError(f"a CAD model is {', '.join(STATUSES)}, not {changes['status']}")
         with self.database.writing() as connection:
             same = _same(class_name, cad_id)
-            connection.execute(sa.update(tables.cad_models).where(same).values(**changes, added_at=journal.now()))
+            (number,) = writing.numbers(connection)
+            connection.execute(sa.update(tables.cad_models).where(same).values(**changes, added_at=journal.now(), entry=number))
             row = dict(connection.execute(sa.select(tables.cad_models).where(same)).mappings().one())
         self._note(journal.registration(row))
         return row
@@ -93,9 +96,10 @@ class CadModels(Room):
 
 def replay(connection: sa.Connection, record: Record, known_too: bool) -> int:
     """Write the row of a registration; known_too: also where the catalog has a newer one. Return how many rows were written."""
-    row = record.values["row"]
-    newest = connection.execute(sa.select(tables.cad_models.c.added_at).where(_same(row["class_name"], row["cad_id"]))).scalar()
-    if not known_too and newest is not None and newest >= row["added_at"]:
+    row = before_0005.cad_model_today(record.values["row"])
+    model = tables.cad_models.c
+    newest = connection.execute(sa.select(model.entry, model.added_at).where(_same(row["class_name"], row["cad_id"]))).first()
+    if not known_too and newest is not None and (newest.entry or 0, newest.added_at) >= (row["entry"] or 0, row["added_at"]):
         return 0
     writing.ensure_class(connection, row["class_name"], row["added_at"])
     writing.upsert(connection, tables.cad_models, [row])
@@ -135,7 +139,7 @@ def _row(
     cad_id: str,
     class_name: str,
     source: str,
-    name: str | None = None,
+    cad_name: str | None = None,
     keywords: Sequence[str] = (),
     licence: str | None = None,
     up: str = "auto",
@@ -158,7 +162,7 @@ def _row(
     return {
         "class_name": class_name,
         "cad_id": cad_id,
-        "name": name or Path(source).stem,
+        "cad_name": cad_name or Path(source).stem,
         "source": source,
         "keywords": list(keywords),
         "keywords_text": ", ".join(keywords),
@@ -183,4 +187,5 @@ def _row(
         "symmetry_origin": symmetry_origin,
         "camera": plain(camera),
         "alignment": plain(alignment),
+        "entry": None,
     }

@@ -18,6 +18,12 @@ LEFT JOIN filters f ON f.verdict_key = m.verdict_key
 """A sample with the row of every stage behind it; what there is no row of is null."""
 
 
+MAKER = """LEFT JOIN artifacts w ON w.key = m.member_key
+LEFT JOIN runs o ON o.run_id = w.made_by
+"""
+"""The artifact that a member comes down to (its image, or what failed), and the run that made it."""
+
+
 def score_columns(names: Sequence[str]) -> str:
     """Return a column for each score of member `m`. Looked up by primary key, and only where somebody asks for the column."""
     return ", ".join(

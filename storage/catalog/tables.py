@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.type_api import TypeEngine
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The newest migration: what this code reads and writes."""
 
 metadata = MetaData(
@@ -73,7 +73,7 @@ cad_models = Table(
     metadata,
     Column("class_name", String(200), ForeignKey("classes.class_name"), primary_key=True),
     Column("cad_id", String(64), primary_key=True),
-    Column("name", Text, nullable=False),
+    Column("cad_name", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("keywords", _json(), nullable=False),
     Column("keywords_text", Text, nullable=False),
@@ -98,6 +98,7 @@ cad_models = Table(
     Column("symmetry_origin", Text),
     Column("camera", _json()),
     Column("alignment", _json()),
+    Column("entry", BigInteger),
     Index(None, "cad_id"),
     Index(None, "cad_key"),
     Index(None, "collection", "uid"),
@@ -105,7 +106,8 @@ cad_models = Table(
 """What people registered: status ok, rejected (with a reason) or removed.
 
 symmetry: rotational, about +z: 1 none, n-fold, 0 any angle, NULL not known; symmetry_origin: given, mesh or class. camera: what
-its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the canonical frame.
+its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the canonical frame. entry: the number of its
+latest entry in the journal (see storage.catalog.journal); NULL where that was written before schema 0005.
 """
 
 quarantine = Table(
@@ -149,8 +151,17 @@ artifacts = Table(
     Column("runtime", _json(), nullable=False),
     Column("path", Text, nullable=False),
     Column("created_at", String(32), nullable=False),
+    Column("made_by", String(64)),
+    Column("attempt", Integer),
+    Column("seconds", Float),
+    Column("waited", Float),
+    Index(None, "made_by"),
 )
-"""One row for each record in the store; `path` is the folder, relative to the store's root."""
+"""One row for each record in the store; `path` is the folder, relative to the store's root.
+
+made_by: the run that made it (also where it failed), attempt: which try of the run's task (1: the first). seconds: of work,
+waited: seconds behind others before that. NULL: not known, as of all that was made before schema 0005 or outside a run.
+"""
 
 views = Table(
     "views",
@@ -321,9 +332,17 @@ runs = Table(
     Column("heartbeat_at", String(32)),
     Column("parent_run", Text),
     Column("kind", Text, nullable=False, server_default="generate"),
+    Column("waited", _json()),
+    Column("number", BigInteger),
+    Column("entry", BigInteger),
     Index(None, "class_name"),
 )
-"""One class, one recipe, one flow run: status running, complete, invalid, failed or crashed."""
+"""One class, one recipe, one flow run: status running, complete, invalid, stopped (told to), failed or crashed.
+
+seconds: stage -> seconds of work on what this run itself made, waited: stage -> seconds behind others before that; waited is NULL
+where the two were not told apart (before schema 0005). number: runs in the order in which they began, entry: the number of its
+latest entry in the journal; clocks go back, these do not. NULL before schema 0005.
+"""
 
 members = Table(
     "members",
@@ -356,6 +375,25 @@ members = Table(
 """The samples of every cohort, past and present: one row for each sample and image, also where a stage failed.
 
 controls: kind -> key of all its controls; control_key: of the one a strip shows first, or of the one that failed.
+"""
+
+run_members = Table(
+    "run_members",
+    metadata,
+    Column("run_id", String(64), ForeignKey("runs.run_id"), primary_key=True),
+    Column("sample_id", String(300), primary_key=True),
+    Column("member_key", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("stage", String(16)),
+    Column("reason", String(64)),
+    Column("caption_key", String(64)),
+    Column("image_key", String(64)),
+    Column("verdict_key", String(64)),
+    Index(None, "sample_id"),
+)
+"""Every run's own samples, as they were when it ended: of a run that did not come to its end, those it had finished.
+
+`members` says what a class consists of, this who listed what. member_key: of its image, or of the artifact that failed.
 """
 
 file_checks = Table(

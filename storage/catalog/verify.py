@@ -36,8 +36,8 @@ _DERIVED = {
 }
 """Stage -> the tables of rows that come from its records, besides `artifacts`."""
 _JOURNALLED = (
-    tables.cad_models, tables.runs, tables.quarantine, tables.releases, tables.release_samples, tables.foreign_images,
-    tables.foreign_captions,
+    tables.cad_models, tables.runs, tables.run_members, tables.quarantine, tables.releases, tables.release_samples,
+    tables.foreign_images, tables.foreign_captions,
 )  # fmt: skip
 _NOT_WRITTEN_DOWN = {"heartbeat_at"}
 """Columns that only the catalog knows."""
@@ -188,8 +188,8 @@ def _journalled(catalog: Catalog, store: ArtifactStore) -> Iterator[Difference]:
         for table in _JOURNALLED:
             wanted = {_key(table, row): row for row in _dicts(replayed, sa.select(table))}
             found = {_key(table, row): row for row in _dicts(catalog, sa.select(table))}
-            if table is tables.runs:
-                # A run writes itself down when it ends; one that was killed never did.
+            if table in (tables.runs, tables.run_members):
+                # A run writes itself down when it ends; one that was killed has not yet.
                 found = {key: row for key, row in found.items() if key in wanted or row["run_id"] not in unfinished}
             yield from _rows_compared(table, wanted, found, "the journal")
         member = tables.members

@@ -277,7 +277,7 @@ def _cad_models(
         models.append(
             ReportModel(
                 cad_id=cad_id,
-                name=str(row.get("name") or cad_id[:12]),
+                name=str(row.get("cad_name") or cad_id[:12]),
                 source=_source(str(row.get("source") or "")),
                 keywords=tuple(row.get("keywords") or ()),
                 faces=row.get("faces"),

@@ -163,7 +163,7 @@ def prepare(
     made = record.outcome == "made"
     row = catalog_row(class_name, cad_id, spec, record) | {
         "source": source,
-        "name": said.name or name_of(path),
+        "cad_name": said.name or name_of(path),
         "keywords": said.keywords or (),
         "licence": said.licence,
         "collection": said.collection,
@@ -173,7 +173,7 @@ def prepare(
     row |= symmetry_of(place, artifact, said, before)
     if before is not None:
         same = before["status"] == row["status"] and before["cad_key"] == row["cad_key"]
-        row |= {"source": before["source"] if Path(before["source"]).exists() else source, "name": before["name"]}
+        row |= {"source": before["source"] if Path(before["source"]).exists() else source, "cad_name": before["cad_name"]}
         row["keywords"] = before["keywords"] if said.keywords is None else said.keywords
         row["licence"] = before["licence"] if said.licence is None else said.licence
         unchanged = ("licence", "symmetry", "symmetry_origin", "collection", "uid", "camera")
@@ -184,7 +184,7 @@ def prepare(
             known = Registration(
                 cad_id=cad_id,
                 class_name=class_name,
-                name=str(before["name"]),
+                name=str(before["cad_name"]),
                 status="known",
                 detail=f'the same bytes are in class "{class_name}" already{where}',
                 cad_key=record.key,
@@ -195,7 +195,7 @@ def prepare(
     registration = Registration(
         cad_id=cad_id,
         class_name=class_name,
-        name=str(row["name"]),
+        name=str(row["cad_name"]),
         status=status,
         reason=record.reason,
         detail=record.detail,
@@ -238,7 +238,7 @@ def align(place: Place, class_name: str, cad_id: str, up: str, front: str) -> Re
     path = source_of(row)
     artifact = canonical(place, path, cad_id, spec, again=True)
     catalog.index([artifact])
-    kept = {name: row[name] for name in ("source", "name", "keywords", "licence")}
+    kept = {name: row[name] for name in ("source", "cad_name", "keywords", "licence")}
     kept |= symmetry_of(place, artifact, Description(), row)
     if row["alignment"] is not None:
         kept["alignment"] = UNTURNED
@@ -246,7 +246,7 @@ def align(place: Place, class_name: str, cad_id: str, up: str, front: str) -> Re
     return Registration(
         cad_id=cad_id,
         class_name=class_name,
-        name=str(row["name"]),
+        name=str(row["cad_name"]),
         status="changed" if artifact.record.outcome == "made" else "rejected",
         reason=artifact.record.reason,
         detail=artifact.record.detail,

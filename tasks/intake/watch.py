@@ -150,7 +150,7 @@ class _Watcher:
                 detail = f"{row['source']} is not there since {moment(time.time())[:19]}; what was made from it stays"
                 self.catalog.mark_cad_model(row["class_name"], row["cad_id"], reason=GONE, detail=detail)
                 self.seen.gone.append(row["cad_id"])
-                log.warning("%s/%s: its file has gone: %s", row["class_name"], row["name"], row["source"])
+                log.warning("%s/%s: its file has gone: %s", row["class_name"], row["cad_name"], row["source"])
         for path, row in self._quarantined.items():
             understood = row["reason"] == BAD_SIDECAR and path not in self._bad_sidecars
             if understood or not Path(path).exists():
@@ -180,7 +180,7 @@ class _Watcher:
                     up=row["up"],
                     front=row["front"],
                     licence=row["licence"],
-                    name=row["name"],
+                    name=row["cad_name"],
                 )
 
     def _as_before(self, key: str, model: FoundModel, watched: bool) -> bool:

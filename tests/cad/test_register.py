@@ -160,7 +160,7 @@ def test_a_folder_of_classes_is_added_whole_and_its_bad_files_do_no_harm(
     commands.add(tmp_path / "cad")
     said = capsys.readouterr().out
     assert "2 added, 1 refused, 1 rejected" in said
-    assert {(row["class_name"], row["name"], row["status"]) for row in rows(settings)} == {
+    assert {(row["class_name"], row["cad_name"], row["status"]) for row in rows(settings)} == {
         ("car", "good", "ok"),
         ("car", "bad", "rejected"),
         ("mug", "one", "ok"),

@@ -129,7 +129,7 @@ def test_sidecars_speak_for_a_model_or_for_its_class(settings: Settings, tmp_pat
     (tmp_path / "cad" / "vase" / "dst.toml").write_text("symmetry = 0\n")
     (tmp_path / "cad" / "vase" / "two.stl.dst.toml").write_text("symmetry = 3\n")
     commands.add(tmp_path / "cad")
-    said = {r["name"]: (r["symmetry"], r["symmetry_origin"]) for r in Catalog(settings.catalog).cad_models()}
+    said = {r["cad_name"]: (r["symmetry"], r["symmetry_origin"]) for r in Catalog(settings.catalog).cad_models()}
     assert said == {"one": (0, "class"), "two": (3, "given")}
     for wrong in ("-1", "2.5", '"two"', "true", "1000"):
         (tmp_path / "dst.toml").write_text(f"symmetry = {wrong}\n")

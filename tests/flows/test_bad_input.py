@@ -83,7 +83,7 @@ def test_broken_files_are_rows_with_a_reason_and_the_others_are_added(alone: Hom
     )
     (folder / "huge.stl").write_bytes(bytes(80) + struct.pack("<I", 10_000_000) + bytes(500))
     alone.dst("cad", "add", str(folder), "--class", "car")
-    rows = {row["name"]: row for row in alone.rows("select name, status, reason, detail from cad_models")}
+    rows = {row["cad_name"]: row for row in alone.rows("select cad_name, status, reason, detail from cad_models")}
     assert rows["car-1"]["status"] == "ok"
     broken = {"empty", "nan", "flat", "cut", "points", "huge"}
     assert {name for name, row in rows.items() if row["status"] == "rejected" and row["reason"] and row["detail"]} == broken

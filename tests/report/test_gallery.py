@@ -42,7 +42,7 @@ class Painted:
             self.catalog.set_cohort(class_name, "r", run_id, [one.member(judged.key) for one in made])
             self.catalog.finish_run(run_id, status="complete")
         with self.catalog.database.writing() as connection:
-            connection.exec_driver_sql("UPDATE cad_models SET name = ? WHERE class_name = 'mug'", (HOSTILE,))
+            connection.exec_driver_sql("UPDATE cad_models SET cad_name = ? WHERE class_name = 'mug'", (HOSTILE,))
             connection.exec_driver_sql("UPDATE captions SET prompt = ? WHERE class_name = 'mug'", (HOSTILE,))
 
     def painted(self, history: History, stage: str, name: str) -> Record:
