@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from flows.forms import Said
+from flows.stops import stoppable
 from storage.catalog import journal
 from storage.catalog.catalog import Catalog
 from storage.catalog.verify import Difference
@@ -43,6 +44,7 @@ class Comparison:
 
 
 @flow(name="verify", flow_run_name="verify the catalog", result_serializer="json")
+@stoppable
 def verify(
     digests: Annotated[bool, Said("Read every file and compare its digest; off: compare sizes only, in seconds")] = True,
 ) -> State[int]:

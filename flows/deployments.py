@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +36,12 @@ from tasks.run import RunReport
 
 POOL = "dst"
 """The process work pool whose workers run the deployments: each run is a process of its own."""
+
+
+QUEUE = "default"
+"""The pool's queue of what a person launches."""
+SCANS = "scans"
+"""The queue of scans: theirs is a slot of its own, so that CAD models do not wait behind a training."""
 
 
 def offered() -> tuple[list[str], list[str]]:
@@ -112,6 +119,8 @@ class Deployed:
     """What it runs."""
     entrypoint: str
     """The flow by module: by file path, flows/ would be first on the path and shadow packages."""
+    queue: str = QUEUE
+    """The queue of the pool that its runs wait in."""
     tags: tuple[str, ...] = ()
     """What the UI can filter by."""
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -132,6 +141,7 @@ def deployments() -> list[Deployed]:
             name="scan for new CAD models",
             flow=scan,
             entrypoint="flows.scan.scan",
+            queue=SCANS,
             tags=("scan",),
             more=of_scan(Settings()),
         ),
@@ -147,20 +157,23 @@ def deployments() -> list[Deployed]:
     ]
 
 
-def register() -> list[str]:
+def register(runs: int | None = None) -> list[str]:
     """Register the work pool and every deployment at the server that Prefect is set to; return the deployments' names.
+
+    runs: how many runs go on at once, beside a scan.
 
     Registering again changes what has changed (the choices of a form, for one) and leaves runs alone.
     """
     from prefect.deployments.runner import RunnerDeployment
     from prefect.types.entrypoint import EntrypointType
 
-    lock_pool()
+    lock_pool(runs)
     for entry in deployments():
         deployment = RunnerDeployment.from_flow(
             entry.flow,
             name=entry.name,
             work_pool_name=POOL,
+            work_queue_name=entry.queue,
             tags=list(entry.tags),
             entrypoint_type=EntrypointType.MODULE_PATH,
             **entry.more,
@@ -183,8 +196,11 @@ def renew_forms() -> None:
             client.update_deployment(there.id, DeploymentUpdate(parameter_openapi_schema=form))
 
 
-def lock_pool() -> None:
-    """Make the work pool, or give the one there is, the template that takes nothing from a run. A step of prefect.yaml, too."""
+def lock_pool(runs: int | None = None) -> None:
+    """Make the work pool, or give the one there is, the template that takes nothing from a run. A step of prefect.yaml, too.
+
+    Its scans come first, one at a time; runs: how many others go on at once, where that is said.
+    """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectAlreadyExists
@@ -194,6 +210,13 @@ def lock_pool() -> None:
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template()))
         except ObjectAlreadyExists:
             client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template()))
+        with suppress(ObjectAlreadyExists):
+            client.create_work_queue(SCANS, work_pool_name=POOL)
+        scans = client.read_work_queue_by_name(SCANS, work_pool_name=POOL)
+        client.update_work_queue(scans.id, priority=1, concurrency_limit=1)
+        if runs is not None:
+            others = client.read_work_queue_by_name(QUEUE, work_pool_name=POOL)
+            client.update_work_queue(others.id, concurrency_limit=runs)
 
 
 def _python() -> str:

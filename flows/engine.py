@@ -5,9 +5,12 @@ Prefect loads a flow with the working folder before everything else, and code of
 
 from __future__ import annotations
 
+import logging
 import runpy
 
 if __name__ == "__main__":
+    # What a run says of itself, in the words of the terminal; its warnings alone would come by Python's default.
+    logging.getLogger("dst").setLevel(logging.INFO)
     # All that a deployment names is imported there, the other flows among them.
     import flows.deployments  # noqa: F401
 

@@ -22,7 +22,7 @@ from storage.catalog.catalog import Catalog, RunGoing
 from storage.keys import plain
 from storage.report.verdict import ONE_CAD_MODEL
 from storage.stages import OF_A_SAMPLE
-from tasks import events, stages
+from tasks import events, stages, stopping, waiting
 from tasks.intake import foreign
 from tasks.plan import cohort as planning
 from tasks.plan.cohort import CadModel, Cohort
@@ -193,28 +193,42 @@ def on_record(place: Place, cohort: Cohort, samples: int, kind: str = GENERATE) 
         with liveness.beating(lambda: catalog.heartbeat(run_id)):
             yield run
     except BaseException as error:
-        catalog.finish_run(run_id, status="failed", reason=_reason(error, flow_run_id))
+        catalog.finish_run(run_id, status="failed", reason=_reason(error))
         raise
     assert run.finished, "a run that ends without an error says how it went"
 
 
-def _reason(error: BaseException, flow_run_id: str | None) -> str:
-    """Return how a run ended that did not end by itself. A SIGTERM is a person's who cancelled it, or the machine's."""
-    if type(error).__name__ == "TerminationSignal" and flow_run_id and crashes.cancelled(flow_run_id):
-        return "Cancelled: by a person, in Prefect"
-    return f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
+def _reason(error: BaseException) -> str:
+    """Return how a run ended that did not end by itself; of one that was told to stop only when nothing of it works any more."""
+    if isinstance(error, Exception):
+        return f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
+    # Prefect is imported by whoever has task runs: what plans only must stay light.
+    from flows.stops import settle
+
+    return settle(error)
 
 
 def _started(catalog: Catalog, **row: Any) -> str:
-    waits_for = None
+    """Start the run's row and return its id, behind another of the same class. Raises Stopped when told to stop meanwhile."""
+    from tasks import states
+
+    waits_for, began = None, time.monotonic()
     while True:
         try:
-            return catalog.start_run(**row, alone=row["kind"] == GENERATE)
+            started = catalog.start_run(**row, alone=row["kind"] == GENERATE)
         except RunGoing as going:
             if waits_for != going.row["run_id"]:
                 waits_for = going.row["run_id"]
                 log.info("%s  waits: %s", row["class_name"], going)
-            time.sleep(_LOOK_EVERY_S)
+                states.waits(str(going))
+            with waiting.on(f"run {waits_for}"):
+                stopping.pause(_LOOK_EVERY_S)
+            continue
+        if waits_for:
+            seconds = time.monotonic() - began
+            log.info("%s  goes on after %.0f s of waiting for run %s", row["class_name"], seconds, waits_for[:8])
+            states.goes_on(f"waited {seconds:.0f} s for run {waits_for[:8]}")
+        return started
 
 
 def _url(flow_run_id: str | None) -> str | None:

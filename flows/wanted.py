@@ -27,9 +27,9 @@ RETRY_AFTER_S = 3600.0
 """What passes with time needs some."""
 FAILED_RUNS = 3
 """After so many failed runs in a row a class is left alone until something about it changes."""
-_BY_HAND = ("KeyboardInterrupt", "Cancelled")
+_BY_HAND = ("Ctrl-C", "Cancelled", "KeyboardInterrupt")
 """How a run ends that a person stopped: it is not started again by itself."""
-_WITH_ITS_MACHINE = "TerminationSignal"
+_WITH_ITS_MACHINE = ("its service or its machine ended it", "TerminationSignal")
 """How a run ends whose service or machine was shut down: that says nothing about the class."""
 
 
@@ -126,7 +126,7 @@ def _left_alone(catalog: Catalog, status: ClassStatus) -> bool:
         return False
     runs = [row for row in catalog.runs(status.class_name) if row["kind"] == GENERATE][:FAILED_RUNS]
     in_vain = len(runs) == FAILED_RUNS and all(
-        row["status"] in ("failed", "crashed") and row["reason"] != _WITH_ITS_MACHINE for row in runs
+        row["status"] in ("failed", "crashed") and row["reason"] not in _WITH_ITS_MACHINE for row in runs
     )
     if not (in_vain or str(runs[0]["reason"]).startswith(_BY_HAND)):
         return False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from models.image.protocol import ImageRequest
 from storage.artifacts import ArtifactStore
 from storage.images import from_png, to_png
-from tasks import worker
+from tasks import stopping, worker
 from tasks.caching import shard_task
 from tasks.passport import passport
 from tasks.plan.cohort import Planned, Shard
@@ -35,7 +35,8 @@ def image(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageRepor
             for start in range(0, len(todo), generator.batch):
                 began = time.monotonic()
                 batch = todo[start : start + generator.batch]
-                pictures = generator.generate([_request(store, missing.planned) for missing in batch])
+                requests = [_request(store, missing.planned) for missing in batch]
+                pictures = generator.generate(requests, lambda done, asked: stopping.heed())
                 runtime = generator.runtime | {"seconds": round((time.monotonic() - began) / len(batch), 3)}
                 for missing, picture in zip(batch, pictures, strict=True):
                     yield _finished(missing, store, picture, runtime)

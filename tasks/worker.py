@@ -66,5 +66,6 @@ def turn(spec: ImageSpec, place: Place) -> Iterator[None]:
     from models.device import pick_device
     from tasks import slots
 
-    with _painting, slots.slot(slots.device(pick_device(place.device)), of=1):
+    name = slots.device(pick_device(place.device))
+    with slots.turn(_painting, name), slots.slot(name, of=1):
         yield

@@ -36,6 +36,8 @@ log = logging.getLogger("dst")
 
 LOOK_EVERY_S = 5.0
 """How often the forms' choices are compared with the catalog, and the processes looked at."""
+TIDY_EVERY_S = 60.0
+"""How often scans that say nothing are taken out of the history."""
 START_AT_MOST_S = 240.0
 END_AT_MOST_S = 20.0
 
@@ -74,28 +76,33 @@ def _serve_runs(children: _Children, runs: int, ui: str, files_url: str, stop: t
     """Register the deployments, start the worker, say where everything is, and renew the forms until asked to stop."""
     from prefect.exceptions import PrefectException
 
-    from flows import automations, deployments
+    from flows import automations, deployments, tidy
 
     offered = deployments.offered()
-    names = deployments.register()
+    names = deployments.register(runs)
     automations.ensure(Settings())
     name = f"{socket.gethostname()}-{os.getpid()}"
     worker = ["worker", "start", "--pool", deployments.POOL, "--type", "process", "--name", name]
-    children.start("worker", [*worker, "--limit", str(runs), "--install-policy", "never"])
+    # A scan has a place of its own beside the runs that people launch.
+    children.start("worker", [*worker, "--limit", str(runs + 1), "--install-policy", "never"])
     print(f"\n  Prefect UI    {ui}", flush=True)
     print(f"  reports       {files_url}/reports/index.html")
     print(f"  deployments   {', '.join(names)}")
     print("\nCtrl-C ends it; runs that are going on are stopped and go on where they were when started again", flush=True)
+    tidy_at = time.monotonic()
     while not stop.wait(LOOK_EVERY_S):
         children.check()
         try:
+            if time.monotonic() > tidy_at:
+                tidy_at = time.monotonic() + TIDY_EVERY_S
+                tidy.tidy()
             if (now := deployments.offered()) != offered:
                 deployments.renew_forms()
                 offered = now
                 print(f"forms renewed: classes {', '.join(now[0]) or 'none'}; recipes {', '.join(now[1])}", flush=True)
         except (PrefectException, httpx.HTTPError, CatalogError) as error:
             # A server or a database that is busy for a while: the next look comes soon.
-            log.warning("forms not renewed: %s", type(error).__name__)
+            log.warning("forms not renewed, scans not tidied up: %s", type(error).__name__)
     print("\nending ...", flush=True)
 
 

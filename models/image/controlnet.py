@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import platform
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -225,15 +225,19 @@ class ControlNetGenerator:
         for attempt in range(ATTEMPTS):
             for start in range(0, len(pending), self.batch):
                 indices = pending[start : start + self.batch]
-                for index, image in zip(indices, self._batch([requests[i] for i in indices], attempt), strict=True):
-                    made[index] = image
-                if progress:
-                    progress(sum(image.reason is None for image in made.values()), len(requests))
+
+                def tell() -> None:
+                    if progress:
+                        progress(sum(image.reason is None for image in made.values()), len(requests))
+
+                images = self._batch([requests[i] for i in indices], attempt, tell)
+                made.update(zip(indices, images, strict=True))
+                tell()
             pending = [index for index in pending if made[index].reason is not None]
         return [made[index] for index in range(len(requests))]
 
-    def _batch(self, requests: list[ImageRequest], attempt: int) -> list[GeneratedImage]:
-        pictures = self._sample(requests, attempt)
+    def _batch(self, requests: list[ImageRequest], attempt: int, tell: Callable[[], None]) -> list[GeneratedImage]:
+        pictures = self._sample(requests, attempt, tell)
         images = []
         for request, picture in zip(requests, pictures, strict=True):
             reason = unusable(picture)
@@ -242,9 +246,13 @@ class ControlNetGenerator:
             images.append(GeneratedImage(sample=request.sample, rgb=rgb, seed=seed, attempt=attempt, reason=reason))
         return images
 
-    def _sample(self, requests: list[ImageRequest], attempt: int) -> NDArray[np.float32]:
-        """Return (len(requests), H, W, 3) in 0..1, from a batch of the full shape."""
+    def _sample(self, requests: list[ImageRequest], attempt: int, tell: Callable[[], None]) -> NDArray[np.float32]:
+        """Return (len(requests), H, W, 3) in 0..1, from a batch of the full shape. tell: called behind each denoising step."""
         import torch
+
+        def stepped(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            tell()
+            return {}
 
         filled = requests + [requests[-1]] * (self.batch - len(requests))
         generators = [torch.Generator("cpu").manual_seed(request.sample.seed("image", attempt)) for request in filled]
@@ -260,6 +268,8 @@ class ControlNetGenerator:
                 eta=self.spec.eta,
                 controlnet_conditioning_scale=self._scales,
                 generator=generators,
+                callback_on_step_end=stepped,
+                callback_on_step_end_tensor_inputs=[],
                 output_type="np",
             )
         pictures: NDArray[np.float32] = np.asarray(result.images, dtype=np.float32)[: len(requests)]

@@ -17,7 +17,7 @@ from models.kinds import KindSpec
 from models.sample import SampleId
 
 Progress = Callable[[int, int], None]
-"""Called with (images done, images asked for)."""
+"""Called with (images done, images asked for), also between two steps of a batch; what it raises ends the work."""
 
 
 @dataclass(frozen=True, kw_only=True)

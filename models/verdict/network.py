@@ -7,6 +7,7 @@ said of an image does not depend on the others in its batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,8 +42,12 @@ def predict(
     backbone: str,
     device: str = "cpu",
     threads: int | None = None,
+    between: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float64]:
-    """Return (M, heads, bins) probabilities of images `asked` after training on `known` with `answers`."""
+    """Return (M, heads, bins) probabilities of images `asked` after training on `known` with `answers`.
+
+    between: called before each training step; what it raises ends the training.
+    """
     import torch
 
     device = pick_device(device)
@@ -55,6 +60,7 @@ def predict(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, spec.learning_rate, total_steps=steps, pct_start=0.15)
     network.train()
     for order in _batches(len(known), spec.batch, spec.epochs, rng):
+        between()
         pictures = _as_input(_shaken(known[order], rng), device)
         wanted = torch.from_numpy(answers[order]).float().to(device)
         logits = network(pictures).view(-1, heads, bins)

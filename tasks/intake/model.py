@@ -25,6 +25,7 @@ from storage.cad.names import check_class_name
 from storage.cad.sidecar import Sidecar, keywords_of
 from storage.catalog.catalog import Catalog
 from storage.keys import artifact_key, plain
+from tasks import stopping
 from tasks.plan.place import Place
 
 MODEL = "model.glb"
@@ -286,7 +287,7 @@ def make(place: Place, path: Path, cad_id: str, spec: CadSpec) -> tuple[Record, 
     )
     started = time.monotonic()
     try:
-        model = canonicalise_isolated(path, spec, place.max_faces, place.mesh_timeout_s)
+        model = canonicalise_isolated(path, spec, place.max_faces, place.mesh_timeout_s, between=stopping.heed)
     except BadModel as error:
         return replace(record, outcome="failed", reason=error.reason, detail=error.detail), {}
     runtime = {"seconds": round(time.monotonic() - started, 3), "source": os.fsencode(path).decode("utf-8", errors="replace")}

@@ -84,11 +84,12 @@ def test_ctrl_c_ends_a_run_between_two_samples_and_the_same_command_goes_on(alon
     said, _ = process.communicate(timeout=120)
     assert process.returncode == 130, said
     assert said.strip().endswith("dst: stopped; start the same command again and it goes on where it was")
+    assert "stopping after this step: Ctrl-C" in " ".join(said.split())
     assert "Traceback" not in said
     assert "ERROR" not in said
     assert nobody_left(alone)
     assert 0 < len(list((alone.path / "artifacts").glob("render/??/*/record.json"))) < 240
-    assert alone.rows("select status, reason from runs") == [{"status": "failed", "reason": "KeyboardInterrupt"}]
+    assert alone.rows("select status, reason from runs") == [{"status": "failed", "reason": "Ctrl-C"}]
     assert alone.rows("select count(*) as failed from samples where status = 'failed'") == [{"failed": 0}]
     database = f"sqlite:///{alone.path / 'prefect' / 'prefect.db'}"
     asked = alone.python(
@@ -97,7 +98,7 @@ def test_ctrl_c_ends_a_run_between_two_samples_and_the_same_command_goes_on(alon
         "for row in sa.create_engine(sys.argv[1]).connect().execute(sa.text('select state_name from flow_run')): print(row[0])",
         database,
     )
-    assert asked.stdout.split() == ["Crashed"], asked.stderr
+    assert asked.stdout.split() == ["Stopped"], asked.stderr
     made = alone.digests("render")
     alone.dst("run", "car", "--samples", "3", "--overrides", alone.overrides())
     assert made.items() <= alone.digests("render").items()
