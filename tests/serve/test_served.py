@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,12 @@ def test_its_stages_and_shards_have_names_progress_and_links_that_open(platform:
     assert of_shards | {"score kcf car", "score fidelity car", "verdict car"} <= names
     shown = platform.ask("POST", "/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}).json()
     told = [row["description"] for row in shown if row["type"] == "progress"]
-    assert any(re.match(r"image car: \d+ of \d+", text) for text in told)
+    assert len([text for text in told if re.match(r"image car: 9 of 9", text)]) == 1, told
+    lines = platform.ask("POST", "/logs/filter", json={"logs": {"flow_run_id": {"any_": [run["id"]]}}}).json()
+    # The words of the terminal, once.
+    said = [re.sub(r"[\d.]+ s$", "", row["message"]) for row in lines if row["name"] == "dst"]
+    assert said.count("image   car/0000  9 made  0 kept from before  0 failed  ") == 1, said
+    assert any(row["task_run_id"] for row in lines if row["name"] == "dst")
     data = platform.artifacts(run["id"])
     links = re.findall(r"\((http[^)]+)\)", data["car-summary"] + data["car-report"])
     assert {link.split("/")[3] for link in links} == {"reports", "validation"}
@@ -175,6 +181,19 @@ def test_its_stages_and_shards_have_names_progress_and_links_that_open(platform:
         answer = httpx.get(link, timeout=30)
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith(("text/html", "image/png"))
+
+
+def test_scans_have_a_queue_of_their_own_beside_what_people_launch(platform: Platform) -> None:
+    queues = {
+        row["name"]: row for row in platform.ask("POST", "/work_pools/dst/queues/filter", json={}).raise_for_status().json()
+    }
+    assert {name: (row["priority"], row["concurrency_limit"]) for name, row in queues.items()} == {
+        "scans": (1, 1),
+        "default": (2, 2),
+    }
+    waits_in = {name: row["work_queue_name"] for name, row in platform.deployments().items()}
+    assert waits_in.pop("scan for new CAD models") == "scans"
+    assert set(waits_in.values()) == {"default"}
 
 
 def test_nothing_of_the_working_folders_own_code_was_loaded(platform: Platform) -> None:
@@ -463,8 +482,11 @@ def test_a_run_that_is_cancelled_in_the_ui_ends_between_two_samples(platform: Pl
     assert engines, "a run is a process of its own"
     # What the button of the UI asks for.
     asked = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    began = time.monotonic()
     platform.ask("POST", f"/flow_runs/{run['id']}/set_state", json=asked).raise_for_status()
-    assert platform.wait(run["id"])["state_type"] == "CANCELLED"
+    state = platform.wait(run["id"])["state"]
+    assert (state["type"], state["name"]) == ("CANCELLED", "Cancelled")
+    assert time.monotonic() - began < 15
     assert not psutil.wait_procs(engines, timeout=60)[1]
     told = platform.home.rows("select status, reason from runs order by started_at desc limit 1")
     assert told == [{"status": "failed", "reason": "Cancelled: by a person, in Prefect"}]
@@ -480,4 +502,7 @@ def test_ctrl_c_ends_everything_also_a_run_that_is_going_on(platform: Platform) 
     assert "nothing of it runs on" in platform.log.read_text()
     alive = [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     assert not alive
+    with closing(sqlite3.connect(platform.home.path / "prefect" / "prefect.db")) as database:
+        (state,) = database.execute("select state_name from flow_run where id = ?", [run["id"]]).fetchone()
+    assert state == "Stopped"
     assert served(Settings(home=platform.home.path)) is None
