@@ -16,7 +16,6 @@ from prefect.client.schemas.filters import (
     FlowFilterName,
     FlowRunFilter,
     FlowRunFilterName,
-    FlowRunFilterStartTime,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
@@ -44,7 +43,7 @@ def tidy(own: UUID | None = None) -> int:
                     client.set_flow_run_name(run.id, TO_COME)
         idle = _scans(client, StateType.COMPLETED, name=IDLE)
         doomed = idle[1:] if own is None else idle
-        doomed += _scans(client, StateType.CANCELLED, never_started=True)
+        doomed += [run for run in _scans(client, StateType.CANCELLED) if not run.run_count]
         for run in doomed:
             with suppress(ObjectNotFound):
                 client.delete_flow_run(run.id)
@@ -57,14 +56,13 @@ def call(flow_run_id: str, name: str) -> None:
         client.set_flow_run_name(UUID(flow_run_id), name)
 
 
-def _scans(client: SyncPrefectClient, state: StateType, name: str = "", never_started: bool = False) -> list[FlowRun]:
+def _scans(client: SyncPrefectClient, state: StateType, name: str = "") -> list[FlowRun]:
     """Return scans in a state, the latest first."""
     return client.read_flow_runs(
         flow_filter=FlowFilter(name=FlowFilterName(any_=[SCAN])),
         flow_run_filter=FlowRunFilter(
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[state])),
             name=FlowRunFilterName(any_=[name]) if name else None,
-            start_time=FlowRunFilterStartTime(is_null_=True) if never_started else None,
         ),
         sort=FlowRunSort.EXPECTED_START_TIME_DESC,
     )
