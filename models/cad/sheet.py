@@ -124,6 +124,7 @@ class Caster:
         )
         self.colors = np.concatenate([np.ones((len(p.points), 4)) if p.colors is None else p.colors for p in parts])
         self._images: dict[tuple[bytes, str], Floats] = {}
+        self._holes = any(material.cutoff is not None for material in model.materials)
         mesh = trimesh.Trimesh(self.points, self.faces, process=False)
         self._rays = trimesh.ray.ray_pyembree.RayMeshIntersector(mesh)
 
@@ -163,6 +164,8 @@ class Caster:
         """Return the first face that each ray meets, -1 for none: rays go on through what is cut out."""
         rays = np.arange(len(origins))
         starts, hit = origins.copy(), np.full(len(origins), -1)
+        if not self._holes:
+            return np.asarray(self._rays.intersects_first(starts, np.repeat(direction[None], len(rays), axis=0)))
         for _ in range(_MOST_HOLES):
             hit[rays] = self._rays.intersects_first(starts[rays], np.repeat(direction[None], len(rays), axis=0))
             rays = rays[hit[rays] >= 0]

@@ -56,6 +56,8 @@ class Registration:
     """Key of the cad artifact."""
     warnings: tuple[str, ...] = ()
     """What a person should know about an accepted one."""
+    symmetry: str | None = None
+    """One line: its rotational symmetry, and where that is from or how sure it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ class Description:
     uid: str | None = None
     """What it is called there."""
     symmetry: int | None = None
-    """Rotational symmetry about the upright axis: 1 none, n-fold, 0 any turn; None: looked for in the mesh."""
+    """Rotational symmetry about the upright axis: 1 none, n-fold, 0 any turn; None: looked for in pictures of it turned."""
     symmetry_origin: str | None = None
     """`given` for this model or `class` for all of its class."""
     camera: Mapping[str, Any] | None = None
@@ -207,22 +209,22 @@ def prepare(
 
 
 def symmetry_of(place: Place, artifact: Artifact, said: Description, before: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the columns symmetry and symmetry_origin: as said now, as given before, else found from the canonical mesh."""
+    """Return the columns of the symmetry: as said now, as given before, else found in pictures of the canonical mesh turned."""
+    from models.cad import symmetry
     from models.symmetry import check
 
     if said.symmetry is not None:
         return {"symmetry": check(said.symmetry), "symmetry_origin": said.symmetry_origin or "given"}
-    known = before is not None and before["symmetry"] is not None
-    # What a person gave holds whatever the axes; what was found holds as long as the canonical mesh is the same.
-    if before is not None and known and (before["symmetry_origin"] != "mesh" or before["cad_key"] == artifact.key):
-        return {"symmetry": before["symmetry"], "symmetry_origin": before["symmetry_origin"]}
+    if before is not None and before["symmetry"] is not None:
+        same = before["cad_key"] == artifact.key
+        # What a person gave holds whatever the axes; what was found, as long as the mesh and the way of finding are the same.
+        if before["symmetry_origin"] not in FOUND or (same and before["symmetry_origin"] == symmetry.METHOD):
+            return {"symmetry": before["symmetry"], "symmetry_origin": before["symmetry_origin"]}
     if artifact.record.outcome != "made":
         return {"symmetry": None, "symmetry_origin": None}
-    from models.cad import symmetry
-
     with place.store.local(artifact, MODEL) as glb:
-        found = symmetry.symmetry_of(glb)
-    return {"symmetry": found, "symmetry_origin": None if found is None else "mesh"}
+        found = symmetry.find(glb)
+    return {"symmetry": found and found.times, "symmetry_origin": None if found is None else symmetry.METHOD}
 
 
 def align(place: Place, class_name: str, cad_id: str, up: str, front: str) -> Registration:
@@ -255,6 +257,9 @@ def align(place: Place, class_name: str, cad_id: str, up: str, front: str) -> Re
         warnings=tuple(artifact.record.values.get("warnings", ())),
     )
 
+
+FOUND = ("mesh", "views")
+"""In the column `symmetry_origin`: nobody gave it. `mesh` is how versions before models.cad.symmetry.METHOD looked."""
 
 UNTURNED = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 """In the column `alignment`: a turn was said before and is no longer."""
