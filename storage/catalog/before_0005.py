@@ -10,10 +10,11 @@ from typing import Any
 
 
 def cad_model_today(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a CAD model's row; its name was called `name`."""
-    if "cad_name" in row:
-        return dict(row)
-    return {("cad_name" if column == "name" else column): value for column, value in row.items()} | {"entry": None}
+    """Return a CAD model's row; its name was called `name`, and whether a person had said how it faces was not a column."""
+    today = {("cad_name" if column == "name" else column): value for column, value in row.items()}
+    said = (row["up"], row["front"]) != ("auto", "auto") and (row.get("collection") is None or row.get("alignment") is not None)
+    unknown = dict.fromkeys(("entry", "symmetry_detail", "orientation_why", "orientation_doubts"))
+    return {**unknown, "orientation": "set" if said else "assumed", **today}
 
 
 def run_today(row: Mapping[str, Any]) -> dict[str, Any]:

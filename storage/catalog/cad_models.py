@@ -17,6 +17,11 @@ from storage.keys import plain
 STATUSES = ("ok", "rejected", "replaced", "removed")
 """ok: what runs are made of. replaced: its file holds other bytes by now. removed: taken out of its class by a person."""
 
+ORIENTATIONS = ("assumed", "set", "confirmed")
+"""assumed: up and front follow from a convention. set: a person said them. confirmed: a person looked and found them right."""
+
+_ORIENTATION = ("orientation", "orientation_why", "orientation_doubts")
+
 
 class CadModels(Room):
     """Classes and their CAD models."""
@@ -52,9 +57,10 @@ class CadModels(Room):
 
         cad_id, class_name and source must be said. cad_name, keywords, licence, up, front, cad_key, status, reason and detail are
         as in the table. `facts`: values of its cad record (faces, vertices, extents, watertight, textured, ...). collection, uid:
-        where it is published. symmetry: rotational, about +z (1 none, n-fold, 0 any angle), and its origin: given, mesh or
-        class. camera: what its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the canonical
-        frame. Of these last six, what is None stays as it was said before.
+        where it is published. symmetry: rotational, about +z (1 none, n-fold, 0 any angle), its origin (given, class or views) and
+        how sure that is. camera: what its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the
+        canonical frame. orientation: one of ORIENTATIONS, with why and what speaks against it. Of these, from collection on, what
+        is None stays as it was said before.
         """
         return self.add_cad_models([model])[0]
 
@@ -80,11 +86,13 @@ class CadModels(Room):
         return rows
 
     def mark_cad_model(self, class_name: str, cad_id: str, **changes: str | None) -> Row:
-        """Change status, reason, detail or source of a registered CAD model; what was made from it stays. Returns its row."""
-        if unknown := set(changes) - {"status", "reason", "detail", "source"}:
+        """Change status, reason, detail, source or orientation of a CAD model; what was made from it stays. Returns its row."""
+        if unknown := set(changes) - {"status", "reason", "detail", "source", "orientation", "orientation_why"}:
             raise ValueError(f"of a CAD model, {', '.join(sorted(unknown))} cannot be marked")
         if changes.get("status", "ok") not in STATUSES:
             raise ValueError(f"a CAD model is {', '.join(STATUSES)}, not {changes['status']}")
+        if changes.get("orientation", "set") not in ORIENTATIONS:
+            raise ValueError(f"an orientation is {', '.join(ORIENTATIONS)}, not {changes['orientation']}")
         with self.database.writing() as connection:
             same = _same(class_name, cad_id)
             (number,) = writing.numbers(connection)
@@ -122,7 +130,7 @@ def fill_in_facts(connection: sa.Connection, facts: Sequence[Row]) -> None:
 
 def _fill_in_what_was_said(connection: sa.Connection, row: Row) -> None:
     """Keep of a CAD model's row what an earlier registration said and this one leaves open."""
-    names = ("collection", "uid", "symmetry", "symmetry_origin", "camera", "alignment")
+    names = ("collection", "uid", "symmetry", "symmetry_origin", "symmetry_detail", "camera", "alignment", *_ORIENTATION)
     said = sa.select(*(tables.cad_models.c[name] for name in names)).where(_same(row["class_name"], row["cad_id"]))
     before = connection.execute(said).mappings().one_or_none()
     if before is not None:
@@ -155,6 +163,10 @@ def _row(
     symmetry_origin: str | None = None,
     camera: Mapping[str, Any] | None = None,
     alignment: Sequence[Sequence[float]] | None = None,
+    symmetry_detail: str | None = None,
+    orientation: str | None = None,
+    orientation_why: str | None = None,
+    orientation_doubts: Sequence[str] | None = None,
 ) -> Row:
     if status not in STATUSES:
         raise ValueError(f"a CAD model is {', '.join(STATUSES)}, not {status}")
@@ -187,5 +199,9 @@ def _row(
         "symmetry_origin": symmetry_origin,
         "camera": plain(camera),
         "alignment": plain(alignment),
+        "symmetry_detail": symmetry_detail,
+        "orientation": orientation,
+        "orientation_why": orientation_why,
+        "orientation_doubts": plain(orientation_doubts),
         "entry": None,
     }
