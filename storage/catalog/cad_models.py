@@ -57,8 +57,8 @@ class CadModels(Room):
 
         cad_id, class_name and source must be said. cad_name, keywords, licence, up, front, cad_key, status, reason and detail are
         as in the table. `facts`: values of its cad record (faces, vertices, extents, watertight, textured, ...). collection, uid:
-        where it is published. symmetry: rotational, about +z (1 none, n-fold, 0 any angle), its origin (given, class or views) and
-        how sure that is. camera: what its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the
+        where it is published. symmetry: rotational, about +z (1 none, n-fold, 0 any angle), its origin (given, class, views)
+        and how sure. camera: what its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the
         canonical frame. orientation: one of ORIENTATIONS, with why and what speaks against it. Of these, from collection on, what
         is None stays as it was said before.
         """
