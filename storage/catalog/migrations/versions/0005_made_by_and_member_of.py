@@ -21,13 +21,13 @@ _JSON = sa.JSON(none_as_null=True).with_variant(postgresql.JSONB(none_as_null=Tr
 
 def upgrade() -> None:
     op.execute("ALTER TABLE cad_models RENAME COLUMN name TO cad_name")
-    for name, kind in (
+    for column, of_type in (
         ("symmetry_detail", sa.Text()),
         ("orientation", sa.String(length=16)),
         ("orientation_why", sa.Text()),
         ("orientation_doubts", _JSON),
     ):
-        op.add_column("cad_models", sa.Column(name, kind, nullable=True))
+        op.add_column("cad_models", sa.Column(column, of_type, nullable=True))
     # As before_0005.cad_model_today tells it of the journal's rows.
     op.execute(
         "UPDATE cad_models SET orientation = CASE WHEN up = 'auto' AND front = 'auto' "
