@@ -15,9 +15,13 @@ from typing import Any
 import httpx
 import pytest
 
+from flows import runs
 from models.cad.intake import canonicalise_isolated
 from models.cad.spec import CadSpec
-from tasks import slots, stopping
+from storage.artifacts import ArtifactStore
+from storage.catalog.catalog import Catalog
+from tasks import slots, stopping, waiting
+from tasks.plan.failures import GENERATE
 from tests.flows.conftest import ROOT, Home, Server
 
 
@@ -57,6 +61,24 @@ def test_whoever_waits_for_another_shard_of_its_process_stops_within_a_second() 
                 pass
         assert time.monotonic() - began < 1.0
         assert not taken.locked()
+
+
+def test_a_run_that_waits_for_another_of_its_class_says_so_and_stops_within_a_second(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    catalog = Catalog(f"sqlite:///{tmp_path / 'catalog.sqlite'}", ArtifactStore(tmp_path / "artifacts"))
+    catalog.migrate()
+    row: dict[str, Any] = {"class_name": "car", "recipe": "embedded", "recipe_specs": {}, "samples": 8, "kind": GENERATE}
+    going = catalog.start_run(**row)
+    with caplog.at_level(logging.INFO, logger="dst"), stopping.flow_run() as told:
+        asked_soon(told)
+        began, waited = time.monotonic(), waiting.seconds()
+        with pytest.raises(stopping.Stopped):
+            runs._started(catalog, **row)
+    assert time.monotonic() - began < 1.5
+    assert waiting.seconds() - waited > 0.2
+    assert f"car  waits: run {going[:8]} of car" in caplog.text
+    assert [run["run_id"] for run in catalog.runs()] == [going]
 
 
 def test_a_cad_file_that_is_being_read_is_given_up_with_its_reader(tmp_path: Path) -> None:
