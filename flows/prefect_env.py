@@ -43,6 +43,13 @@ FOR_RUNS = {
 
 EVENTS_KEPT_S = 86_400.0
 """How long Prefect's events are kept."""
+SIGNS_OF_LIFE = (
+    "prefect.flow-run.heartbeat",
+    "prefect.artifact.updated",
+    "prefect.concurrency-limit.acquired",
+    "prefect.concurrency-limit.released",
+)
+"""Events of runs that go on, most of all events: kept for an hour."""
 EMPTY_BYTES = 16 * 2**20
 """From so much empty space on, a database file is made smaller before a server opens it."""
 
@@ -93,7 +100,7 @@ def _history(settings: Settings) -> dict[str, str]:
         # Every change of a state and every sign of life is an event, five times the size of the runs themselves. They are for
         # automations and for who looks on, and the state itself stays.
         "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"PT{min(kept_s, EVENTS_KEPT_S):.0f}S",
-        "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": json.dumps({"prefect.flow-run.heartbeat": 3600}),
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": json.dumps(dict.fromkeys(SIGNS_OF_LIFE, 3600)),
         # Runs that are planned ahead: the next few are enough to be seen.
         "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT10M",
     }

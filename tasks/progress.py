@@ -21,7 +21,8 @@ from tasks import stopping, worker
 log = logging.getLogger("dst")
 
 Listener = Callable[["Bar"], None]
-_UI_EVERY_S = 5.0
+_UI_EVERY_S = 10.0
+"""Each word is an event in Prefect's database, of some 5 KB."""
 _UI_AFTER_S = 1.0
 """A stage that is done sooner shows no progress in Prefect: each word to its server costs a run more than such a stage."""
 
