@@ -15,6 +15,7 @@ from cyclopts.validators import Number
 
 from flows.commands import cad, catalog, evaluate, imports
 from flows.commands import export as export_commands
+from flows.commands import tag as tag_commands
 from storage.settings import Settings
 from storage.stages import OfASample
 
@@ -28,6 +29,7 @@ app.command(cad.app)
 app.command(imports.app)
 app.command(evaluate.app)
 app.command(export_commands.app)
+app.command(tag_commands.app)
 app.command(catalog.app)
 app.command(catalog.prune)
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows import recipes
-from flows.pending import ClassStatus, class_status
+from flows.pending import UNFINISHED, ClassStatus, class_status, stale
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 from tasks.intake.watch import WatchReport
@@ -86,7 +86,7 @@ def _wanted(settings: Settings, catalog: Catalog, status: ClassStatus, seen: Wat
             why=f"a new class with {status.cad_models} CAD models",
         )
     again = _worth_another_try(settings, status)
-    why = _why(catalog, status, len(again))
+    why = _why(status, len(again))
     if not why or _left_alone(catalog, status):
         return None
     assert status.recipe is not None
@@ -105,28 +105,17 @@ def _wanted(settings: Settings, catalog: Catalog, status: ClassStatus, seen: Wat
     )
 
 
-def _why(catalog: Catalog, status: ClassStatus, again: int) -> str:
-    reasons = []
-    if status.new_cad_models:
-        reasons.append(f"{len(status.new_cad_models)} CAD models are not in its cohort")
-    if status.recipe_changed:
-        reasons.append("its recipe has changed")
-    if again:
-        reasons.append(f"{again} failed samples are worth another try")
-    if status.run_status in ("crashed", "failed"):
-        reasons.append(f"its last run {status.run_status} ({catalog.run(str(status.run_id))['reason']})")
-    elif status.pending and not reasons:
-        reasons.append(f"{status.pending} samples are pending")
-    return "; ".join(reasons)
+def _why(status: ClassStatus, again: int) -> str:
+    return "; ".join([*stale(status), *([f"{again} failed samples are worth another try"] if again else [])])
 
 
 def _left_alone(catalog: Catalog, status: ClassStatus) -> bool:
     """Say whether a person stopped a class's last run, or its last runs all failed, and nothing about the class changed since."""
-    if status.run_status not in ("failed", "crashed") or status.recipe_changed:
+    if status.run_status not in UNFINISHED or status.recipe_changed:
         return False
     runs = [row for row in catalog.runs(status.class_name) if row["kind"] == GENERATE][:FAILED_RUNS]
     in_vain = len(runs) == FAILED_RUNS and all(
-        row["status"] in ("failed", "crashed") and row["reason"] not in _WITH_ITS_MACHINE for row in runs
+        row["status"] in UNFINISHED and row["reason"] not in _WITH_ITS_MACHINE for row in runs
     )
     if not (in_vain or str(runs[0]["reason"]).startswith(_BY_HAND)):
         return False

@@ -27,9 +27,12 @@ import httpx
 import psutil
 from pydantic import SecretStr
 
+from flows.live import Live, person
 from flows.prefect_env import note_path, prepare, served
 from storage.catalog.database import CatalogError
 from storage.fileserver import LOCAL, FileServer
+from storage.folders import NoRoomLeft
+from storage.live import mount
 from storage.settings import Settings
 
 log = logging.getLogger("dst")
@@ -48,7 +51,8 @@ def serve(settings: Settings, host: str, port: int, files_port: int, runs: int) 
     auth = _auth(settings, host, joining=bool(api))
     prepare(settings)
     stop = _stop_on_signals()
-    with _alone(settings) as note, _Children(settings) as children, _files(settings, host, files_port, auth) as files_url:
+    live = Live(settings)
+    with _alone(settings) as note, _Children(settings) as children, _files(settings, live, host, files_port, auth) as files_url:
         _environment(settings, files_url, auth)
         if api:
             ui = _joined(api)
@@ -68,12 +72,12 @@ def serve(settings: Settings, host: str, port: int, files_port: int, runs: int) 
             return
         see_that_strangers_are_refused(api, own="server" in children)
         note({"api": api, "files": files_url, "auth": bool(auth)})
-        _serve_runs(children, runs, ui, files_url, stop)
+        _serve_runs(children, live, runs, ui, files_url, stop)
     print("ended; nothing of it runs on", flush=True)
 
 
-def _serve_runs(children: _Children, runs: int, ui: str, files_url: str, stop: threading.Event) -> None:
-    """Register the deployments, start the worker, say where everything is, and renew the forms until asked to stop."""
+def _serve_runs(children: _Children, live: Live, runs: int, ui: str, files_url: str, stop: threading.Event) -> None:
+    """Register the deployments, start the worker, say where everything is, and renew forms and reports until asked to stop."""
     from prefect.exceptions import PrefectException
 
     from flows import automations, deployments, tidy
@@ -87,6 +91,8 @@ def _serve_runs(children: _Children, runs: int, ui: str, files_url: str, stop: t
     children.start("worker", [*worker, "--limit", str(runs + 1), "--install-policy", "never"])
     print(f"\n  Prefect UI    {ui}", flush=True)
     print(f"  reports       {files_url}/reports/index.html")
+    print(f"  classes       {files_url}/live/state      how far each is, while runs go on")
+    print(f"  pictures      {files_url}/live/pictures   as they land; tag them good, bad or doubtful")
     print(f"  deployments   {', '.join(names)}")
     print("\nCtrl-C ends it; runs that are going on are stopped and go on where they were when started again", flush=True)
     tidy_at = time.monotonic()
@@ -103,6 +109,11 @@ def _serve_runs(children: _Children, runs: int, ui: str, files_url: str, stop: t
         except (PrefectException, httpx.HTTPError, CatalogError) as error:
             # A server or a database that is busy for a while: the next look comes soon.
             log.warning("forms not renewed, scans not tidied up: %s", type(error).__name__)
+        try:
+            for class_name in live.renew_reports():
+                print(f"report of {class_name} written anew, with what its tags say of the rules", flush=True)
+        except (CatalogError, NoRoomLeft) as error:
+            log.warning("report not written anew: %s", error)
     print("\nending ...", flush=True)
 
 
@@ -138,11 +149,13 @@ def _joined(api: str) -> str:
 
 
 @contextmanager
-def _files(settings: Settings, host: str, port: int, auth: str) -> Iterator[str]:
-    """Serve reports and pictures; yield the address a browser reaches them under."""
+def _files(settings: Settings, live: Live, host: str, port: int, auth: str) -> Iterator[str]:
+    """Serve reports, pictures and the live pages; yield the address a browser reaches them under."""
+    # Whoever tags says a word that filters are measured by: that asks for the password wherever there is one.
+    pages = mount(live, settings.store, person=person(), auth=auth, own=_origin(settings.files_url))
     try:
         # This host's own files need no password from this host; others need the server's.
-        server = FileServer(settings.root, settings.store, host, port, auth="" if host in LOCAL else auth)
+        server = FileServer(settings.root, settings.store, host, port, auth="" if host in LOCAL else auth, more=[pages])
     except OSError as error:
         raise ValueError(f"port {port} for reports and pictures cannot be had ({error.strerror}); say --files-port 0") from None
     server.start()
@@ -150,6 +163,11 @@ def _files(settings: Settings, host: str, port: int, auth: str) -> Iterator[str]
         yield settings.files_url or f"http://{_named(host)}:{server.port}"
     finally:
         server.stop()
+
+
+def _origin(url: str) -> str:
+    """Return the scheme, host and port of an address, as a browser says where a page is from."""
+    return "/".join(url.split("/")[:3])
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from storage.catalog.room import Room
 from storage.keys import plain
 from storage.stages import OF_A_SAMPLE, behind
 
+_AT_ONCE = 400
 _COUNTED = ("class_name", "recipe", "cad_id", "cad_key", "status", "stage", "reason")
 
 
@@ -78,6 +79,18 @@ class Cohorts(Room):
         newest = sa.func.coalesce(run.c.number, 0).desc(), run.c.started_at.desc()
         return self._select(found.order_by(member.c.in_cohort.desc(), *newest))
 
+    def members_of(self, sample_ids: Sequence[str]) -> dict[str, list[Row]]:
+        """Return sample_id -> its rows, as `members` does, of many samples at once; one that is not there is not in it."""
+        member, run = tables.members, tables.runs
+        joined = sa.select(member).join(run, run.c.run_id == member.c.run_id)
+        found: dict[str, list[Row]] = {}
+        wanted = sorted(set(sample_ids))
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = joined.where(member.c.sample_id.in_(wanted[start : start + _AT_ONCE]))
+            for row in self._select(some.order_by(member.c.in_cohort.desc(), run.c.started_at.desc())):
+                found.setdefault(row["sample_id"], []).append(row)
+        return found
+
     def sample_ids(self, start: str, limit: int | None = None) -> list[str]:
         """Return the names of the samples that begin with `start`, in order."""
         member = tables.members.c
@@ -90,6 +103,17 @@ class Cohorts(Room):
         member = tables.members.c
         found = self._select(sa.select(member.class_name).where(member.sample_id == sample_id).limit(1))
         return str(found[0]["class_name"]) if found else None
+
+    def recipes(self) -> list[str]:
+        """Return the names of the recipes that runs had, in order."""
+        run = tables.runs.c
+        return [row["recipe"] for row in self._select(sa.select(run.recipe).distinct().order_by(run.recipe))]
+
+    def with_image(self, class_name: str) -> set[str]:
+        """Return the keys of the images that cohorts of a class have, past and present."""
+        member = tables.members.c
+        found = sa.select(member.image_key).where(member.class_name == class_name, member.status == "made")
+        return {row["image_key"] for row in self._select(found.distinct())}
 
     def failed_members(self, class_name: str, recipe: str) -> list[Row]:
         """Return the members of a present cohort that failed, by sample_id."""

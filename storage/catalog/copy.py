@@ -31,6 +31,7 @@ ABOUT = "copy.json"
 _VIEWS = ("samples", "coverage", "yields", "rejections", "costs")
 _TABLES = (
     "cad_models", "runs", "run_members", "quarantine", "releases", "release_samples", "foreign_images", "foreign_captions",
+    "tags",
 )  # fmt: skip
 _INTEGERS = {"made", "failed", "kept", "dropped", "unjudged", "rejected", "azimuth_from_deg", "elevation_from_deg"}
 _FLOATS = {"control_density", "kept_share", "yield", "seconds", "seconds_each", "waited"}

@@ -33,6 +33,17 @@ def score_columns(names: Sequence[str]) -> str:
     )
 
 
+def _tag(column: str) -> str:
+    said = f"SELECT CASE WHEN g.tag IS NOT NULL THEN g.{column} END FROM tags g"
+    return f"({said} WHERE g.image_key = m.image_key ORDER BY g.number DESC LIMIT 1)"
+
+
+TAG_COLUMNS = (
+    f"{_tag('tag')} AS tag, {_tag('note')} AS tag_note, {_tag('tagged_by')} AS tagged_by, {_tag('tagged_at')} AS tagged_at"
+)
+"""What a person said last of member `m`'s image, NULL where nobody did. Looked up as scores are."""
+
+
 def file_of(stage: str, key: str, name: str = "") -> str:
     """Return SQL for where a file (the one the stage is about, or `name`) of an artifact lies in the store."""
     return f"'{stage}/' || substr({key}, 1, 2) || '/' || {key} || '/{name or FILE[stage]}'"

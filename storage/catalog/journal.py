@@ -2,7 +2,7 @@
 
 Artifacts say how pixels came to be. Which class a CAD model was registered for and which samples a run ended with is no property
 of an artifact, so it is written down as a record without files, under a stage of its own. So it is with files that were refused,
-releases, and rows that came from elsewhere.
+releases, tags, and rows that came from elsewhere.
 
 Entries are numbered by the catalog, and replayed in that order they give the same rows again: a clock may go back, a number does
 not. Entries from before schema 0005 bear no number. They come first, in order of time, but never before what they refer to.
@@ -25,7 +25,8 @@ QUARANTINE = "quarantine"
 RUN = "run"
 RELEASE = "release"
 FOREIGN = "foreign"
-JOURNAL = (REGISTRATION, QUARANTINE, RUN, RELEASE, FOREIGN)
+TAG = "tag"
+JOURNAL = (REGISTRATION, QUARANTINE, RUN, RELEASE, FOREIGN, TAG)
 """Stages of the journal, in the order in which they are replayed."""
 
 _VERSION = 1
@@ -80,6 +81,17 @@ def foreign(number: int, table: str, rows: Sequence[Mapping[str, Any]]) -> Recor
 
 def foreign_rows(record: Record) -> list[dict[str, Any]]:
     """Return the rows that such a record lists."""
+    return _unlisted("row", record)
+
+
+def tags(number: int, rows: Sequence[Mapping[str, Any]]) -> Record:
+    """Return the record of what somebody said of images."""
+    inputs = {"tags": digest(canonical_json([plain(row) for row in rows]).encode())}
+    return _entry(TAG, number, inputs, _listed("row", rows))
+
+
+def tagged(record: Record) -> list[dict[str, Any]]:
+    """Return the rows of tags that such a record lists."""
     return _unlisted("row", record)
 
 

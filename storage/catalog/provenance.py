@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storage.catalog.joins import MAKER, OF_A_SAMPLE, score_columns
+from storage.catalog.joins import MAKER, OF_A_SAMPLE, TAG_COLUMNS, score_columns
 
 
 def provenance(scores: Sequence[str]) -> str:
@@ -41,6 +41,7 @@ SELECT
          WHEN d.kept = 0 THEN 'dropped: ' || COALESCE(d.reason, 'for a reason that was not written down')
          WHEN substr(f.rule, 1, 10) = 'not judged' THEN f.rule
          ELSE 'not judged' END AS why,
+    {TAG_COLUMNS},
     q.runtime ->> 'code' AS code, q.runtime ->> 'machine' AS machine, q.runtime ->> 'python' AS python,
     q.runtime -> 'packages' AS packages, ai.runtime AS image_runtime, ar.runtime AS render_runtime,
     w.made_by AS made_by_run, o.flow_run_url AS made_by_url, o.started_at AS made_by_started_at, w.attempt AS made_by_attempt,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storage.catalog.joins import CONTROL_FILE, file_of, score_columns
+from storage.catalog.joins import CONTROL_FILE, TAG_COLUMNS, file_of, score_columns
 from storage.stages import FILE, STAGES
 
 
@@ -23,6 +23,7 @@ SELECT
     v.intrinsics, v.rotation, v.translation, v.visible_fraction, v.truncated_fraction,
     k.kind AS control_kind, k.density AS control_density, k.spec_key AS control_spec, t.prompt, i.seed,
     {score_columns(scores)},
+    {TAG_COLUMNS},
     {file_of("image", "m.image_key")} AS file, i.sha256,
     {file_of("render", "m.render_key", "mask.png")} AS mask_file, {CONTROL_FILE} AS control_file,
     m.render_key, m.control_key, m.image_key, m.verdict_key

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.type_api import TypeEngine
 
-SCHEMA = "0005"
+SCHEMA = "0006"
 """The newest migration: what this code reads and writes."""
 
 metadata = MetaData(
@@ -253,6 +253,7 @@ images = Table(
     *_made(),
     Index(None, "class_name", "cad_id"),
     Index(None, "sha256"),
+    Index(None, "created_at", "image_key"),
 )
 
 image_controls = Table(
@@ -427,6 +428,21 @@ coverage_checks = Table(
     Column("repeated", Integer, nullable=False),
 )
 """How the poses of a run compare with the distribution that its viewpoint strategy promises."""
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("image_key", String(64), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("sample_id", String(300), nullable=False),
+    Column("class_name", String(200), nullable=False),
+    Column("tag", String(16)),
+    Column("note", Text),
+    Column("tagged_by", Text, nullable=False),
+    Column("tagged_at", String(32), nullable=False),
+)
+"""What people said of images: tag good, bad or doubtful, NULL where it was taken away. number: of the entry in the journal; of an
+image the highest stands."""
 
 releases = Table(
     "releases",

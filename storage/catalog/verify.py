@@ -37,7 +37,7 @@ _DERIVED = {
 """Stage -> the tables of rows that come from its records, besides `artifacts`."""
 _JOURNALLED = (
     tables.cad_models, tables.runs, tables.run_members, tables.quarantine, tables.releases, tables.release_samples,
-    tables.foreign_images, tables.foreign_captions,
+    tables.foreign_images, tables.foreign_captions, tables.tags,
 )  # fmt: skip
 _NOT_WRITTEN_DOWN = {"heartbeat_at"}
 """Columns that only the catalog knows."""

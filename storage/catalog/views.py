@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from storage.catalog import questions
-from storage.catalog.joins import CONTROL_FILE, MAKER, OF_A_SAMPLE, file_of, score_columns
+from storage.catalog.joins import CONTROL_FILE, MAKER, OF_A_SAMPLE, TAG_COLUMNS, file_of, score_columns
 from storage.catalog.provenance import provenance
 from storage.keys import digest
 
@@ -32,6 +32,7 @@ SELECT
     m.status, m.stage, m.reason, m.detail,
     {score_columns(scores)},
     d.kept, d.reason AS drop_reason, f.rule,
+    {TAG_COLUMNS},
     m.in_cohort, m.recipe, w.made_by AS made_by_run, o.flow_run_url AS made_by_url,
     m.run_id, r.flow_run_url, m.first_run_id,
     m.cad_key, m.render_key, m.control_key, m.caption_key, m.image_key, m.verdict_key,

@@ -40,6 +40,7 @@ _FLOATS = (
 _TEXTS = (
     "sample_id", "class_name", "cad_id", "cad_name", "keywords", "licence", "prompt", "negative_prompt", "colour", "material",
     "scene", "light", "captioner", "captioner_revision", "model_id", "model_revision", "drop_reason", "recipe", "run_id",
+    "tag", "tag_note", "tagged_by", "tagged_at",
     "flow_run_url", "sha256", "created_at", *(f"{stage}_{what}" for stage in _STAGES for what in ("key", "spec")),
 )  # fmt: skip
 
@@ -70,6 +71,8 @@ class Figures:
     """captioner and revision -> samples."""
     verdicts: Counter[str] = field(default_factory=Counter)
     """kept, dropped, unjudged (no rule could decide) -> samples."""
+    tags: Counter[str] = field(default_factory=Counter)
+    """good, bad, doubtful -> samples of which a person said so; the others are not in it."""
     sizes: Counter[str] = field(default_factory=Counter)
     """width x height of the renders -> samples."""
     filters: Counter[str] = field(default_factory=Counter)
@@ -102,6 +105,7 @@ class Figures:
         self.generators[f"{row['model_id']} @ {row['model_revision'] or 'no revision'}"] += 1
         self.captioners[f"{row['captioner']} {row['captioner_revision'] or ''}".strip()] += 1
         self.verdicts["unjudged" if row["kept"] is None else "kept" if row["kept"] else "dropped"] += 1
+        self.tags.update([row["tag"]] if row["tag"] else [])
         self.sizes[f"{row['width']} x {row['height']}"] += 1
         if row["verdict_key"]:
             self.filters[row["verdict_key"]] += 1

@@ -17,6 +17,7 @@ import numpy as np
 from storage.artifacts import ArtifactError, ArtifactStore, at
 from storage.images import UnreadablePicture, from_png
 from storage.report import thumbnails
+from storage.report.agreement import of_rows
 from storage.report.content import (
     STATUSES,
     Annotation,
@@ -41,6 +42,7 @@ CARDS = 144
 
 _COLUMNS = (
     "sample_id", "cad_id", "cad_name", "view_index", "draw_index", "status", "stage", "reason", "detail", "kept", "drop_reason",
+    "tag", "tag_note",
     "azimuth_deg", "elevation_deg", "inplane_deg", "distance", "width", "height", "box_x0", "box_y0", "box_x1", "box_y1",
     "visible_fraction", "truncated_fraction", "prompt", "seed", "attempt", "model_id", "model_revision", "captioner",
     "captioner_revision", *(f"{stage}_key" for stage in (*OF_A_SAMPLE, "verdict")), "render_file", "control_file", "file",
@@ -87,6 +89,7 @@ def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CA
         distances=tuple((row["distance"], state) for row, state in zip(rows, states, strict=True) if row["distance"] is not None),
         scores=_by_name(rows, states, measured, verdict),
         verdict=verdict,
+        agreement=of_rows(catalog, rows),
         counts=dict(Counter(states)),
         stages=_stages(rows, measured, parsed(run["seconds"]) or {}),
         wall_s=_between(run["started_at"], run["finished_at"]),
@@ -188,6 +191,8 @@ def _sample(store: ArtifactStore, row: Row, status: Status, measured: Mapping[st
         seed=row["seed"],
         attempt=row["attempt"],
         scores=measured,
+        tag=row["tag"] or "",
+        note=row["tag_note"] or "",
         annotation=_annotation(row),
         render=picture(store, row["render_file"], size),
         controls=tuple((kind, picture(store, address, size)) for kind, address in control_files(row, row["controls"])),
