@@ -16,7 +16,7 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows import recipes, runs
+from flows import leftovers, recipes, runs
 from flows.pending import class_status
 from flows.runner import results, threads
 from flows.stops import stoppable
@@ -50,16 +50,17 @@ def generate(
     """Make a class's images under a recipe. What the store has is kept; what is missing is made."""
     place = Place.of(Settings(), run=str(flow_run.get_id()))
     cohort = runs.cohort(place, class_name, samples, recipes.resolve(recipe_name, overrides))
+    leftovers.bury(place)
     runs.announce(place, cohort)
     with runs.on_record(place, cohort, samples) as run, one_bar_a_stage(place, cohort):
         ready(place)
         made = samples_of(place, cohort)
         judged = verdicts_on(place, cohort, made)
-        done = runs.reports(made | judged)
+        runs.wait(made | judged)
         counts = catalog.submit(place, cohort, run.run_id, *judged["verdict"])
         findings = check.submit(place, cohort, run.run_id, counts)
         counted, found = results([counts, findings])
-        run.finish(counted, found, done)
+        run.finish(counted, found)
     page = report(place, cohort, run.run_id)
     # It looks at every class: whatever makes several shows it once, at its own end.
     if flow_run.get_parent_flow_run_id() is None:

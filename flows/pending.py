@@ -82,7 +82,7 @@ class ClassStatus:
     run_id: str | None = None
     """The last run."""
     run_status: str | None = None
-    """running, complete, invalid, failed or crashed."""
+    """running, complete, invalid, stopped, failed or crashed."""
     run: Row = field(default_factory=dict)
     """The last run's row."""
     last: bool = True

@@ -13,7 +13,7 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import recipes, runs
+from flows import leftovers, recipes, runs
 from flows.generate import one_bar_a_stage, samples_of
 from flows.runner import results, threads
 from flows.stops import stoppable
@@ -39,12 +39,13 @@ def preview(
     """Make the first samples of a class and a picture of them; return its path."""
     place = Place.of(Settings(), run=str(flow_run.get_id()))
     cohort = runs.cohort(place, class_name, samples, recipes.resolve(recipe_name, overrides))
+    leftovers.bury(place)
     runs.announce(place, cohort)
     with runs.on_record(place, cohort, samples, kind=PREVIEW) as run, one_bar_a_stage(place, cohort):
         ready(place)
         made = samples_of(place, cohort)
-        done = runs.reports(made)
+        runs.wait(made)
         (counts,) = results([sheet.preview.submit(place, cohort, *made["image"])])
         unchecked = {"success": True, "failed": [], "docs": ""}
-        run.finish(counts, unchecked, done)
+        run.finish(counts, unchecked)
     return str(sheet.preview_path(place.home, cohort))

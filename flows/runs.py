@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from flows import crashes
+from flows import ending
 from models.kinds import meant
 from storage.artifacts import ArtifactStore
 from storage.catalog import liveness
@@ -29,8 +29,7 @@ from tasks.plan.cohort import CadModel, Cohort
 from tasks.plan.failures import GENERATE
 from tasks.plan.place import Place
 from tasks.plan.recipe import Recipe
-from tasks.run import RunReport, newly_made, summarise
-from tasks.shard import StageReport
+from tasks.run import RunReport
 
 log = logging.getLogger("dst")
 
@@ -122,12 +121,12 @@ def task_runs(cohort: Cohort) -> int:
     return len(OF_A_SAMPLE) * len(cohort.shards()) + over_all + 3
 
 
-def reports(made: Mapping[str, Sequence[Any]]) -> list[StageReport]:
-    """Wait for task runs, by stage in order, and return what became of each."""
+def wait(made: Mapping[str, Sequence[Any]]) -> None:
+    """Wait for task runs, by stage in order; the first that failed raises what made it fail."""
     # Prefect is imported by whoever has task runs: what plans only must stay light.
     from flows.runner import results
 
-    return results(future for futures in made.values() for future in futures)
+    results(future for futures in made.values() for future in futures)
 
 
 @dataclass
@@ -138,14 +137,13 @@ class Run:
     run_id: str
     finished: bool = False
 
-    def finish(self, counts: Mapping[str, int], findings: Mapping[str, Any], done: Sequence[StageReport]) -> None:
+    def finish(self, counts: Mapping[str, int], findings: Mapping[str, Any]) -> None:
         """Mark the run complete, or invalid when expectations failed; who wants to know of the latter is told."""
         self.catalog.finish_run(
             self.run_id,
             status="complete" if findings["success"] else "invalid",
             reason="; ".join(findings["failed"]) or None,
-            counts={**counts, **newly_made(done)},
-            seconds=summarise(done),
+            **ending.credits_of(self.catalog, self.run_id, counts),
             docs_path=findings["docs"] or None,
         )
         self.finished = True
@@ -161,21 +159,22 @@ class Run:
             "status": row["status"],
             "reason": row["reason"],
             "counts": row["counts"],
+            "seconds": row["seconds"],
+            "waited": row["waited"],
             "report": page,
         }
 
 
 @contextmanager
 def on_record(place: Place, cohort: Cohort, samples: int, kind: str = GENERATE) -> Iterator[Run]:
-    """Keep a row of the run: running, with a heartbeat, then complete or invalid, or failed with the error's name.
+    """Keep a row of the run: running, with a heartbeat, then complete or invalid, or how it was broken off (flows.ending).
 
     kind: GENERATE leaves a cohort behind, PREVIEW none. The row bears the id of the flow run that the place names.
 
-    Runs whose process was killed are buried first, here and in Prefect. A run that makes the same samples just now is waited for:
-    what it made is then there.
+    A run that makes the same samples just now is waited for: what it made is then there. One whose process was killed is not;
+    what that made was written down before (flows.leftovers).
     """
     catalog, flow_run_id = place.catalog, place.run or None
-    crashes.bury(catalog)
     run_id = _started(
         catalog,
         run_id=flow_run_id or str(uuid4()),
@@ -193,19 +192,10 @@ def on_record(place: Place, cohort: Cohort, samples: int, kind: str = GENERATE) 
         with liveness.beating(lambda: catalog.heartbeat(run_id)):
             yield run
     except BaseException as error:
-        catalog.finish_run(run_id, status="failed", reason=_reason(error))
+        status, reason = ending.how(error)
+        ending.write_down(place, cohort, catalog.run(run_id), status, reason)
         raise
     assert run.finished, "a run that ends without an error says how it went"
-
-
-def _reason(error: BaseException) -> str:
-    """Return how a run ended that did not end by itself; of one that was told to stop only when nothing of it works any more."""
-    if isinstance(error, Exception):
-        return f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
-    # Prefect is imported by whoever has task runs: what plans only must stay light.
-    from flows.stops import settle
-
-    return settle(error)
 
 
 def _started(catalog: Catalog, **row: Any) -> str:

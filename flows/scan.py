@@ -21,7 +21,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import crashes, tidy
+from flows import leftovers, tidy
 from flows.collected import look_again
 from flows.generate import generate
 from flows.pending import class_status
@@ -69,7 +69,7 @@ def scan() -> ScanReport | State[Any]:
     catalog.migrate()
     with claimed(catalog.database, CLAIM, flow_run_id=flow_run.get_id()) as claim:
         killed = (claim.bereaved or {}).get("flow_run_id")
-        crashes.bury(catalog, [(killed, "its process was killed")] if killed else [])
+        leftovers.bury(Place.of(settings), [(killed, "its process was killed")] if killed else [])
         if not claim.mine:
             return Completed(message=f"Nothing done: {at_it(claim.holder)}", name="Skipped")
         report = ScanReport(registered=0, refused=0, replaced=0, gone=0, waiting=0, runs=[])

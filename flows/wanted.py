@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from flows import recipes
+from flows import ending, recipes
 from flows.pending import UNFINISHED, ClassStatus, class_status, stale
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
@@ -27,9 +27,9 @@ RETRY_AFTER_S = 3600.0
 """What passes with time needs some."""
 FAILED_RUNS = 3
 """After so many failed runs in a row a class is left alone until something about it changes."""
-_BY_HAND = ("Ctrl-C", "Cancelled", "KeyboardInterrupt")
-"""How a run ends that a person stopped: it is not started again by itself."""
-_WITH_ITS_MACHINE = ("its service or its machine ended it", "TerminationSignal")
+_BY_HAND = (ending.BY_CTRL_C, ending.CANCELLED, "KeyboardInterrupt", "Cancelled")
+"""How a run ends that a person stopped (the last two: before schema 0005): it is not started again by itself."""
+_WITH_ITS_MACHINE = (ending.WITH_ITS_MACHINE, "TerminationSignal")
 """How a run ends whose service or machine was shut down: that says nothing about the class."""
 
 

@@ -65,7 +65,7 @@ def render(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageRepo
                 if len(hopeless) < len(death.casualties):
                     raise
 
-    return fill("render", shard, recipe, place.store, make)
+    return fill("render", shard, recipe, place, make)
 
 
 def _finished(missing: Missing, outcome: RenderedView | RenderFailure, runtime: dict[str, Any]) -> Finished:

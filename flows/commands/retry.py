@@ -65,7 +65,7 @@ def retry(
 
 def _broke_off(catalog: Catalog, class_name: str) -> bool:
     run = last_run(catalog, class_name)
-    return run is not None and run["status"] in ("failed", "crashed")
+    return run is not None and run["status"] in ("stopped", "failed", "crashed")
 
 
 def _classes(catalog: Catalog, class_name: str | None, samples: Collection[str] | None) -> list[str]:

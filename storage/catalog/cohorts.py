@@ -52,6 +52,9 @@ class Cohorts(Room):
         members: as in `set_cohort`. Those that are new have in_cohort = 0.
         """
         with self.database.writing() as connection:
+            if left_a_cohort(connection, {"run_id": run_id, "class_name": class_name, "recipe": recipe}):
+                # It broke off behind that, while it was checked.
+                return 0
             return add(connection, class_name, recipe, run_id, members)
 
     def complete_run(

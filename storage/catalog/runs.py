@@ -147,7 +147,7 @@ class Runs(Room):
         rows = self._select(mine.order_by(artifact.stage))
         return Work(
             made={row["stage"]: int(row["made"]) for row in rows},
-            **{name: {r["stage"]: round(r[name], 2) for r in rows if r[name] is not None} for name in ("seconds", "waited")},
+            **{name: {r["stage"]: round(r[name], 3) for r in rows if r[name] is not None} for name in ("seconds", "waited")},
         )
 
     def runs(self, class_name: str | None = None, limit: int | None = None, kind: str | None = None) -> list[Row]:
@@ -169,6 +169,12 @@ class Runs(Room):
         run = tables.runs.c
         during = sa.select(run.run_id).where(sa.or_(run.status == "running", run.finished_at >= moment)).limit(1)
         return bool(self._select(during))
+
+    def unwritten_runs(self) -> list[Row]:
+        """Return the rows of the runs that crashed and of whose work nobody has written down anything yet."""
+        run = tables.runs.c
+        dead = sa.select(tables.runs).where(run.status == "crashed", run.entry.is_(None), run.number.is_not(None))
+        return self._select(dead.order_by(run.number))
 
     def crashed_flow_runs(self, since: str) -> dict[str, str]:
         """Return flow run -> reason of the runs that crashed after a moment (UTC, ISO 8601), as far as Prefect knew them."""

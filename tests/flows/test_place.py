@@ -130,7 +130,7 @@ def _run(here: Place, cohort: Cohort) -> str:
     for stage in stages.OF_A_SAMPLE:
         for shard in cohort.shards():
             if stage.name == "render":
-                fill("render", shard, cohort.recipe, here.store, rendered)
+                fill("render", shard, cohort.recipe, here, rendered)
             else:
                 stage.run().fn(here, shard, cohort.recipe)
     for of_all in stages.OF_A_COHORT:

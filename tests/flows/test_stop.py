@@ -97,7 +97,12 @@ def test_ctrl_c_ends_a_run_between_two_samples_and_the_same_command_goes_on(alon
     assert "ERROR" not in said
     assert nobody_left(alone)
     assert 0 < len(list((alone.path / "artifacts").glob("render/??/*/record.json"))) < 240
-    assert alone.rows("select status, reason from runs") == [{"status": "failed", "reason": "Ctrl-C"}]
+    assert alone.rows("select status, reason from runs") == [{"status": "stopped", "reason": "stopped by Ctrl-C"}]
+    # What it had made is written down: nothing is missing in the catalog, and there is a page of it.
+    assert "catalog and store say the same" in alone.dst("catalog", "verify", "--quick")
+    assert alone.rows("select count(*) as n from artifacts where made_by is not null and stage = 'render'")[0]["n"] > 0
+    assert "stopped" in alone.dst("status")
+    assert "report of what there is" in said
     assert alone.rows("select count(*) as failed from samples where status = 'failed'") == [{"failed": 0}]
     assert prefect_states(alone) == ["Stopped"]
     # As if it were of last month: the next command's own server takes it out of the history.
