@@ -53,6 +53,8 @@ FROM samples s LEFT JOIN views v ON v.render_key = s.render_key
 WHERE {{which}} ORDER BY s.view_index, s.draw_index, s.cad_id
 """
 
+_LISTED = "SELECT sample_id, image_key FROM run_members WHERE run_id = :run_id"
+
 Row = dict[str, Any]
 
 
@@ -128,12 +130,17 @@ def select(rows: Sequence[tuple[Mapping[str, Any], Status]], cards: int) -> list
 
 def _rows(catalog: Catalog, run: Mapping[str, Any]) -> list[Row]:
     """Return the run's samples, each with the keys of its controls by kind."""
-    which: dict[str, Any] = {"run_id": run["run_id"]}
-    rows = catalog.rows(_ROWS.format(which=_holds("s", which)), **which)
-    if not rows and run["status"] != "running":
-        # A later run of the same cohort has taken the samples over: they are the same ones.
-        which = {"class_name": run["class_name"], "recipe": run["recipe"], "in_cohort": 1}
-        rows = catalog.rows(_ROWS.format(which=_holds("s", which)), **which)
+    which: dict[str, Any] = {"class_name": run["class_name"], "recipe": run["recipe"]}
+    listed = {row["sample_id"]: row["image_key"] for row in catalog.rows(_LISTED, run_id=run["run_id"])}
+    if listed:
+        mine = f"{_holds('s', which)} AND s.sample_id IN (SELECT sample_id FROM run_members WHERE run_id = :run_id)"
+        rows = catalog.rows(_ROWS.format(which=mine), **which, run_id=run["run_id"])
+        # Another run may have made another image of the sample.
+        rows = [row for row in rows if row["image_key"] == listed[row["sample_id"]]]
+    else:
+        # Of a run of an old home it may not be known who listed what.
+        which |= {"in_cohort": 1}
+        rows = catalog.rows(_ROWS.format(which=_holds("s", which)), **which) if run["status"] != "running" else []
     sql = f"SELECT m.sample_id, m.image_key, m.controls FROM members m WHERE {_holds('m', which)}"
     controls = {(row["sample_id"], row["image_key"]): parsed(row["controls"]) or {} for row in catalog.rows(sql, **which)}
     for row in rows:

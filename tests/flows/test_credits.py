@@ -5,6 +5,7 @@ No server and no renderer: the stages' own functions, as Prefect calls them.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -34,15 +35,35 @@ UNCHECKED = {"success": True, "failed": [], "docs": ""}
 def _alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """There is a kind of generator that needs no network, and nobody who would be shown anything."""
     GENERATORS.register(PlainSpec)
+    with stopping.flow_run():
+        # What an earlier test was told is forgotten.
+        pass
     monkeypatch.setattr("tasks.catalog.create_table_artifact", lambda *said, **more: None)
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:1/api", PREFECT_CLIENT_MAX_RETRIES: 0}):
         yield
     GENERATORS.unregister(PlainSpec)
 
 
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cohort]:
+    """A home with a car and nothing made of it, and what is to be made."""
+    home = tmp_path_factory.mktemp("credits") / "home"
+    GENERATORS.register(PlainSpec)
+    cohort = planned(place(home), 30_000)
+    GENERATORS.unregister(PlainSpec)
+    return home, cohort
+
+
 @pytest.fixture
-def here(tmp_path: Path) -> Place:
+def here(registered: tuple[Path, Cohort], tmp_path: Path) -> Place:
+    """A copy of that home."""
+    shutil.copytree(registered[0], tmp_path / "here")
     return place(tmp_path / "here", run="first")
+
+
+@pytest.fixture
+def cohort(registered: tuple[Path, Cohort]) -> Cohort:
+    return registered[1]
 
 
 def make(here: Place, cohort: Cohort, *names: str, renders: Any = rendered) -> None:
@@ -77,8 +98,7 @@ def same(here: Place) -> bool:
     return True
 
 
-def test_each_artifact_is_credited_once_to_the_run_that_made_it_and_members_are_of_every_run(here: Place) -> None:
-    cohort = planned(here, 30_000)
+def test_each_artifact_is_credited_once_to_the_run_that_made_it_and_members_are_of_every_run(here: Place, cohort: Cohort) -> None:
     assert complete(here, cohort) == "first"
     rows = here.catalog
     costs = "select stage, made, seconds from costs order by run_id, stage"
@@ -104,8 +124,9 @@ def test_each_artifact_is_credited_once_to_the_run_that_made_it_and_members_are_
     assert same(here)
 
 
-def test_waiting_for_others_is_no_work_and_no_estimate_learns_from_it(here: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    cohort = planned(here, 30_000)
+def test_waiting_for_others_is_no_work_and_no_estimate_learns_from_it(
+    here: Place, cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
     turn = worker.turn
 
     def late(*args: Any) -> Any:
@@ -127,8 +148,7 @@ def test_waiting_for_others_is_no_work_and_no_estimate_learns_from_it(here: Plac
     assert sum(costs.seconds[stage] * 4 for stage in costs.seconds) == pytest.approx(wall - row["waited"], abs=0.1)
 
 
-def test_what_an_attempt_made_before_it_died_is_not_lost_to_the_next(here: Place) -> None:
-    cohort = planned(here, 30_000)
+def test_what_an_attempt_made_before_it_died_is_not_lost_to_the_next(here: Place, cohort: Cohort) -> None:
 
     def dies(todo: Sequence[Missing]) -> Iterator[Finished]:
         for number, finished in enumerate(rendered(todo)):
@@ -153,9 +173,8 @@ def test_what_an_attempt_made_before_it_died_is_not_lost_to_the_next(here: Place
     ],
 )
 def test_what_a_run_that_was_broken_off_had_made_is_in_the_catalog_and_in_a_report(
-    here: Place, error: BaseException, status: str, reason: str
+    here: Place, cohort: Cohort, error: BaseException, status: str, reason: str
 ) -> None:
-    cohort = planned(here, 30_000)
     complete(here, replace(cohort, samples=cohort.samples[:1]))
     second = replace(here, run="second")
 
@@ -186,8 +205,7 @@ def test_what_a_run_that_was_broken_off_had_made_is_in_the_catalog_and_in_a_repo
     assert same(here)
 
 
-def test_what_a_killed_run_had_made_is_no_difference_and_is_written_by_whoever_buries_it(here: Place) -> None:
-    cohort = planned(here, 30_000)
+def test_what_a_killed_run_had_made_is_no_difference_and_is_written_by_whoever_buries_it(here: Place, cohort: Cohort) -> None:
     how: dict[str, Any] = {"class_name": "car", "recipe": cohort.recipe.name, "samples": SAMPLES}
     here.catalog.start_run(run_id="first", recipe_specs=plain(cohort.recipe), **how)
     make(here, replace(cohort, samples=cohort.samples[:2]), "render", "control", "caption", "image")
