@@ -179,6 +179,28 @@ def reproduce(
 
 
 @app.command
+def diff(
+    runs: Annotated[
+        list[str], Parameter(name="RUN", help="Two runs, the start of each id is enough; or one, or a class: see below.")
+    ],
+    /,
+    *,
+    format: Annotated[Literal["text", "json"], Parameter(help="text, or json with every caption.")] = "text",
+) -> None:
+    """Say what changed between two runs: recipe, samples, captions, scores, verdicts, costs.
+
+    One run is compared with the run of its class before it; of a class, the last two runs are.
+
+    Example: dst diff car
+    """
+    from flows.commands.diff import diff as compare_runs
+
+    if len(runs) > 2:
+        raise ValueError(f"two runs are compared, and these are {len(runs)}")
+    compare_runs(_settings(), runs, format)
+
+
+@app.command
 def report(
     run_id: Annotated[str | None, Parameter(help="A run's id, or the start of it; the latest run if left out.")] = None, /
 ) -> None:

@@ -164,6 +164,11 @@ class Runs(Room):
         with self.database.reading() as connection:
             return _row(connection, run_id)
 
+    def run_changes(self, from_run: str, to_run: str) -> list[Row]:
+        """Return the rows of the view `run_changes` of two runs, by sample_id: one for each sample that either of them listed."""
+        sql = "SELECT * FROM run_changes WHERE from_run = :from_run AND to_run = :to_run ORDER BY sample_id"
+        return self._select(sa.text(sql).bindparams(from_run=from_run, to_run=to_run))
+
     def any_run_since(self, moment: str) -> bool:
         """Say whether a run is going on, or ended at or after a moment (UTC, ISO 8601)."""
         run = tables.runs.c

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from storage.catalog import questions
+from storage.catalog.changes import run_changes
 from storage.catalog.joins import CONTROL_FILE, MAKER, OF_A_SAMPLE, TAG_COLUMNS, file_of, score_columns
 from storage.catalog.provenance import provenance
 from storage.keys import digest
@@ -52,6 +53,7 @@ def texts(scores: Sequence[str] = SCORES) -> dict[str, str]:
         "samples": samples(scores),
         "provenance": provenance(scores),
         "accepted": questions.accepted(scores),
+        "run_changes": run_changes(scores),
         **questions.QUESTIONS,
     }
 

@@ -5,6 +5,7 @@ No server and no renderer: the stages' own functions, as Prefect calls them.
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -15,18 +16,20 @@ from typing import Any
 import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from flows import estimate, leftovers, runs
+from flows import estimate, leftovers, recipes, runs
+from flows.commands.diff import diff
 from models.image.kinds import GENERATORS
 from storage.catalog.catalog import Catalog
 from storage.catalog.verify import verify
 from storage.keys import plain
+from storage.settings import Settings
 from tasks import stages, stopping, waiting, worker
 from tasks.catalog import catalog
 from tasks.plan import pages
 from tasks.plan.cohort import Cohort
 from tasks.plan.place import Place
 from tasks.shard import Finished, Missing, fill
-from tests.flows.test_place import SAMPLES, PlainSpec, place, planned, rendered
+from tests.flows.test_place import CHEAP, SAMPLES, PlainSpec, place, planned, rendered
 
 UNCHECKED = {"success": True, "failed": [], "docs": ""}
 
@@ -228,3 +231,34 @@ def test_what_a_killed_run_had_made_is_no_difference_and_is_written_by_whoever_b
     complete(replace(here, run="second"), cohort)
     assert here.catalog.query("select made_by_run from samples order by 1").made_by_run.tolist() == ["first"] * 2 + ["second"] * 2
     assert same(here)
+
+
+def test_what_changed_between_two_runs_is_said_field_by_field_and_sample_by_sample(
+    here: Place, cohort: Cohort, capsys: pytest.CaptureFixture[str]
+) -> None:
+    complete(here, replace(cohort, samples=cohort.samples[:3]))
+    changes = {**CHEAP, "caption": {"suffix": "sharp focus"}}
+    other = runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded", changes))
+    complete(replace(here, run="second"), replace(other, samples=other.samples[1:]))
+    settings = Settings(home=here.home, catalog_url="")
+    diff(settings, ["car"], "json")
+    said = json.loads(capsys.readouterr().out)
+    assert [run["run_id"] for run in said["runs"]] == ["first", "second"]
+    assert said["recipe"] == [{"field": "caption.suffix", "from": "", "to": "sharp focus"}]
+    assert {row["change"]: row["samples"] for row in said["samples"]} == {"other image": 2, "added": 1, "gone": 1}
+    assert len(said["captions"]) == 2
+    assert all(row["to"].endswith("sharp focus") and not row["from"].endswith("sharp focus") for row in said["captions"])
+    (score,) = (row for row in said["scores"] if row["score"] == "fidelity")
+    assert None not in score.values()
+    made = {row["stage"]: (row["made_from"], row["made_to"]) for row in said["costs"]}
+    assert (made["render"], made["image"]) == ((3, 1), (3, 3)), "renders of the first run were there"
+    # In words, by the starts of the ids, and the other way round.
+    diff(settings, ["sec", "fir"], "text")
+    text = capsys.readouterr().out
+    assert "captions: 2 are others" in text
+    assert "caption.suffix" in text
+    diff(settings, ["second"], "json")
+    assert json.loads(capsys.readouterr().out) == said
+    for names, wrong in ((["nothing"], "no run and no class"), (["first"], "is the first of car"), ([""], "several runs begin")):
+        with pytest.raises(ValueError, match=wrong):
+            diff(settings, names, "text")

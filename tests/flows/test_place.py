@@ -38,6 +38,8 @@ from tests.flows.conftest import ROOT
 
 SIZE = 128
 SAMPLES = 4
+CHEAP: Mapping[str, Any] = {"image": {"kind": "plain"}, "verdict": {"judges": {"kcf": False}, "rules": {"pose": False}}}
+"""What makes the embedded recipe cost next to nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +108,7 @@ def planned(here: Place, seed: int, changes: Mapping[str, Any] | None = None) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(parametric.glb("car", seed))
     assert register(here, path, "car").status == "added"
-    cheap = {"image": {"kind": "plain"}, "verdict": {"judges": {"kcf": False}, "rules": {"pose": False}}}
-    return runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded", {**cheap, **(changes or {})}))
+    return runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded", {**CHEAP, **(changes or {})}))
 
 
 def rendered(todo: Sequence[Missing]) -> Iterator[Finished]:
