@@ -161,11 +161,8 @@ artifacts = Table(
     Column("waited", Float),
     Index(None, "made_by"),
 )
-"""One row for each record in the store; `path` is the folder, relative to the store's root.
-
-made_by: the run that made it (also where it failed), attempt: which try of the run's task (1: the first). seconds: of work,
-waited: seconds behind others before that. NULL: not known, as of all that was made before schema 0005 or outside a run.
-"""
+"""One row for each record in the store; `path` is the folder, relative to the store's root. made_by: the run that made it (also
+where it failed), attempt: which try of the run's task. seconds: of work, waited: behind others before that. NULL: not known."""
 
 views = Table(
     "views",
@@ -344,9 +341,8 @@ runs = Table(
 )
 """One class, one recipe, one flow run: status running, complete, invalid, stopped (told to), failed or crashed.
 
-seconds: stage -> seconds of work on what this run itself made, waited: stage -> seconds behind others before that; waited is NULL
-where the two were not told apart (before schema 0005). number: runs in the order in which they began, entry: the number of its
-latest entry in the journal; clocks go back, these do not. NULL before schema 0005.
+seconds: stage -> seconds of work on what this run itself made, waited: behind others before that. number: runs in the order in
+which they began, entry: of its latest entry in the journal; clocks go back, these do not. Before schema 0005 all but seconds is NULL.
 """
 
 members = Table(

@@ -38,7 +38,7 @@
     return line;
   };
   const pill = (text, kind) => make("span", { className: `pill ${kind}`, textContent: text });
-  const kindOf = (status) => (status === "complete" ? "good" : status === "running" ? "running" : ["invalid", "failed", "crashed"].includes(status) ? "bad" : "");
+  const kindOf = (status) => (status === "complete" ? "good" : status === "running" ? "running" : ["invalid", "stopped", "failed", "crashed"].includes(status) ? "bad" : "");
   const cell = (name, ...children) => {
     const element = make("td", {}, ...children);
     if (name) element.dataset.name = name;
