@@ -342,7 +342,7 @@ runs = Table(
 """One class, one recipe, one flow run: status running, complete, invalid, stopped (told to), failed or crashed.
 
 seconds: stage -> seconds of work on what this run itself made, waited: behind others before that. number: runs in the order in
-which they began, entry: of its latest entry in the journal; clocks go back, these do not. Before schema 0005 all but seconds is NULL.
+which they began, entry: of its latest entry in the journal; clocks go back, these do not. NULL, but seconds, before schema 0005.
 """
 
 members = Table(
