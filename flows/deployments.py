@@ -212,11 +212,9 @@ def lock_pool(runs: int | None = None) -> None:
             client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template()))
         with suppress(ObjectAlreadyExists):
             client.create_work_queue(SCANS, work_pool_name=POOL)
-        scans = client.read_work_queue_by_name(SCANS, work_pool_name=POOL)
+        scans, others = (client.read_work_queue_by_name(name, work_pool_name=POOL) for name in (SCANS, QUEUE))
         client.update_work_queue(scans.id, priority=1, concurrency_limit=1)
-        if runs is not None:
-            others = client.read_work_queue_by_name(QUEUE, work_pool_name=POOL)
-            client.update_work_queue(others.id, concurrency_limit=runs)
+        client.update_work_queue(others.id, priority=2, **({} if runs is None else {"concurrency_limit": runs}))
 
 
 def _python() -> str:
