@@ -12,6 +12,7 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows import tidy
 from flows.forms import Said
 from flows.stops import stoppable
 from storage.catalog import journal
@@ -43,7 +44,7 @@ class Comparison:
             self.shown.append(difference)
 
 
-@flow(name="verify", flow_run_name="verify the catalog", result_serializer="json")
+@flow(name="verify", flow_run_name=tidy.VERIFY, result_serializer="json")
 @stoppable
 def verify(
     digests: Annotated[bool, Said("Read every file and compare its digest; off: compare sizes only, in seconds")] = True,

@@ -13,13 +13,13 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.concurrency._asyncio import ConcurrencySlotAcquisitionError
-from prefect.concurrency.sync import concurrency
+from prefect.concurrency._leases import maintain_concurrency_lease
 from prefect.context import TaskRunContext
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import get_current_settings
@@ -35,7 +35,6 @@ ASK_EVERY_S = 2.0
 """How often whoever waits for a slot asks for it. It costs the server one small question."""
 _TAKEN = 423
 """Prefect's answer where all slots are taken."""
-_AWAY = (*AWAY, ConcurrencySlotAcquisitionError)
 _lock = threading.Lock()
 _made: set[str] = set()
 
@@ -61,8 +60,10 @@ def slot(name: str, of: int) -> Iterator[None]:
         if TaskRunContext.get() is not None and get_current_settings().api.url:
             try:
                 _make(name, of)
-                holding.callback(_let_go, name, _acquired(name))
-            except _AWAY as error:
+                lease = _acquired(name)
+                holding.callback(_let_go, name, lease)
+                holding.enter_context(maintain_concurrency_lease(lease, LEASE_S, raise_on_lease_renewal_failure=False))
+            except AWAY as error:
                 log.warning("%s: going on without a slot: %s", name, error)
         yield
 
@@ -85,35 +86,35 @@ def turn(lock: threading.Lock, what: str) -> Iterator[None]:
         lock.release()
 
 
-def _acquired(name: str) -> AbstractContextManager[None]:
-    """Wait for a slot and return what holds it, entered."""
-    held = _asked_for(name)
-    if held is not None:
-        return held
+def _acquired(name: str) -> UUID:
+    """Wait for a slot and return its lease."""
+    lease = _asked_for(name)
+    if lease is not None:
+        return lease
     began, run = time.monotonic(), _task_run()
     log.info("%s waits for %s", run, name)
     states.waits(name)
     with waiting.on(name):
-        while held is None:
+        while lease is None:
             stopping.pause(ASK_EVERY_S)
-            held = _asked_for(name)
+            lease = _asked_for(name)
     seconds = time.monotonic() - began
     log.info("%s goes on after %.0f s of waiting for %s", run, seconds, name)
     states.goes_on(f"waited {seconds:.0f} s for {name}")
-    return held
+    return lease
 
 
-def _asked_for(name: str) -> AbstractContextManager[None] | None:
-    """Return what holds a slot, entered, or None where all are taken."""
+def _asked_for(name: str) -> UUID | None:
+    """Return the lease of a slot, or None where all are taken. Not by Prefect's `concurrency`, which calls that an error aloud."""
     stopping.heed()
-    held = concurrency(name, lease_duration=LEASE_S, max_retries=0, raise_on_lease_renewal_failure=False)
-    try:
-        held.__enter__()
-    except ConcurrencySlotAcquisitionError as error:
-        if isinstance(error.__cause__, httpx.HTTPStatusError) and error.__cause__.response.status_code == _TAKEN:
-            return None
-        raise
-    return held
+    with get_client(sync_client=True) as client:
+        try:
+            answer = client.increment_concurrency_slots_with_lease([name], 1, "concurrency", LEASE_S)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code == _TAKEN:
+                return None
+            raise
+    return UUID(answer.json()["lease_id"])
 
 
 def _task_run() -> str:
@@ -121,10 +122,11 @@ def _task_run() -> str:
     return context.task_run.name if context is not None else "a task run"
 
 
-def _let_go(name: str, held: AbstractContextManager[None]) -> None:
+def _let_go(name: str, lease: UUID) -> None:
     try:
-        held.__exit__(None, None, None)
-    except _AWAY as error:
+        with get_client(sync_client=True) as client:
+            client.release_concurrency_slots_with_lease(lease_id=lease)
+    except AWAY as error:
         log.debug("%s: its lease will run out: %s", name, error)
 
 

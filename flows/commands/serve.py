@@ -42,7 +42,8 @@ LOOK_EVERY_S = 5.0
 TIDY_EVERY_S = 60.0
 """How often scans that say nothing are taken out of the history."""
 START_AT_MOST_S = 240.0
-END_AT_MOST_S = 20.0
+END_AT_MOST_S = 30.0
+"""How long a run may take to the end of its step, and to write down what it made."""
 
 
 def serve(settings: Settings, host: str, port: int, files_port: int, runs: int) -> None:
@@ -219,7 +220,9 @@ class _Children:
         return self
 
     def __exit__(self, *error: object) -> None:
-        # The worker and its runs first, while there is a server that hears how they ended.
+        # The runs first, then their worker, which would kill them, and last the server: it hears how they ended.
+        if "worker" in self._running:
+            end_runs(self._running["worker"].pid)
         for name in ("worker", "server"):
             if name in self._running:
                 end_tree(self._running[name].pid)
@@ -251,6 +254,25 @@ class _Children:
             if (code := process.poll()) is not None:
                 last = self.log(name).read_text(errors="replace").strip().splitlines()[-3:]
                 raise ValueError(f"the Prefect {name} ended with {code}: {' | '.join(last)}; its log: {self.log(name)}")
+
+
+def end_runs(worker: int) -> None:
+    """Ask the runs of a worker to stop and wait until they have written down what they made."""
+    try:
+        family = _children(psutil.Process(worker))
+    except psutil.NoSuchProcess:
+        return
+    runs = [process for process in family if "flows.engine" in _arguments(process)]
+    for process in runs:
+        _tell(process, signal.SIGTERM)
+    psutil.wait_procs(runs, timeout=END_AT_MOST_S)
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
 
 
 def end_tree(pid: int) -> None:
