@@ -105,7 +105,7 @@ def _acquired(name: str) -> UUID:
 
 
 def _asked_for(name: str) -> UUID | None:
-    """Return the lease of a slot, or None where all are taken. Not by Prefect's `concurrency`, which calls that an error aloud."""
+    """Return the lease of a slot, or None where all are taken. Prefect's own `concurrency` calls that an error aloud."""
     stopping.heed()
     with get_client(sync_client=True) as client:
         try:
