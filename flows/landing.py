@@ -143,7 +143,7 @@ def _land(store: ArtifactStore, watched: _Watched) -> None:
 
 def _picture(store: ArtifactStore, watched: _Watched, planned: Planned, record: Record) -> Picture:
     drawn = [("render", "render", planned.key("render"))]
-    drawn += [(f"control: {kind}" if kind else "control", "control", key) for kind, key in planned.keys["control"].items()]
+    drawn += [(kind or "control", "control", key) for kind, key in planned.keys["control"].items()]
     view = _values(store, "render", planned.key("render"))
     return Picture(
         key=record.key,

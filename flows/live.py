@@ -107,7 +107,9 @@ class Live:
             raise ValueError(f"image {image_key[:12]} could not be made: there is nothing to tag")
         sample = SampleId(**{name: record.inputs[name] for name in ("class_name", "cad_id", "view_index", "draw_index")})
         said = Said(image_key=image_key, sample_id=str(sample), class_name=sample.class_name, tag=tag, note=note or None)
-        (row,) = self._place.catalog.add_tags([said], by=by)
+        catalog = self._place.catalog
+        catalog.database.require_schema()
+        (row,) = catalog.add_tags([said], by=by)
         self._tagged[sample.class_name] = time.monotonic()
         return {name: row[name] or "" for name in ("note", "tagged_by", "tagged_at")} | {"tag": row["tag"]}
 

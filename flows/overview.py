@@ -124,14 +124,14 @@ def _costs(catalog: Catalog) -> dict[tuple[str, str], float]:
 
 
 def _class(place: Place, status: ClassStatus, cost_s: float, to_go_s: float | None) -> ClassState:
-    failed = sum(status.failures.values())
+    failed, standing = sum(status.failures.values()), _standing(status)
     decided = status.kept + status.dropped
     return ClassState(
         class_name=status.class_name,
         recipe=status.recipe or "",
         last=status.last,
-        standing=_standing(status),
-        why=tuple(stale(status)) if status.recipe is not None else (),
+        standing=standing,
+        why=tuple(stale(status)) if standing == "stale" else (),
         cad_models=status.cad_models,
         rejected=status.rejected,
         samples=status.samples,

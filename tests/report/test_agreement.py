@@ -63,11 +63,11 @@ def test_precision_recall_and_area_are_those_of_the_counts(catalog: Catalog) -> 
     assert next(iter(scores)) == "kcf"
 
 
-@pytest.mark.parametrize(("dropped", "kept"), [("bbbbb", "g" * 14), ("bbbb-", "g" * 19), ("", "g" * 19), ("ddddd", "d" * 19)])
-def test_too_few_tags_give_no_figures_and_say_how_many_are_needed(catalog: Catalog, dropped: str, kept: str) -> None:
-    found = agreement(catalog, dropped, kept)
-    assert (found.rules, found.scores) == ((), ())
-    assert "from 20 on, with at least 5 of each" in found.wanting
+def test_too_few_tags_give_no_figures_and_say_how_many_are_needed(catalog: Catalog) -> None:
+    for dropped, kept in (("ddddd", "d" * 19), ("", "g" * 19), ("bbbb-", "g" * 19), ("bbbbb", "g" * 14 + "d" * 5)):
+        found = agreement(catalog, dropped, kept)
+        assert (found.rules, found.scores) == ((), ()), (dropped, kept)
+        assert "from 20 on, with at least 5 of each" in found.wanting
 
 
 def test_an_image_that_no_rule_could_judge_is_in_no_share(catalog: Catalog) -> None:

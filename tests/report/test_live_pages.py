@@ -24,6 +24,8 @@ from tests.report.painted import HOSTILE, PICTURES, Painted
 pytestmark = pytest.mark.slow
 
 NOW = "2026-01-01T12:00:00.000000Z"
+EVERY_MS = 3100
+"""A little more than from one look of a page to the next."""
 
 
 class Shown(Live):
@@ -64,6 +66,7 @@ def page(browser: Any) -> Iterator[Any]:
     page.on("pageerror", lambda error: page.trouble.append(str(error)))
     page.on("dialog", lambda dialog: page.trouble.append(dialog.message))
     page.on("request", lambda request: page.loaded.add(request.url))
+    page.clock.install()
     yield page
     page.close()
 
@@ -157,11 +160,13 @@ def test_what_lands_is_seen_without_loading_the_page_anew(page: Any, server: str
         dataclasses.replace(known, key="f" * 64, created_at="2026-06-01T00:00:00Z", verdict="", scores={}, caption="new")
     ]
     try:
+        page.clock.fast_forward(EVERY_MS)
         expect(page.locator(".shot").first.locator(".caption")).to_have_text("new", timeout=15_000)
         expect(page.locator("#making")).to_contain_text("car r: 3 of 9 images")
         page.mouse.wheel(0, 1500)
         expect(page.locator(".shot").first).not_to_be_in_viewport()
         live.landed = [dataclasses.replace(live.landed[0], key="e" * 64, created_at="2026-06-02T00:00:00Z"), *live.landed]
+        page.clock.fast_forward(EVERY_MS)
         page.get_by_role("button", name="1 new picture").click(timeout=15_000)
         expect(page.locator(".shot").first).to_have_attribute("data-key", "e" * 64)
         assert page.evaluate("window.mine")
@@ -296,6 +301,7 @@ def test_the_state_page_says_how_each_class_is_and_renews_itself(page: Any, serv
     )  # fmt: skip
     running = a_class(standing="running", made=40, samples=64)
     live.now = dataclasses.replace(live.now, classes=(running, stale, never), going=(going,))
+    page.clock.fast_forward(EVERY_MS)
     expect(page.locator("#going")).to_contain_text("40 of 64 images", timeout=15_000)
     expect(page.locator("#going")).to_contain_text("about 75 s to go")
     expect(rows.first).to_contain_text("40 of 64 made")
@@ -319,7 +325,9 @@ def test_a_server_that_has_gone_is_said_and_what_was_there_stays(page: Any, serv
     page.goto(f"{server}/live/state")
     expect(page.locator("#classes tr")).to_have_count(1)
     page.route("**/state.json", lambda route: route.abort())
+    page.clock.fast_forward(EVERY_MS)
     expect(page.locator("#pulse")).to_contain_text("no answer from dst serve, since", timeout=15_000)
     expect(page.locator("#classes tr")).to_have_count(1)
     page.unroute("**/state.json")
+    page.clock.fast_forward(EVERY_MS)
     expect(page.locator("#pulse")).to_have_text("live", timeout=15_000)

@@ -196,6 +196,27 @@ def test_scans_have_a_queue_of_their_own_beside_what_people_launch(platform: Pla
     assert set(waits_in.values()) == {"default"}
 
 
+def test_the_live_pages_are_named_linked_and_say_what_status_says_and_strangers_cannot_tag(platform: Platform) -> None:
+    said = platform.log.read_text()
+    for page in ("state", "pictures"):
+        assert f"{platform.files}/live/{page} " in said
+        assert httpx.get(f"{platform.files}/live/{page}").status_code == 200
+        assert f"../live/{page}" in httpx.get(f"{platform.files}/reports/index.html").text
+    (car,) = httpx.get(f"{platform.files}/live/state.json", timeout=60).json()["classes"]
+    shown = platform.home.dst("status")
+    assert car["run"]["status"] == "complete"
+    for word in (car["standing"], *car["why"], car["run"]["status"], f"{car['kept']} kept, {car['dropped']} dropped"):
+        assert word in shown
+    pictures = httpx.get(f"{platform.files}/live/pictures.json", timeout=60).json()["pictures"]
+    assert len(pictures) == car["made"]
+    assert (
+        httpx.get(f"{platform.files}/live/thumbnails/{pictures[0]['image']}", timeout=60).headers["content-type"] == "image/webp"
+    )
+    refused = httpx.post(f"{platform.files}/live/tag", json={"image": pictures[0]["key"], "tag": "bad"})
+    assert refused.status_code == 403
+    assert platform.home.rows("select count(*) as n from tags") == [{"n": 0}]
+
+
 def test_nothing_of_the_working_folders_own_code_was_loaded(platform: Platform) -> None:
     """The folder has tasks.py, models.py, storage.py and flows/; its owner has launched a run by now."""
     assert loaded(platform.folder) == []
