@@ -235,12 +235,19 @@ def _status(
     )
 
 
+def said_since(model: Row, run: Row) -> bool:
+    """Say whether something was said about a CAD model since a run began; by their numbers, as a clock may have gone back."""
+    if model["entry"] is not None and run["number"] is not None:
+        return bool(model["entry"] > run["number"])
+    return bool(model["added_at"] > run["started_at"])
+
+
 def _keys_stand(catalog: Catalog, usable: Sequence[Row], run: Row, members: Sequence[Row]) -> bool:
     """Say whether the cohort, planned today, has the keys that its rows have: judged by the first view of CAD models.
 
     Of one CAD model, or of all where something was said about one of them since the run.
     """
-    said = any(row["added_at"] > run["started_at"] for row in usable)
+    said = any(said_since(row, run) for row in usable)
     try:
         planned = recorded_cohort(catalog, run, min(len(usable), run["samples"]) if said else 1, usable)
     except ValueError:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows import ending, recipes
-from flows.pending import UNFINISHED, ClassStatus, class_status, stale
+from flows.pending import UNFINISHED, ClassStatus, class_status, said_since, stale
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 from tasks.intake.watch import WatchReport
@@ -119,7 +119,7 @@ def _left_alone(catalog: Catalog, status: ClassStatus) -> bool:
     )
     if not (in_vain or str(runs[0]["reason"]).startswith(_BY_HAND)):
         return False
-    return all(row["added_at"] < runs[0]["started_at"] for row in catalog.cad_models(status.class_name))
+    return not any(said_since(row, runs[0]) for row in catalog.cad_models(status.class_name))
 
 
 def _worth_another_try(settings: Settings, status: ClassStatus) -> list[Failure]:

@@ -19,7 +19,7 @@ from tasks.faults import artifact_name, for_show
 from tasks.plan import pages
 from tasks.plan.cohort import Cohort
 from tasks.plan.place import Place
-from tasks.run import in_words
+from tasks.run import in_words, work_in_words
 
 _SIDE = 900
 """Longer side of a strip inside an artifact, pixels."""
@@ -44,6 +44,8 @@ def _summary(place: Place, cohort: Cohort, run_id: str, page: Path) -> str:
         f"**{cohort.class_name}**, recipe {cohort.recipe.name}: {counts.get('made', 0)} of {counts.get('asked', 0)} made; "
         f"{in_words(counts)}."
     ]
+    if took := work_in_words(run["seconds"] or {}, run["waited"] or {}):
+        lines.append(f"{took}.")
     if run["status"] == "invalid":
         lines.append(f"**Invalid**, expectations not met: {run['reason']}")
     strip = pages.sheet_path(place.home, run_id)

@@ -20,7 +20,7 @@ from tasks.plan.cohort import Cohort
 from tasks.plan.failures import failures
 from tasks.plan.pages import report_path
 from tasks.plan.place import Place
-from tasks.run import in_words
+from tasks.run import in_words, work_in_words
 
 
 def launch(
@@ -151,8 +151,9 @@ def _say(place: Place, console: Console, cohort: Cohort, run_id: str, made_now: 
     counts = run["counts"] or {}
     state = run["status"] if made_now else f"{run['status']} already, nothing to make"
     line = f"{counts.get('made', 0)} made: {in_words(counts)}"
+    took = work_in_words(run["seconds"] or {}, run["waited"] or {}) if made_now else ""
     title = f"[bold]{cohort.class_name}[/bold] ({cohort.recipe.name}, {len(cohort.samples)} samples)"
-    console.print(f"{title}: {state}. {line}", soft_wrap=True)
+    console.print(f"{title}: {state}. {line}{f'; {took}' if took else ''}", soft_wrap=True)
     if counts.get("failed"):
         _say_why(place, console, cohort.class_name)
     if run["status"] == "invalid":

@@ -93,7 +93,7 @@ def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CA
         verdict=verdict,
         agreement=of_rows(catalog, rows),
         counts=dict(Counter(states)),
-        stages=_stages(rows, measured, parsed(run["seconds"]) or {}),
+        stages=_stages(rows, measured, parsed(run["seconds"]) or {}, parsed(run["waited"]) or {}),
         wall_s=_between(run["started_at"], run["finished_at"]),
         cad_models=_cad_models(catalog, run["class_name"], rows, states, samples),
         specs={name: spec for name, spec in (parsed(run["recipe_specs"]) or {}).items() if isinstance(spec, dict)},
@@ -242,7 +242,9 @@ def control_files(row: Mapping[str, Any], controls: Mapping[str, str]) -> list[t
     ]
 
 
-def _stages(rows: Sequence[Row], measured: Mapping[str, Any], seconds: Mapping[str, float]) -> tuple[StageRow, ...]:
+def _stages(
+    rows: Sequence[Row], measured: Mapping[str, Any], seconds: Mapping[str, float], waited: Mapping[str, float]
+) -> tuple[StageRow, ...]:
     made = {
         "cad": {row["cad_key"] for row in rows if row["cad_key"] and row["stage"] != "cad"},
         "render": {row["render_key"] for row in rows if row["render_file"]},
@@ -270,6 +272,7 @@ def _stages(rows: Sequence[Row], measured: Mapping[str, Any], seconds: Mapping[s
             dropped=tuple(drops.most_common()) if stage == "verdict" else (),
             unjudged=unjudged if stage == "verdict" else 0,
             seconds=times[stage],
+            waited=waited.get(stage, 0.0),
         )
         for stage in times
     )

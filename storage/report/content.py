@@ -169,7 +169,9 @@ class StageRow:
     unjudged: int = 0
     """Images about which the filter could not decide."""
     seconds: float | None = None
-    """Time spent, summed over workers, where recorded."""
+    """Seconds of work on what this run itself made, summed over workers; None where it made nothing."""
+    waited: float = 0.0
+    """Seconds behind others before that."""
 
 
 @dataclass(frozen=True, kw_only=True)

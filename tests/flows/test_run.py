@@ -83,6 +83,11 @@ def test_a_second_flow_run_shows_its_tasks_as_cached(unbroken: Home, server: Ser
     stages = {name: state for name, state in states.items() if name.split()[0] in STAGES}
     assert {name.split()[0] for name in stages} == set(STAGES)
     assert set(stages.values()) == {"Cached"}, stages
+    # Their old reports credit it with nothing.
+    credited = "select count(*) as n, sum(seconds) as seconds from costs"
+    assert unbroken.rows(f"{credited} where run_id = '{second}'") == [{"n": 0, "seconds": None}]
+    assert unbroken.rows("select count(distinct made_by_run) as n from samples") == [{"n": 1}]
+    assert unbroken.rows("select count(*) as n from run_members") == [{"n": 24}]
 
 
 def test_one_deleted_image_is_made_again_and_nothing_else(unbroken: Home) -> None:

@@ -511,6 +511,7 @@ def test_a_run_that_is_cancelled_in_the_ui_ends_between_two_samples(platform: Pl
     assert not psutil.wait_procs(engines, timeout=60)[1]
     told = platform.home.rows("select status, reason from runs order by started_at desc limit 1")
     assert told == [{"status": "stopped", "reason": "cancelled in Prefect"}]
+    assert "catalog and store say the same" in platform.home.dst("catalog", "verify", "--quick")
     assert platform.home.rows("select count(*) as failed from samples where status = 'failed'") == [{"failed": 0}]
 
 
