@@ -19,10 +19,23 @@ from typing import Annotated, Any
 from prefect import Flow, flow
 from pydantic import Field
 
-from flows import recipes
+from flows.asked import dry_run, export_release, filter_again, preview_class, retry
 from flows.catalog import verify
 from flows.evaluate import evaluate
-from flows.forms import ClassName, OneOf, Said, classes
+from flows.forms import (
+    ClassName,
+    ControlScale,
+    RecipeName,
+    Said,
+    Samples,
+    Steps,
+    changes,
+    classes,
+    declared,
+    recipe_said,
+    recipes_made,
+    recipes_offered,
+)
 from flows.generate import generate, generate_many, several
 from flows.prefect_env import FOR_RUNS
 from flows.runner import threads
@@ -44,15 +57,9 @@ SCANS = "scans"
 """The queue of scans: theirs is a slot of its own, so that CAD models do not wait behind a training."""
 
 
-def offered() -> tuple[list[str], list[str]]:
-    """Return the classes and recipes that the forms offer now."""
-    return classes(), recipes.names()
-
-
-RecipeName = Annotated[str, OneOf(recipes.names), Said("What decides how pictures look: size, generator, viewpoints, filter")]
-Samples = Annotated[int, Field(ge=1, le=100_000), Said("Samples of a class, divided evenly over its CAD models")]
-Steps = Annotated[int, Field(ge=0, le=200), Said("Denoising steps of the generator; 0: as the recipe says")]
-ControlScale = Annotated[float, Field(ge=0, le=10), Said("How firmly the controls are obeyed; 0: as the recipe says")]
+def offered() -> tuple[list[str], list[str], Any]:
+    """Return what the forms offer now: classes, recipes, and whatever else they say of the moment."""
+    return classes(), recipes_offered(), (recipe_said(), recipes_made())
 
 
 @flow(
@@ -69,7 +76,7 @@ def generate_class(
     control_scale: ControlScale = 0.0,
 ) -> RunReport:
     """Make the images of one class. Only what is missing is made; started again, it goes on where it was."""
-    made: RunReport = generate.fn(class_name, samples, recipe, _changes(steps, control_scale))
+    made: RunReport = generate.fn(class_name, samples, recipe, changes(steps, control_scale))
     return made
 
 
@@ -82,7 +89,7 @@ def generate_classes(
     control_scale: ControlScale = 0.0,
 ) -> list[RunReport]:
     """Make the images of several classes, a run each. One class's failure does not stop the others."""
-    made: list[RunReport] = generate_many.fn(class_names, samples, recipe, _changes(steps, control_scale))
+    made: list[RunReport] = generate_many.fn(class_names, samples, recipe, changes(steps, control_scale))
     return made
 
 
@@ -104,9 +111,7 @@ def evaluate_generator(
     return figures
 
 
-def _changes(steps: int, control_scale: float) -> dict[str, Any]:
-    changes = {name: value for name, value in (("steps", steps), ("control_scale", control_scale)) if value}
-    return {"image": changes} if changes else {}
+declared.set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +142,11 @@ def deployments() -> list[Deployed]:
             entrypoint="flows.deployments.generate_classes",
             tags=("generate",),
         ),
+        Deployed(name="preview", flow=preview_class, entrypoint="flows.deployments.preview_class", tags=("generate",)),
+        Deployed(name="dry run", flow=dry_run, entrypoint="flows.deployments.dry_run", tags=("generate",)),
+        Deployed(name="retry what failed", flow=retry, entrypoint="flows.deployments.retry", tags=("generate",)),
+        Deployed(name="filter again", flow=filter_again, entrypoint="flows.deployments.filter_again", tags=("generate",)),
+        Deployed(name="export a release", flow=export_release, entrypoint="flows.deployments.export_release", tags=("export",)),
         Deployed(
             name="scan for new CAD models",
             flow=scan,

@@ -54,6 +54,7 @@ def generate(
     runs.announce(place, cohort)
     with runs.on_record(place, cohort, samples) as run, one_bar_a_stage(place, cohort):
         ready(place)
+        runs.see_that_it_can_be_made(place, cohort)
         made = samples_of(place, cohort)
         judged = verdicts_on(place, cohort, made)
         runs.wait(made | judged)

@@ -43,6 +43,7 @@ def preview(
     runs.announce(place, cohort)
     with runs.on_record(place, cohort, samples, kind=PREVIEW) as run, one_bar_a_stage(place, cohort):
         ready(place)
+        runs.see_that_it_can_be_made(place, cohort)
         made = samples_of(place, cohort)
         runs.wait(made)
         (counts,) = results([sheet.preview.submit(place, cohort, *made["image"])])

@@ -37,6 +37,10 @@ _LOOK_EVERY_S = 2.0
 """How often a run that waits for another looks again."""
 
 
+class CannotPaint(ValueError):
+    """A recipe's generator lacks something on this machine; one line that says what to do."""
+
+
 def cohort(place: Place, class_name: str, samples: int, recipe: Recipe) -> Cohort:
     """Return the cohort of a registered class. Raises ValueError with a suggestion when there is no such class."""
     catalog = place.catalog
@@ -99,6 +103,18 @@ def announce(place: Place, cohort: Cohort) -> None:
             "%s  an earlier version made this cohort under other keys: what stands above is made again, and what it made stays",
             cohort.class_name,
         )
+
+
+def see_that_it_can_be_made(place: Place, cohort: Cohort) -> None:
+    """Raise CannotPaint, in one line, when images are missing and their generator cannot be loaded here: before any work."""
+    if why := cannot_paint(place, cohort):
+        raise CannotPaint(why)
+
+
+def cannot_paint(place: Place, cohort: Cohort) -> str | None:
+    """Return, in one line, what is missing on this machine to paint the images that are missing; None where nothing is."""
+    lacking = cohort.recipe.image.lacking() if lacks(place.store, cohort, "image") else None
+    return f"{cohort.recipe.name} cannot paint here: {lacking}" if lacking else None
 
 
 def complete(place: Place, cohort: Cohort) -> str | None:

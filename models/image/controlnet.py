@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.device import pick_device
+from models.image import weights
 from models.image.protocol import GeneratedImage, ImageRequest, ImageSpec, Progress, unusable
 from models.image.weights import EMBEDDED, revision, source
 from models.kinds import Spec
@@ -127,6 +128,11 @@ class ControlNetSpec(ImageSpec):
             control_revision=revision(self.control_model, self.control_revision) if self.control_model else "",
             control_models=tuple(nets),
         )
+
+    def lacking(self) -> str | None:
+        nets = [(one.model, one.revision) for one in self.control_models]
+        own = [(self.control_model, self.control_revision)] if self.control_model else []
+        return weights.lacking([(self.model, self.revision), *own, *nets])
 
     def check(self, controls: Collection[str]) -> None:
         obeyed = [one.control for one in self.control_models]
@@ -337,7 +343,8 @@ def _why(error: BaseException) -> str:
 
     A hub that is not reached is told apart: of it transformers says that the model lacks a file.
     """
-    from httpx import TransportError
+    # The hub's client speaks through httpx2.
+    from httpx2 import TransportError
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     behind: BaseException | None = error

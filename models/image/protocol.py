@@ -53,6 +53,10 @@ class ImageSpec(KindSpec):
         """Return the spec with every revision filled in: the form that is hashed, recorded and obeyed."""
         return self
 
+    def lacking(self) -> str | None:
+        """Return, in one line, what is missing on this machine to paint with it and what to do; None where nothing is."""
+        return None
+
     def check(self, controls: Collection[str]) -> None:
         """Raise ValueError, in one line, when the generator cannot obey controls of these kinds together."""
 

@@ -169,6 +169,12 @@ class Runs(Room):
         sql = "SELECT * FROM run_changes WHERE from_run = :from_run AND to_run = :to_run ORDER BY sample_id"
         return self._select(sa.text(sql).bindparams(from_run=from_run, to_run=to_run))
 
+    def recipes_run(self) -> list[str]:
+        """Return the names of the recipes that there are runs under; none before there is a catalog."""
+        run = tables.runs.c
+        known = sa.select(run.recipe).where(run.kind == "generate").distinct().order_by(run.recipe)
+        return [str(row["recipe"]) for row in self._select(known)] if self.database.exists else []
+
     def any_run_since(self, moment: str) -> bool:
         """Say whether a run is going on, or ended at or after a moment (UTC, ISO 8601)."""
         run = tables.runs.c

@@ -237,20 +237,18 @@ def _nothing(catalog: Catalog, where: str) -> str:
     return f"no sample with an image fulfils: {where}; {told}"
 
 
-def refuse_several_recipes(catalog: Catalog) -> None:
-    """Raise SeveralRecipes where DEFAULT_WHERE holds for samples of more than one recipe: pictures of two kinds in one release.
+def refuse_several_recipes(catalog: Catalog, where: str = DEFAULT_WHERE) -> None:
+    """Raise SeveralRecipes where a condition holds for samples of more than one recipe: pictures of two kinds in one release.
 
     A condition that somebody said means what it says.
     """
-    sql = (
-        f"SELECT recipe, count(*) AS n FROM samples WHERE {DEFAULT_WHERE} AND file IS NOT NULL GROUP BY recipe ORDER BY n DESC, 1"
-    )
+    sql = f"SELECT recipe, count(*) AS n FROM samples WHERE {where} AND file IS NOT NULL GROUP BY recipe ORDER BY n DESC, 1"
     found = catalog.rows(sql)
     if len(found) > 1:
         listed = ", ".join(f"{row['recipe']} ({row['n']})" for row in found)
         raise SeveralRecipes(
             f"which recipe? kept are samples of {listed}; say one: "
-            f'--where "{DEFAULT_WHERE} and recipe = \'{found[0]["recipe"]}\'" (or all: --where "{DEFAULT_WHERE}")'
+            f'--where "{where} and recipe = \'{found[0]["recipe"]}\'" (or all: --where "{where}")'
         )
 
 
