@@ -42,7 +42,7 @@ from flows.preview import SAMPLES, preview
 from flows.runner import threads
 from storage.catalog.catalog import Catalog
 from storage.export.card import summary
-from storage.export.release import FORMATS, found
+from storage.export.release import CARD, FORMATS
 from storage.folders import NoRoomLeft
 from storage.keys import canonical_json, plain
 from storage.settings import Settings
@@ -116,7 +116,7 @@ def dry_run(
     resolved = cohorts[0].recipe
     shown = [
         f"To make what is missing: **{costs}**.",
-        _table(rows),
+        *(_plan(row) for row in rows),
         f"The recipe {resolved.name}:",
         f"```json\n{json.dumps(json.loads(canonical_json(resolved)), indent=1)}\n```",
     ]
@@ -225,8 +225,11 @@ def export_release(
         catalog, "" if class_name == ALL_CLASSES else class_name, "" if recipe == ONE_RECIPE else recipe, where
     )
     folder = settings.root / "exports" / Path(out or f"{name}-{format}").expanduser()
-    lines = written(name, format, str(folder), asked)
-    card = summary(found(catalog, name)["card"])
+    state = written(name, format, str(folder), asked, return_state=True)
+    if not state.is_completed():
+        return Failed(message=state.message)
+    lines: Any = state.result()
+    card = summary(json.loads((folder / CARD).read_bytes()))
     with for_show(f"the release {name}"):
         create_markdown_artifact(
             "\n\n".join([*lines, f"```\n{card}\n```"]), key=artifact_name(name, "release"), description=lines[0]
@@ -235,6 +238,7 @@ def export_release(
 
 
 @task(name="export", task_run_name="export {name}", cache_policy=NO_CACHE)
+@in_a_line
 def written(name: str, format: str, folder: str, where: str | None) -> list[str]:
     """Write a release; return lines that say what is in it. A task, so that its progress is shown."""
     return releasing.in_words(releasing.written(Settings(), format, Path(folder), name, where), format)
@@ -271,6 +275,12 @@ def _verdict(specs: Mapping[str, Any], control_at_least: float, pose_at_most: fl
             raise ValueError(f"the rule {rule} is given a threshold and taken out; say one of the two")
         rules[rule]["threshold"] = threshold
     return {name: table for name, table in tables.items() if table != {}}
+
+
+def _plan(row: Mapping[str, Any]) -> str:
+    """Return a class's row of a plan as Markdown: a line for each stage, since all in one are too wide for the UI."""
+    stages = [{"stage": name, "": row[name]} for name in row if name not in ("class", "samples", "task runs")]
+    return f"**{row['class']}**, {row['samples']} samples, {row['task runs']} task runs\n\n{_table(stages)}"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 
 import httpx
 import psutil
+import pytest
 
-from tests.flows.conftest import DST, Home, folder_with_code
+from tests.flows.conftest import DST, Home, add_cars, folder_with_code
 
 STARTS_WITHIN_S = 600
 RUNS_WITHIN_S = 900
@@ -117,3 +118,15 @@ def save_recipe(home: Home) -> str:
     text = Path(home.overrides()).read_text().replace('name = "small"\n', "")
     (folder / "small.toml").write_text(text)
     return "small"
+
+
+@pytest.fixture(scope="package")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One for all tests of this folder; the last of test_served.py ends it."""
+    home = Home(tmp_path_factory.mktemp("served") / "home", api="")
+    add_cars(home, home.path.parent / "cars")
+    save_recipe(home)
+    # The zone that prefect.yaml names, and no weights of others.
+    environment = {"DST_TIMEZONE": "UTC", "HF_HUB_OFFLINE": "1", "HF_HOME": str(home.path / "hub")}
+    with serving(home, "--port", "0", environment=environment) as platform:
+        yield platform

@@ -8,11 +8,9 @@ import re
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +22,13 @@ from prefect.workers.process import ProcessWorker
 from flows.prefect_env import served
 from storage.settings import Settings
 from storage.stages import OF_A_SAMPLE
-from tests.flows.conftest import ROOT, Home, add_cars, loaded
-from tests.serve.conftest import Platform, save_recipe, serving
+from tests.flows.conftest import ROOT, Home, loaded
+from tests.serve.conftest import Platform
 
 pytestmark = pytest.mark.slow
 
 PICTURES = Path(os.environ["DST_DOCS_PICTURES"]) if "DST_DOCS_PICTURES" in os.environ else None
 """Where screenshots for the documents go, when somebody asks for them: then the run is one with real pictures."""
-
-
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    home = Home(tmp_path_factory.mktemp("served") / "home", api="")
-    add_cars(home, home.path.parent / "cars")
-    save_recipe(home)
-    # The zone that prefect.yaml names.
-    with serving(home, "--port", "0", environment={"DST_TIMEZONE": "UTC"}) as platform:
-        yield platform
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +56,7 @@ def photograph(page: Any, name: str) -> None:
 def test_every_form_is_flat_described_and_bounded(platform: Platform) -> None:
     found = platform.deployments()
     assert {"generate a class", "generate many classes", "train", "evaluate", "scan for new CAD models", "verify"} <= set(found)
+    assert {"preview", "dry run", "retry what failed", "filter again", "export a release"} <= set(found)
     for name, deployment in found.items():
         fields = deployment["parameter_openapi_schema"]["properties"]
         for field, schema in fields.items():
@@ -82,6 +71,8 @@ def test_every_form_is_flat_described_and_bounded(platform: Platform) -> None:
     form = found["generate a class"]["parameter_openapi_schema"]["properties"]
     assert form["class_name"]["enum"] == ["car"]
     assert {"embedded", "small"} <= set(form["recipe"]["enum"])
+    assert "paper-sd15" not in form["recipe"]["enum"], "its weights cannot be had here"
+    assert "paper-sd15, since the weights of stable-diffusion" in form["recipe"]["description"]
     assert found["generate many classes"]["parameter_openapi_schema"]["properties"]["class_names"]["items"]["enum"] == ["car"]
 
 
@@ -222,6 +213,45 @@ def test_nothing_of_the_working_folders_own_code_was_loaded(platform: Platform) 
     assert loaded(platform.folder) == []
 
 
+def test_what_is_asked_for_between_runs_has_a_form_too(platform: Platform) -> None:
+    """On the class that was made above: a plan, a preview and another filter, then a release of what that kept."""
+    artifacts = platform.home.path / "artifacts"
+    painted = len(list(artifacts.glob("image/??/*/record.json")))
+    asked: dict[str, dict[str, Any]] = {
+        "filter again": {"class_name": "car", "control_at_least": -0.99, "name": "lenient"},
+        "preview": {"class_name": "car", "samples": 9, "recipe": "small"},
+        "dry run": {"class_names": ["car"], "samples": 9, "recipe": "small"},
+    }
+    runs = {name: platform.launch(name, **said).raise_for_status().json()["id"] for name, said in asked.items()}
+    ended = {name: platform.wait(run) for name, run in runs.items()}
+    assert {name: run["state_type"] for name, run in ended.items()} == dict.fromkeys(asked, "COMPLETED"), ended
+    said = {name: run["state"]["message"] for name, run in ended.items()}
+    assert said["dry run"] == "to make what is missing: nothing to make"
+    assert re.fullmatch(r"car \(small\): \S+/previews/car-small\.png; all 9: nothing to make", said["preview"])
+    assert re.fullmatch(r"car, lenient: 9 kept, 0 dropped, 0 failed; small: \d kept, \d dropped, 0 failed", said["filter again"])
+    assert {run["name"] for run in ended.values()} == {"filter car again", "preview car small", "dry run of small 9 of car"}
+    assert "| render | 9 cached |" in platform.artifacts(runs["dry run"])["dry-run"]
+    assert "![render, controls, image]" in platform.artifacts(runs["preview"])["car-preview"]
+    assert "car-report" in platform.artifacts(runs["filter again"])
+    assert len(list(artifacts.glob("image/??/*/record.json"))) == painted, "another filter paints nothing"
+
+    until = time.monotonic() + 60
+    while "lenient" not in platform.deployments()["export a release"]["parameter_openapi_schema"]["properties"]["recipe"]["enum"]:
+        assert time.monotonic() < until, "the form does not offer the recipe that there is a run of"
+        time.sleep(0.5)
+    good = {"name": "cars-v1", "format": "yolo", "recipe": "lenient"}
+    bad = {"name": "none-v1", "where": "capton = 'x'"}
+    made, refused = (platform.launch("export a release", **said).raise_for_status().json()["id"] for said in (good, bad))
+    told = platform.wait(made)["state"]["message"]
+    folder = platform.home.path / "exports" / "cars-v1-yolo"
+    assert re.fullmatch(rf"release cars-v1  yolo  9 samples  digest \w{{12}}: {re.escape(str(folder))}", told)
+    assert len(list(folder.glob("images/*/*.png"))) == 9
+    assert "filter     car" in platform.artifacts(made)["cars-v1-release"]
+    failed = platform.wait(refused)
+    assert failed["state_type"] == "FAILED"
+    assert failed["state"]["message"].startswith('no such column "capton"; did you mean ')
+
+
 def test_results_are_json(platform: Platform) -> None:
     files = [path for path in (platform.home.path / "prefect" / "results").rglob("*") if path.is_file()]
     assert files
@@ -349,140 +379,6 @@ def test_everything_listens_on_this_host_only(platform: Platform) -> None:
     ]
     assert len(listening) >= 2
     assert set(listening) == {"127.0.0.1"}
-
-
-ATTACK = """async ([api, deployment, file]) => {
-    const body = JSON.stringify({job_variables: {command: `touch ${file}`}})
-    const create = `${api}/deployments/${deployment}/create_flow_run`
-    const json = {"content-type": "application/json"}
-    const tries = {
-        read: () => fetch(`${api}/work_pools/filter`, {method: "POST", body: "{}", headers: json}),
-        look: () => fetch(`${api}/admin/version`),
-        launch: () => fetch(create, {method: "POST", body, headers: json}),
-        // No question is asked before these two: they arrive, whatever may be read of the answer.
-        plain: () => fetch(create, {method: "POST", body, mode: "no-cors", headers: {"content-type": "text/plain"}}),
-        bare: () => fetch(create, {method: "POST", body: new Blob([body]), mode: "no-cors"}),
-        listen: () => new Promise((ok, no) => {
-            const socket = new WebSocket(`${api.replace("http", "ws")}/events/in`)
-            socket.onopen = () => ok({ok: true, status: "open"})
-            socket.onerror = () => no(new Error("refused"))
-        }),
-    }
-    const got = {}
-    for (const [name, attempt] of Object.entries(tries))
-        got[name] = await attempt().then(answer => answer.ok ? "let in" : "refused", () => "refused")
-    return got
-}"""
-"""What a page can try: read, launch, launch in the two ways that need no preflight, and a socket, for which there is none."""
-
-
-@contextmanager
-def other_page() -> Iterator[str]:
-    """Serve an empty page on another port of this machine; yield its address."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("content-type", "text/html")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def launched(platform: Platform) -> int:
-    """Return how often somebody has launched the verification; its schedule plans runs of its own."""
-    found = platform.ask("POST", "/flow_runs/filter", json={"flows": {"name": {"any_": ["verify"]}}}).raise_for_status().json()
-    return sum(not row["auto_scheduled"] for row in found)
-
-
-@pytest.mark.parametrize("place", ["another origin", "a sandbox", "a foreign host"])
-def test_a_page_from_elsewhere_reaches_nothing(platform: Platform, browser: Any, tmp_path: Path, place: str) -> None:
-    file, before = tmp_path / "was-here", launched(platform)
-    deployment = platform.deployments()["verify"]["id"]
-    page = browser.new_page()
-    with other_page() as elsewhere:
-        # To a browser, a page under a rebound name asks its own origin.
-        api = f"{platform.ui}/api".replace("127.0.0.1", "rebound.test" if place == "a foreign host" else "127.0.0.1")
-        page.goto(api.removesuffix("/api") if place == "a foreign host" else elsewhere)
-        frame = page
-        if place == "a sandbox":
-            page.set_content("<iframe sandbox='allow-scripts' srcdoc='<p>here</p>'></iframe>")
-            page.frame_locator("iframe").get_by_text("here").wait_for()
-            frame = page.frames[1]
-        got = frame.evaluate(ATTACK, [api, deployment, str(file)])
-    page.close()
-    assert got == dict.fromkeys(["read", "look", "launch", "plain", "bare", "listen"], "refused")
-    assert launched(platform) == before
-    assert not file.exists()
-
-
-def test_the_uis_own_page_reaches_everything_under_each_name_of_this_machine(platform: Platform, browser: Any) -> None:
-    for name in ("127.0.0.1", "localhost"):
-        page = browser.new_page()
-        page.goto(platform.ui.replace("127.0.0.1", name))
-        got = page.evaluate(ATTACK, [f"{platform.ui}/api", "no-such-deployment", ""])
-        page.close()
-        assert {key: got[key] for key in ("read", "look", "listen")} == dict.fromkeys(["read", "look", "listen"], "let in")
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Origin": "http://127.0.0.1:9"},
-        {"Origin": "null"},
-        {"Host": "rebound.test"},
-        {"Host": "rebound.test", "Origin": "http://rebound.test"},
-        {"Host": "127.0.0.1.rebound.test:4200"},
-    ],
-)
-def test_a_foreign_origin_or_host_is_refused_before_anything_is_done(platform: Platform, headers: dict[str, str]) -> None:
-    for method, path in (("GET", "/admin/version"), ("OPTIONS", "/flow_runs/filter"), ("POST", "/flow_runs/filter")):
-        more = {"Access-Control-Request-Method": "POST"} if method == "OPTIONS" else {}
-        answer = platform.ask(method, path, headers=headers | more)
-        assert answer.status_code == 403, (method, path)
-        assert "access-control-allow-origin" not in answer.headers
-        assert "PREFECT_SERVER_UI_API_URL" in answer.text
-
-
-def test_a_run_says_nothing_about_its_command_its_environment_or_its_folder(platform: Platform, tmp_path: Path) -> None:
-    """By plain HTTP, as whoever may ask the API at all."""
-    file, code = tmp_path / "was-here", tmp_path / "code"
-    code.mkdir()
-    (code / "sitecustomize.py").write_text(f"open({str(file)!r}, 'w')")
-    deployment = platform.deployments()["verify"]
-    wanted = {
-        "command": f"touch {file}",
-        "env": {"PYTHONPATH": str(code)},
-        "env.PYTHONPATH": str(code),
-        "working_dir": str(code),
-        "image": "elsewhere/image",
-    }
-    for name, value in wanted.items():
-        said = {"job_variables": {name: value}}
-        refused = platform.ask("POST", f"/deployments/{deployment['id']}/create_flow_run", json=said)
-        assert refused.status_code == 422, name
-        assert f"'{name}' was unexpected" in refused.text
-    # In these two ways Prefect asks nobody; the worker passes over it.
-    platform.ask("PATCH", f"/deployments/{deployment['id']}", json={"job_variables": wanted}).raise_for_status()
-    flow_run = {
-        "flow_id": deployment["flow_id"],
-        "deployment_id": deployment["id"],
-        "work_pool_name": "dst",
-        "state": {"type": "SCHEDULED"},
-        "job_variables": wanted,
-    }
-    made = platform.ask("POST", "/flow_runs/", json=flow_run).raise_for_status().json()
-    try:
-        assert platform.wait(made["id"])["state_type"] == "COMPLETED"
-    finally:
-        platform.ask("PATCH", f"/deployments/{deployment['id']}", json={"job_variables": {}}).raise_for_status()
-    assert not file.exists()
 
 
 def test_other_hosts_are_let_in_only_with_a_password(tmp_path: Path) -> None:
