@@ -140,7 +140,7 @@ def read_overrides(path: Path | None) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
     except FileNotFoundError:
-        raise UnknownRecipe(f"no such file: {path}; --overrides takes a TOML file such as: [render] resolution = 256") from None
+        raise UnknownRecipe(f"no such file: {path}; --overrides takes a TOML file such as: [image] steps = 30") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UnknownRecipe(f"{path} is not TOML: {error}") from error
 

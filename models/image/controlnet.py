@@ -60,6 +60,7 @@ class ControlNetSpec(ImageSpec):
     version: ClassVar[int] = 1
     uses_device: ClassVar[bool] = True
     most_tokens: ClassVar[int | None] = 75
+    of_controls_size: ClassVar[bool] = True
 
     kind: Literal["controlnet"] = "controlnet"
     model: str = EMBEDDED

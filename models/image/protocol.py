@@ -31,6 +31,9 @@ class ImageSpec(KindSpec):
     most_tokens: ClassVar[int | None] = None
     """The longest prompt its text encoder takes, in CLIP's tokens without start and end; None: it reads no prompt."""
 
+    of_controls_size: ClassVar[bool] = False
+    """Whether its images are as large as the controls, and so as the renders."""
+
     resolution: int
     """Width and height of the image, pixels."""
 

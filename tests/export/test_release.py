@@ -65,7 +65,7 @@ def tree(folder: Path) -> dict[str, str]:
             if path.name == "release.json":
                 facts = json.loads(data)
                 data = json.dumps({name: value for name, value in facts.items() if name not in ("created_at", "name")}).encode()
-            elif path.name in ("README.md", "instances.json", "croissant.json"):
+            elif path.name in ("README.md", "instances_default.json", "croissant.json"):
                 data = b"" if path.name == "README.md" else json.dumps(_timeless(json.loads(data))).encode()
             digests[str(path.relative_to(folder))] = hashlib.sha256(data).hexdigest()
     return digests

@@ -52,7 +52,7 @@ def truth(out: Path) -> dict[str, Any]:
     """sample -> COCO's annotation, with its mask and class."""
     from pycocotools.coco import COCO
 
-    coco = COCO(str(out / "annotations" / "instances.json"))
+    coco = COCO(str(out / "annotations" / "instances_default.json"))
     return {
         Path(coco.loadImgs(found["image_id"])[0]["file_name"]).stem: found
         | {"mask": coco.annToMask(found), "class": found["category_id"] - 1}

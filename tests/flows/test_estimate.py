@@ -78,7 +78,7 @@ def test_other_machines_other_settings_and_resumed_work_tell_nothing(settings: S
     past_run(settings, recipe, host="elsewhere")
     past_run(settings, recipe, new=0)
     assert "render" not in estimate.costs(Place.of(settings), recipe).seconds
-    past_run(settings, dataclasses.replace(recipe, render=dataclasses.replace(recipe.render, resolution=512)))
+    past_run(settings, dataclasses.replace(recipe, render=dataclasses.replace(recipe.render, samples=32)))
     costs = estimate.costs(Place.of(settings), recipe)
     assert costs.seconds_for(MISSING)[1] == ["render"]
     assert "nothing is known here of: render" in estimate.in_words(costs, MISSING)

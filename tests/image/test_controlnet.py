@@ -251,12 +251,14 @@ def test_a_pipeline_without_its_class_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_a_hub_that_is_not_reached_is_told_and_not_a_file_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     import diffusers
-    import httpx
+
+    # What the hub's client speaks through.
+    import httpx2
 
     def away(**named: str) -> None:
         try:
-            raise httpx.ConnectError("[Errno 111] Connection refused")
-        except httpx.ConnectError as error:
+            raise httpx2.ConnectError("[Errno 111] Connection refused")
+        except httpx2.ConnectError as error:
             raise OSError("c/d does not appear to have a file named config.json.") from error
 
     monkeypatch.setattr(diffusers.ControlNetModel, "from_pretrained", away)
