@@ -1,7 +1,7 @@
 """COCO: pictures, boxes and run-length masks in one JSON that pycocotools, detectron2 and torchvision read.
 
-Enters: an export. Leaves: `images/*.png`, `annotations/instances_default.json`. Category ids count from 1, annotation ids are unique,
-boxes are x, y, width, height with the far edge outside the last pixel, as COCO means them.
+Enters: an export. Leaves: `images/*.png`, `annotations/instances_default.json`, which CVAT finds by that name. Category ids count
+from 1, annotation ids are unique, boxes are x, y, width, height with the far edge outside the last pixel, as COCO means them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ class Coco:
     name = "coco"
     contents = """
 - `images/<sample>.png`: the pictures, each with its own provenance inside.
-- `annotations/instances_default.json`: one object a picture; `bbox` in COCO's x, y, width, height; `segmentation` as compressed run
-  lengths of the CAD model's mask; `area` in pixels of it. Category ids count from 1 in order of the class names. `images[].dst`
-  says where a picture comes from, `annotations[].dst` holds pose, K, R, t and the projected 3D box (see docs/conventions.md).
+- `annotations/instances_default.json`: one object a picture; `bbox` in COCO's x, y, width, height; `segmentation` as compressed
+  run lengths of the CAD model's mask; `area` in pixels of it. Category ids count from 1 in order of the class names.
+  `images[].dst` says where a picture comes from, `annotations[].dst` holds pose, K, R, t and the projected 3D box (see
+  docs/conventions.md).
 """
     loading = """
 from pycocotools.coco import COCO

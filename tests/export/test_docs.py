@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +25,39 @@ def test_every_format_has_a_section_and_a_row_in_the_table() -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_the_card_shows_the_same_code_as_the_page(format: str) -> None:
     assert SNIPPETS[format].strip() == FORMATS[format].loading.strip()
+
+
+@pytest.mark.slow
+def test_what_was_corrected_in_cvat_is_left_out_by_the_pages_code(
+    released: Callable[[str], Path], made: Made, tmp_path: Path
+) -> None:
+    """CVAT's file, as datumaro writes it: ids anew, no fields of ours, polygons; one object deleted, one drawn elsewhere."""
+    given = json.loads((released("coco") / "annotations" / "instances_default.json").read_text())
+    names = {image["id"]: image["file_name"] for image in given["images"]}
+    deleted, moved, *others = [Path(name).stem for name in sorted(names.values())]
+    anew = enumerate(sorted(names.values(), reverse=True), start=1)
+    images = [{"id": i, "file_name": name, "width": 128, "height": 128} for i, name in anew]
+    numbers = {image["file_name"]: image["id"] for image in images}
+    annotations = []
+    for one in given["annotations"]:
+        name = names[one["image_id"]]
+        if Path(name).stem == deleted:
+            continue
+        box = [0.0, 0.0, 20.0, 0.0, 20.0, 20.0, 0.0, 20.0]
+        shape = (
+            [box] if Path(name).stem == moved else {"size": one["segmentation"]["size"], "counts": one["segmentation"]["counts"]}
+        )
+        back = {key: one[key] for key in ("category_id", "bbox", "area", "iscrowd")}
+        annotations.append(back | {"id": len(annotations) + 1, "image_id": numbers[name], "segmentation": shape})
+    (tmp_path / "annotations").mkdir()
+    told = {"images": images, "annotations": annotations, "categories": given["categories"]}
+    (tmp_path / "annotations" / "instances_default.json").write_text(json.dumps(told))
+    found: dict[str, Any] = {"OUT": str(released("coco")), "CVAT": str(tmp_path)}
+    (code,) = re.findall(r"^## CVAT and back\n.*?```python\n(.*?)```", PAGE, re.M | re.S)
+    exec(compile(code, "docs/exports.md CVAT", "exec"), found)
+    assert (found["gone"], found["moved"]) == ([deleted], [moved])
+    assert found["where"] == f"kept = 1 and in_cohort = 1 and sample_id not in ('{deleted}', '{moved}')"
+    assert others
 
 
 @pytest.mark.slow
