@@ -14,7 +14,7 @@ from typing import Any
 from flows.compare import NOT_COMPARED
 from flows.history import members_of
 from models.sample import SampleId
-from storage.artifacts import RECORD, ArtifactStore, DamagedArtifact, MissingArtifact
+from storage.artifacts import RECORD, ArtifactStore, DamagedArtifact, MissingArtifact, at
 from storage.catalog.catalog import Catalog
 from storage.catalog.database import CatalogError
 from storage.images import UnreadablePicture, png_text
@@ -252,8 +252,12 @@ def _control(row: Row) -> str:
 
 
 def _more_controls(row: Row) -> list[str]:
-    others = {kind: key for kind, key in (row.get("controls") or {}).items() if kind != row.get("control_kind")}
-    return [_joined(kind, key and f"key {key}") for kind, key in others.items()]
+    return [_joined(kind, key and f"key {key}") for kind, key in _other_controls(row).items()]
+
+
+def _other_controls(row: Row) -> Row:
+    """Return kind -> key of the controls behind the first."""
+    return {kind: key for kind, key in (row.get("controls") or {}).items() if kind != row.get("control_kind")}
 
 
 def _scores(row: Row) -> list[str]:
@@ -276,14 +280,21 @@ def _lamps(light: Any) -> list[str]:
 
 def _print_files(settings: Settings, row: Row) -> None:
     print(f"  {'files':<10}source   {row.get('cad_source') or ''}  {_source_state(row)}")
-    for stage in _STAGES:
-        key, files = row.get(f"{stage}_key"), row.get(f"{stage}_files")
-        if not key:
-            continue
-        folder = str(row.get(f"{stage}_folder"))
+    for stage, key, folder, files in _artifacts(settings.store, row):
         print(f"  {'':<10}{stage:<8} {settings.store.where}/{folder}" + ("" if files else "  no files"))
         for name, facts in sorted((files or {}).items()):
             print(f"  {'':<19}{name:<16} sha256 {facts['sha256']}  {_state(settings.store, folder, key, name)}")
+
+
+def _artifacts(store: ArtifactStore, row: Row) -> Iterator[tuple[str, str, str, Row]]:
+    """Yield stage, key, folder and files of each artifact of a sample; its row has one control, the store the others."""
+    for stage in _STAGES:
+        if key := row.get(f"{stage}_key"):
+            yield stage, key, str(row.get(f"{stage}_folder")), row.get(f"{stage}_files") or {}
+        if stage == "control":
+            for other in _other_controls(row).values():
+                artifact = store.find(stage, other)
+                yield stage, other, at(stage, other), artifact.record.files if artifact is not None else {}
 
 
 def _source_state(row: Row) -> str:
