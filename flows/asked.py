@@ -253,9 +253,8 @@ def _judged_run(place: Place, class_name: str, recipe: str) -> Mapping[str, Any]
     if run is None:
         made = sorted({row["recipe"] for row in place.catalog.runs(class_name, kind=GENERATE)})
         under = "" if recipe == LAST_RECIPE else f" under {recipe}"
-        raise ValueError(
-            f'there is no run of "{class_name}"{under}; {f"it was made under {made}" if made else "generate it first"}'
-        )
+        todo = f"it was made under {', '.join(made)}" if made else "generate it first"
+        raise ValueError(f'there is no run of "{class_name}"{under}; {todo}')
     return run
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
 from flows import asked, releasing
+from flows.again import Again
 from flows.forms import ALL_CLASSES
 from storage.export.selection import DEFAULT_WHERE, SeveralRecipes
 from tests.export.conftest import Made
@@ -80,6 +82,26 @@ def test_what_a_person_can_put_right_is_one_line(shown: list[dict[str, Any]], fl
 def test_nothing_to_try_again_is_said_and_is_no_failure(shown: list[dict[str, Any]]) -> None:
     state = asked.retry.fn(class_name=ALL_CLASSES)
     assert message(state, "COMPLETED") == "nothing to try again: no failed sample in 2 classes"
+
+
+def test_what_failed_is_made_under_the_recipe_of_the_last_run_and_a_class_that_fails_stops_no_other(
+    shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = [Again(class_name=name, run={"samples": 6}, broke_off=True) for name in ("car", "garden chair")]
+    asked_for: list[Any] = []
+
+    def generate(*arguments: Any, return_state: bool) -> State[Any]:
+        asked_for.append(arguments)
+        return Failed(message="no room left") if arguments[0] == "car" else Completed(data={"class_name": arguments[0]})
+
+    monkeypatch.setattr(asked.again, "found", lambda place, which: todo)
+    monkeypatch.setattr(asked.again, "set_aside", lambda place, one, which: {"name": "embedded", "overrides": {"name": "small"}})
+    monkeypatch.setattr(asked, "generate", generate)
+    told = message(asked.retry.fn(), "FAILED")
+    assert told == "car: 0 made now, 0 failed again; garden chair: 0 made now, 0 failed again; no room left"
+    assert asked_for == [(one.class_name, 6, "embedded", {"name": "small"}) for one in todo]
+    todo.pop(0)
+    assert message(asked.retry.fn(), "COMPLETED") == "garden chair: 0 made now, 0 failed again"
 
 
 def test_what_is_not_made_is_not_filtered(shown: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:

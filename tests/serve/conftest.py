@@ -42,7 +42,7 @@ class Platform:
     def deployments(self) -> dict[str, dict[str, Any]]:
         return {row["name"]: row for row in self.ask("POST", "/deployments/filter", json={}).raise_for_status().json()}
 
-    def launch(self, name: str, **parameters: Any) -> httpx.Response:
+    def launch(self, name: str, /, **parameters: Any) -> httpx.Response:
         """Ask the API for a run, as the form does."""
         deployment = self.deployments()[name]["id"]
         return self.ask("POST", f"/deployments/{deployment}/create_flow_run", json={"parameters": parameters})
