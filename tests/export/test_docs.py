@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -28,8 +28,8 @@ def test_the_card_shows_the_same_code_as_the_page(format: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_corrected_in_cvat_is_left_out_by_the_pages_code(
-    released: Callable[[str], Path], made: Made, tmp_path: Path
+def test_what_was_corrected_in_cvat_becomes_tags_by_the_pages_code(
+    released: Callable[[str], Path], made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CVAT's file, as datumaro writes it: ids anew, no fields of ours, polygons; one object deleted, one drawn elsewhere."""
     given = json.loads((released("coco") / "annotations" / "instances_default.json").read_text())
@@ -52,11 +52,15 @@ def test_what_was_corrected_in_cvat_is_left_out_by_the_pages_code(
     (tmp_path / "annotations").mkdir()
     told = {"images": images, "annotations": annotations, "categories": given["categories"]}
     (tmp_path / "annotations" / "instances_default.json").write_text(json.dumps(told))
-    found: dict[str, Any] = {"OUT": str(released("coco")), "CVAT": str(tmp_path)}
+    monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"^## CVAT and back\n.*?```python\n(.*?)```", PAGE, re.M | re.S)
-    exec(compile(code, "docs/exports.md CVAT", "exec"), found)
-    assert (found["gone"], found["moved"]) == ([deleted], [moved])
-    assert found["where"] == f"kept = 1 and in_cohort = 1 and sample_id not in ('{deleted}', '{moved}')"
+    exec(compile(code, "docs/exports.md CVAT", "exec"), {"OUT": str(released("coco")), "CVAT": str(tmp_path)})
+    with (tmp_path / "corrections.csv").open(newline="") as file:
+        found = {row.pop("sample_id"): row for row in csv.DictReader(file)}
+    assert found == {
+        deleted: {"tag": "bad", "note": "deleted in CVAT", "recipe": made.samples[deleted]["recipe"]},
+        moved: {"tag": "doubtful", "note": "drawn otherwise in CVAT", "recipe": made.samples[moved]["recipe"]},
+    }
     assert others
 
 
