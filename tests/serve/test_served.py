@@ -214,42 +214,44 @@ def test_nothing_of_the_working_folders_own_code_was_loaded(platform: Platform) 
 
 
 def test_what_is_asked_for_between_runs_has_a_form_too(platform: Platform) -> None:
-    """On the class that was made above: a plan, a preview and another filter, then a release of what that kept."""
-    artifacts = platform.home.path / "artifacts"
+    """On the class that was made above, all at once: another filter, a preview, a plan, a release and one that cannot be."""
+    artifacts, exports = platform.home.path / "artifacts", platform.home.path / "exports"
     painted = len(list(artifacts.glob("image/??/*/record.json")))
-    asked: dict[str, dict[str, Any]] = {
-        "filter again": {"class_name": "car", "control_at_least": -0.99, "name": "lenient"},
-        "preview": {"class_name": "car", "samples": 9, "recipe": "small"},
-        "dry run": {"class_names": ["car"], "samples": 9, "recipe": "small"},
-    }
-    runs = {name: platform.launch(name, **said).raise_for_status().json()["id"] for name, said in asked.items()}
-    ended = {name: platform.wait(run) for name, run in runs.items()}
-    assert {name: run["state_type"] for name, run in ended.items()} == dict.fromkeys(asked, "COMPLETED"), ended
-    said = {name: run["state"]["message"] for name, run in ended.items()}
-    assert said["dry run"] == "to make what is missing: nothing to make"
-    assert re.fullmatch(r"car \(small\): \S+/previews/car-small\.png; all 9: nothing to make", said["preview"])
-    assert re.fullmatch(r"car, lenient: 9 kept, 0 dropped, 0 failed; small: \d kept, \d dropped, 0 failed", said["filter again"])
-    assert {run["name"] for run in ended.values()} == {"filter car again", "preview car small", "dry run of small 9 of car"}
-    assert "| render | 9 cached |" in platform.artifacts(runs["dry run"])["dry-run"]
-    assert "![render, controls, image]" in platform.artifacts(runs["preview"])["car-preview"]
-    assert "car-report" in platform.artifacts(runs["filter again"])
-    assert len(list(artifacts.glob("image/??/*/record.json"))) == painted, "another filter paints nothing"
-
     until = time.monotonic() + 60
-    while "lenient" not in platform.deployments()["export a release"]["parameter_openapi_schema"]["properties"]["recipe"]["enum"]:
+    while "small" not in platform.deployments()["export a release"]["parameter_openapi_schema"]["properties"]["recipe"]["enum"]:
         assert time.monotonic() < until, "the form does not offer the recipe that there is a run of"
         time.sleep(0.5)
-    good = {"name": "cars-v1", "format": "yolo", "recipe": "lenient"}
-    bad = {"name": "none-v1", "where": "capton = 'x'"}
-    made, refused = (platform.launch("export a release", **said).raise_for_status().json()["id"] for said in (good, bad))
-    told = platform.wait(made)["state"]["message"]
-    folder = platform.home.path / "exports" / "cars-v1-yolo"
-    assert re.fullmatch(rf"release cars-v1  yolo  9 samples  digest \w{{12}}: {re.escape(str(folder))}", told)
-    assert len(list(folder.glob("images/*/*.png"))) == 9
-    assert "filter     car" in platform.artifacts(made)["cars-v1-release"]
-    failed = platform.wait(refused)
-    assert failed["state_type"] == "FAILED"
-    assert failed["state"]["message"].startswith('no such column "capton"; did you mean ')
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("filter again", {"class_name": "car", "control_at_least": -0.99, "name": "lenient"}),
+        ("export a release", {"name": "cars-v1", "format": "yolo", "recipe": "small", "where": "in_cohort = 1"}),
+        ("export a release", {"name": "none-v1", "where": "capton = 'x'"}),
+        ("preview", {"class_name": "car", "samples": 9, "recipe": "small"}),
+        ("dry run", {"class_names": ["car"], "samples": 9, "recipe": "small"}),
+    ]
+    runs = [platform.launch(name, **said).raise_for_status().json()["id"] for name, said in asked]
+    ended = [platform.wait(run) for run in runs]
+    assert [run["state_type"] for run in ended] == ["COMPLETED", "COMPLETED", "FAILED", "COMPLETED", "COMPLETED"], ended
+    names = [
+        "filter car again",
+        "export cars-v1 as yolo",
+        "export none-v1 as coco",
+        "preview car small",
+        "dry run of small 9 of car",
+    ]
+    assert [run["name"] for run in ended] == names
+    judged, released, refused, previewed, planned = (run["state"]["message"] for run in ended)
+    assert re.fullmatch(r"car, lenient: 9 kept, 0 dropped, 0 failed; small: \d kept, \d dropped, 0 failed", judged)
+    assert re.fullmatch(rf"release cars-v1  yolo  9 samples  digest \w{{12}}: {re.escape(str(exports))}/cars-v1-yolo", released)
+    assert refused.startswith('no such column "capton"; did you mean ')
+    assert re.fullmatch(r"car \(small\): \S+/previews/car-small\.png; all 9: nothing to make", previewed)
+    assert planned == "to make what is missing: nothing to make"
+    shown = [platform.artifacts(run) for run in runs]
+    assert "car-report" in shown[0]
+    assert "filter     car" in shown[1]["cars-v1-release"]
+    assert "![render, controls, image]" in shown[3]["car-preview"]
+    assert "| render | 9 cached |" in shown[4]["dry-run"]
+    assert len(list(exports.glob("cars-v1-yolo/images/*/*.png"))) == 9
+    assert len(list(artifacts.glob("image/??/*/record.json"))) == painted, "another filter paints nothing"
 
 
 def test_results_are_json(platform: Platform) -> None:
