@@ -43,7 +43,9 @@ def _said(run: dict[str, Any]) -> dict[str, Any]:
 
 def _print(found: Differences) -> None:
     first, second = found.runs
-    rows = [{"": side, **_said(run)} for side, run in (("from", first), ("to", second))]
+    rows = [{"": side, **_said(run), "run_id": run["run_id"][:8]} for side, run in (("from", first), ("to", second))]
+    for row in rows:
+        row |= {name: str(row[name] or "")[:19] for name in ("started_at", "finished_at")}
     print_rows(rows, "runs")
     print_rows(found.recipe, "recipe")
     print_rows(found.samples, "samples")
