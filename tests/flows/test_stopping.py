@@ -93,6 +93,35 @@ def test_a_cad_file_that_is_being_read_is_given_up_with_its_reader(tmp_path: Pat
         assert time.monotonic() - began < 2.0
 
 
+STUBBORN = """
+import time
+from flows.commands.terminal import watched
+with watched():
+    try:
+        print("works", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("goes on to the end of its step", flush=True)
+        time.sleep(60)
+"""
+
+
+def test_a_second_ctrl_c_ends_a_command_at_once() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUBBORN], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert process.stdout is not None
+    for said in ("works", "goes on to the end of its step"):
+        assert process.stdout.readline().strip() == said
+        process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    _, told = process.communicate(timeout=30)
+    assert time.monotonic() - began < 2
+    assert process.returncode == 130
+    assert told == "dst: stopped at once; start the same command again and it goes on where it was\n"
+
+
 WAITER = """
 import sys
 from flows.prefect_env import prepare
