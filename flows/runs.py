@@ -23,7 +23,7 @@ from storage.keys import plain
 from storage.report.verdict import ONE_CAD_MODEL
 from storage.stages import OF_A_SAMPLE
 from tasks import events, stages, stopping, waiting
-from tasks.intake import foreign
+from tasks.intake import foreign, orientation
 from tasks.plan import cohort as planning
 from tasks.plan.cohort import CadModel, Cohort
 from tasks.plan.failures import GENERATE
@@ -96,6 +96,8 @@ def announce(place: Place, cohort: Cohort) -> None:
     place.store.sweep()
     missing = to_make(place.store, cohort)
     log.info("%s  %d samples  to make: %s", cohort.class_name, len(cohort.samples), missing or "nothing")
+    for line in orientation.unconfirmed(place.catalog.cad_models(cohort.class_name)):
+        log.warning("%s  %s", cohort.class_name, line)
     if cohort.cad_models == 1:
         log.warning("%s  %s", cohort.class_name, ONE_CAD_MODEL)
     if "control" in missing and place.catalog.made_before_0004(cohort.class_name, cohort.recipe.name):

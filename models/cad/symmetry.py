@@ -90,7 +90,7 @@ class _Turntable:
         turns = np.cumsum(np.linspace(0.8, 1.2, _ODD_TURNS)) * 360.0 / _ODD_TURNS
         around = self.apart(list(turns))
         if around <= ALIKE:
-            return Found(times=0, detail=f"any turn: from all sides at most {around:.2%} looks different ({ALIKE:.2%} may)")
+            return Found(times=0, detail=f"from all sides at most {around:.2%} looks different ({ALIKE:.2%} may)")
         apart = {power: self.apart_after(power) for power in (2, 3, 5, 7)}
         for power in _POWERS:
             below = power // next(p for p in range(2, power + 1) if power % p == 0)
@@ -98,23 +98,18 @@ class _Turntable:
                 apart.setdefault(power, self.apart_after(power))
         passed = [power for power, share in apart.items() if share <= ALIKE]
         times = math.lcm(*passed)
-        nearly = {power: share for power, share in apart.items() if ALIKE < share <= NEARLY}
-        if times > _MOST_FOLDS:
-            return Found(times=1, sure=False, detail=f"in doubt, so none: it is nearly round ({around:.2%} looks different)")
-        if times > 1:
+        if 1 < times <= _MOST_FOLDS:
             worst = max(apart[power] for power in passed)
             return Found(
-                times=times, detail=f"turned by {360 / times:.4g}° at most {worst:.2%} looks different ({ALIKE:.2%} may)"
+                times=times, detail=f"turned by {360 / times:.4g}°, at most {worst:.2%} looks different ({ALIKE:.2%} may)"
             )
-        if around <= NEARLY:
-            return Found(
-                times=1, sure=False, detail=f"in doubt, so none: turned anyhow, {around:.2%} looks different ({ALIKE:.2%} may)"
-            )
+        if times > 1 or around <= NEARLY:
+            return _doubtful("turned anyhow", around)
+        nearly = {power: share for power, share in apart.items() if share <= NEARLY}
         if nearly:
             power = max(nearly)
-            said = f"turned by {360 / power:.4g}°, {nearly[power]:.2%} looks different ({ALIKE:.2%} may)"
-            return Found(times=1, sure=False, detail=f"in doubt, so none: {said}")
-        return Found(times=1, detail=f"none: turned anyhow, more than {NEARLY:.0%} in one place looks different")
+            return _doubtful(f"turned by {360 / power:.4g}°", nearly[power])
+        return Found(times=1, detail=f"turned anyhow, more than {NEARLY:.0%} in one place looks different")
 
     def apart_after(self, times: int) -> float:
         """Return the largest share of a patch that a turn of 360 / times makes unlike, seen from all around; see `apart`."""
@@ -142,6 +137,11 @@ class _Turntable:
             seen = self.caster.seen(*key, SIDE, self.half, self.axis)
             self._views[key] = View(seen[..., 0], to_srgb(np.clip(seen[..., 1:], 0.0, 1.0)))
         return self._views[key]
+
+
+def _doubtful(turned: str, share: float) -> Found:
+    seen = f"{share:.2%}" if share <= NEARLY else f"more than {NEARLY:.0%}"
+    return Found(times=1, sure=False, detail=f"in doubt: {turned}, {seen} looks different ({ALIKE:.2%} may)")
 
 
 class View:

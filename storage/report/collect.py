@@ -297,6 +297,7 @@ def _cad_models(
                 keywords=tuple(row.get("keywords") or ()),
                 faces=row.get("faces"),
                 licence=str(row.get("licence") or ""),
+                orientation=_orientation(row),
                 warnings=tuple((row.get("facts") or {}).get("warnings", ())),
                 thumbnail=_portrait(cad_id, samples),
                 made=made,
@@ -306,6 +307,15 @@ def _cad_models(
             )
         )
     return tuple(sorted(models, key=lambda model: (model.name, model.cad_id)))
+
+
+def _orientation(row: Mapping[str, Any]) -> str:
+    """Return which axes of its file are up and front, and who says so; "" where the catalog has no row of it."""
+    facts = row.get("facts") or {}
+    if "up" not in facts:
+        return ""
+    said = f"up {facts['up']}, front {facts['front']}: {row.get('orientation') or 'assumed'}"
+    return "; ".join([said, *(row.get("orientation_doubts") or ())])
 
 
 def _portrait(cad_id: str, samples: Sequence[ReportSample]) -> Thumbnail | None:

@@ -138,6 +138,8 @@ class ReportModel:
     """Number of faces of the source."""
     licence: str = ""
     """Licence, where known."""
+    orientation: str = ""
+    """Its axes that are up and front, whether they are assumed, set or confirmed, and what speaks against them."""
     warnings: tuple[str, ...] = ()
     """What was left out or read as best it could when its file was read."""
     thumbnail: Thumbnail | None = None

@@ -26,6 +26,7 @@ from storage.catalog.catalog import Catalog
 from storage.keys import canonical_json, digest, plain
 from storage.settings import Settings
 from tasks import progress
+from tasks.intake import orientation
 from tasks.intake.model import Registration, identify, moment, register
 from tasks.plan.place import Place
 
@@ -35,6 +36,8 @@ GONE = "source_gone"
 """Reason on a CAD model whose file is not there any more. Its GLB is in the store, so it stays in its class."""
 BAD_CLASS = "bad_class_name"
 BAD_SIDECAR = "bad_sidecar"
+STAND_IN = "stand_in"
+"""Reason on a mesh for collisions, or for afar, beside the one that is meant to be seen."""
 PATIENCE = 12
 """A file whose references are missing, or that is shorter than it says, is given so many settling times to become whole."""
 LOOKS_AT_MOST = 3
@@ -179,6 +182,8 @@ class _Watcher:
                     keywords=tuple(row["keywords"]),
                     up=row["up"],
                     front=row["front"],
+                    axes_by=row["orientation_why"],
+                    by_convention=row["orientation"] == orientation.ASSUMED,
                     licence=row["licence"],
                     name=row["cad_name"],
                 )
@@ -219,6 +224,10 @@ class _Watcher:
         """Register a file and mark what it was before; return its cad_id, None where it was quarantined."""
         known = self._quarantined.get(_name(model.path))
         bytes_digest: str | None = None
+        if model.stands_in_for is not None and not any(row["source"] == _name(model.path) for row in self._rows):
+            detail = f"looks like a stand-in for {model.stands_in_for}; add it all the same: dst cad add"
+            self._quarantine(model.path, STAND_IN, f'{detail} "{model.path}" --class "{model.class_name}"', model.class_name)
+            return None
         try:
             class_name = _class_of(model)
             bytes_digest = digest_of(model.path, files)
@@ -233,6 +242,8 @@ class _Watcher:
                 keywords=model.keywords or None,
                 up=model.up,
                 front=model.front,
+                axes_by=model.axes_by,
+                by_convention=model.by_convention,
                 licence=model.licence,
                 name=model.name,
                 symmetry=model.symmetry,

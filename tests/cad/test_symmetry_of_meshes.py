@@ -143,7 +143,7 @@ def test_what_agrees_nearly_is_in_doubt_and_then_there_is_no_symmetry(tmp_path: 
     (tmp_path / "small.glb").write_bytes(bottle("since 1870", fill=(180, 180, 190), size=36).export(file_type="glb"))
     found = look(tmp_path / "small.glb", CadSpec(up="+z", front="-y"))
     assert (found.times, found.sure) == (1, False)
-    assert found.detail.startswith("in doubt, so none: turned anyhow, 0.")
+    assert found.detail.startswith("in doubt: turned anyhow, 0.")
 
 
 REAL = {"bus.obj": 1, "hatchback.obj": 1, "suv.obj": 1, "cow.obj": 1, "Duck.glb": 1, "teapot.obj": 1, "CesiumMilkTruck.glb": 1}
