@@ -133,6 +133,19 @@ def test_a_wrong_setting_of_a_run_is_named(alone: Home, folder: Path, arguments:
     assert said in one_line(alone, "run", "car", *arguments)
 
 
+def test_a_recipe_whose_weights_cannot_be_had_is_refused_before_any_work(
+    alone: Home, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(folder / "hub"))
+    alone.dst("cad", "add", str(folder / GLB), "--class", "car")
+    line = one_line(alone, "run", "car", "--recipe", "paper-sd15")
+    assert line.startswith("dst: paper-sd15 cannot paint here: the weights of stable-diffusion-v1-5/")
+    assert "hf download lllyasviel/control_v11p_sd15_canny --revision " in line
+    assert not (alone.path / "prefect").exists()
+    assert not list((alone.path / "artifacts").glob("render/*"))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

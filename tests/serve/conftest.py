@@ -37,7 +37,13 @@ class Platform:
     auth: tuple[str, str] | None = None
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        return httpx.request(method, f"{self.ui}/api{path}", auth=self.auth, timeout=60, **more)
+        """Ask the API; a database that is busy is asked again, as Prefect's own client does."""
+        for _ in range(20):
+            answer = httpx.request(method, f"{self.ui}/api{path}", auth=self.auth, timeout=60, **more)
+            if answer.status_code != 503:
+                break
+            time.sleep(0.5)
+        return answer
 
     def deployments(self) -> dict[str, dict[str, Any]]:
         return {row["name"]: row for row in self.ask("POST", "/deployments/filter", json={}).raise_for_status().json()}
