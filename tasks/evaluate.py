@@ -150,7 +150,7 @@ def _of_file(place: Place, model: dict[str, Any], count: int) -> list[Case]:
     spec = CadSpec(up=model["up"], front=model["front"])
     made = canonicalise_isolated(Path(model["path"]), spec, place.max_faces, place.mesh_timeout_s, between=stopping.heed)
     symmetry = cases.symmetry_of_shape(made.glb)
-    return cases.file_cases(made.glb, model["class_name"], model["cad_id"], model["cad_name"], symmetry, count)
+    return cases.file_cases(made.glb, model["class_name"], model["cad_id"], model["name"], symmetry, count)
 
 
 def _cases_file(place: Place, what: dict[str, Any]) -> Path:
