@@ -139,6 +139,9 @@ def test_a_killed_renderer_shows_as_retrying_then_completed(home: Home, server: 
     runs = [run for run in server.task_runs(flow_runs(home)[-1]) if run["name"].startswith("render")]
     histories = [server.states(run["id"]) for run in runs]
     assert any("Retrying" in names and names[-1] == "Completed" for names in histories), histories
+    # What the try that was broken off had made is credited with the rest, and each says at which try it was made.
+    assert home.rows("select made from costs where stage = 'render'") == [{"made": 12}]
+    assert home.rows("select count(distinct attempt) as tries from artifacts where stage = 'render'")[0]["tries"] >= 2
 
 
 def test_a_run_killed_five_times_ends_with_the_bytes_of_one_that_was_not(unbroken: Home, home: Home) -> None:
