@@ -95,7 +95,7 @@ def registered(
 ) -> list[Registration]:
     """Register CAD models one by one, say what became of each, and note in left_out what is no CAD file at all."""
     from models.cad.bad import BadModel
-    from tasks.intake.model import register
+    from tasks.intake.model import absolute, register
 
     done = []
     for model, name in wanted:
@@ -123,6 +123,8 @@ def registered(
             left_out[model.path] = error.detail
             print(f"refused   {model.path}: {error.detail}")
             continue
+        # A watched folder may have put it aside as a stand-in, and here a person asks for it.
+        place.catalog.unquarantine(absolute(model.path))
         done.append(made)
         report(made)
     return done
