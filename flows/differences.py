@@ -54,7 +54,7 @@ def two_runs(catalog: Catalog, names: tuple[str, ...]) -> tuple[Row, Row]:
     if name in catalog.classes():
         last = _of_class(catalog, name)[:2]
         if len(last) < 2:
-            raise ValueError(f'"{name}" was run {len(last)} times; two runs are compared')
+            raise ValueError(f'"{name}" has {len(last) or "no"} run{"s" * (not last)}; two are compared')
         return last[1], last[0]
     run = _named(catalog, name)
     of_class = _of_class(catalog, run["class_name"])

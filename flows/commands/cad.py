@@ -23,7 +23,7 @@ app = cyclopts.App(name="cad", help="Add CAD models, look at them, correct which
 def add(
     path: Annotated[Path, Parameter(help="A file (obj, glb, gltf, ply, stl, off, dae), or a folder of them.")],
     /,
-    *,
+    *more: Annotated[Path, Parameter(help="More of them, as a shell makes of *.obj.")],
     class_name: Annotated[
         str | None, Parameter(name="--class", help="The class; for a folder, default: its subfolders' names.")
     ] = None,
@@ -56,7 +56,7 @@ def add(
     Example: dst cad add my_models/hatchback.obj --class car --keywords "hatchback, city car" --up +z --front -y
     """
     from flows.prefect_env import server
-    from storage.cad.folder import scan
+    from storage.cad.folder import scan_each
     from storage.cad.sidecar import read_orientations
     from tasks.events import cad_models_registered
     from tasks.plan.place import Place
@@ -65,7 +65,7 @@ def add(
     place = Place.of(settings)
     said = read_orientations(orientations) if orientations is not None else {}
     asked = adding.Asked(class_name, keywords, up, front, licence, symmetry)
-    wanted, left_out = adding.checked(adding.to_be_seen(scan(path)), asked)
+    wanted, left_out = adding.checked(adding.to_be_seen(scan_each([path, *more])), asked)
     registered = adding.registered(place, wanted, asked, said, left_out)
     cad_models_registered(settings, server(settings), registered)
     adding.sum_up(place.catalog, registered, left_out)

@@ -103,6 +103,13 @@ def scan(path: Path, formats: Sequence[str] = FORMATS, refuse: Refuse | None = N
     return found
 
 
+def scan_each(paths: Sequence[Path]) -> list[FoundModel]:
+    """Return the CAD models at or below several paths, such as a shell makes of `*.obj`, each once; as `scan` does."""
+    found = {model.path.absolute(): model for path in paths for model in scan(path)}
+    # Named together they are looked at together; one that is named alone is what a person wants.
+    return list(found.values()) if len(paths) == 1 else _told_apart(list(found.values()))
+
+
 def _told_apart(found: list[FoundModel]) -> list[FoundModel]:
     """Return the same, those marked that stand in for another one beside them."""
     shown: dict[Path, list[FoundModel]] = {}

@@ -11,7 +11,7 @@ from models.cad import spec
 from models.cad.parse import referenced_files
 from storage.cad import folder
 from storage.cad.digest import cad_id
-from storage.cad.folder import FoundModel, scan
+from storage.cad.folder import FoundModel, scan, scan_each
 from storage.cad.layouts import SHAPENET
 from storage.cad.names import BadClassName, check_class_name
 from storage.cad.sidecar import BadSidecar, read_orientations, read_sidecar
@@ -109,6 +109,17 @@ def test_meshes_for_collisions_or_for_afar_are_told_apart_where_there_is_one_to_
         (tmp_path / place).write_text("x")
     found = {model.path.relative_to(tmp_path).as_posix(): model.stands_in_for for model in scan(tmp_path)}
     assert found == {**dict.fromkeys(seen), **stand_ins}
+
+
+def test_files_that_are_named_together_are_taken_once_each_and_told_apart(tmp_path: Path) -> None:
+    for name in ("bus.obj", "bus_vhacd.obj", "car.obj"):
+        (tmp_path / name).write_text("x")
+    bus, hull, car = (tmp_path / name for name in ("bus.obj", "bus_vhacd.obj", "car.obj"))
+    found = {model.path: model.stands_in_for for model in scan_each([bus, hull, car, tmp_path, bus])}
+    assert found == {bus: None, hull: "bus.obj", car: None}
+    assert [model.stands_in_for for model in scan_each([hull])] == [None]
+    with pytest.raises(FileNotFoundError, match=r"no such file or folder: .*other\.obj"):
+        scan_each([bus, tmp_path / "other.obj"])
 
 
 def test_a_folders_name_is_spelled_as_a_class(tmp_path: Path) -> None:
