@@ -32,6 +32,8 @@ SHOWN = 12
 """Runs of Prefect's that are listed."""
 ENDED = 8
 """Runs that ended that are listed."""
+_ASKED = 100
+"""Runs that Prefect is asked for: of a schedule it has made several ahead."""
 _LOOKED_AT = 200
 """The newest runs, among which those that go on are looked for."""
 
@@ -75,7 +77,7 @@ def scheduled(settings: Settings) -> tuple[list[Scheduled], str]:
     body = {
         "flow_runs": {"state": {"type": {"any_": ["SCHEDULED", "PENDING", "RUNNING"]}}},
         "sort": "EXPECTED_START_TIME_ASC",
-        "limit": SHOWN,
+        "limit": _ASKED,
     }
     request = urllib.request.Request(
         f"{api.rstrip('/')}/flow_runs/filter", data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
@@ -94,8 +96,21 @@ def scheduled(settings: Settings) -> tuple[list[Scheduled], str]:
             when=row.get("start_time") or row.get("expected_start_time") or "",
             flow_run=row["id"],
         )
-        for row in found
+        for row in _next_of_each(found)[:SHOWN]
     ], ""
+
+
+def _next_of_each(rows: Sequence[Row]) -> list[Row]:
+    """Return flow runs, in order of time, without those that a schedule has made behind its next one."""
+    known: set[str] = set()
+    left = []
+    for row in rows:
+        ahead = bool(row.get("auto_scheduled")) and row.get("state_type") == "SCHEDULED"
+        if not (ahead and row["deployment_id"] in known):
+            left.append(row)
+        if ahead:
+            known.add(row["deployment_id"])
+    return left
 
 
 def seconds_to_go(place: Place, status: ClassStatus, started_at: str) -> float | None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flows import cli, landing, recipes, runs
+from flows import overview as overviews
 from flows.commands.status import status
 from flows.landing import Landing
 from flows.live import Live, person
@@ -296,3 +297,19 @@ def test_a_report_is_written_anew_when_its_tags_have_come_to_rest(car: Class, mo
     assert live.renew_reports() == ["car"]
     assert live.renew_reports() == []
     assert written == [car.run_id]
+
+
+def test_of_a_schedule_only_its_next_run_is_told_and_what_people_asked_for_is_told_wholly() -> None:
+    def row(name: str, deployment: str, auto: bool, state: str = "SCHEDULED") -> dict[str, object]:
+        return {"name": name, "deployment_id": deployment, "auto_scheduled": auto, "state_type": state}
+
+    rows = [
+        row("scan now", "scan", True, "RUNNING"),
+        row("scan next", "scan", True),
+        row("car", "generate", False),
+        row("bus", "generate", False),
+        row("scan after that", "scan", True),
+        row("verify next", "verify", True),
+        row("verify after that", "verify", True),
+    ]
+    assert [one["name"] for one in overviews._next_of_each(rows)] == ["scan now", "scan next", "car", "bus", "verify next"]

@@ -23,6 +23,7 @@
   const several = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
   const ago = (moment) => {
     const seconds = (Date.now() - Date.parse(moment)) / 1000;
+    if (seconds < -172800) return `in ${Math.round(-seconds / 86400)} days`;
     if (seconds < 0) return `in ${duration(-seconds)}`;
     if (seconds < 86400) return `${duration(Math.max(seconds, 1))} ago`;
     return several(Math.floor(seconds / 86400), "day") + " ago";
