@@ -159,7 +159,8 @@ def report(made: Registration) -> None:
         for doubt in made.row["orientation_doubts"] or ():
             print(f"          doubt: {doubt}")
         if made.row["orientation_doubts"] and made.row["orientation"] == ASSUMED:
-            print(f'          look at it: dst cad show "{made.class_name}/{made.name}"; if it is right: dst cad align ... --ok')
+            name = f'"{made.class_name}/{made.name}"'
+            print(f"          look at it: dst cad show {name}; if it is right: dst cad align {name} --ok")
     for warning in made.warnings:
         print(f"          {warning}")
 
@@ -175,13 +176,17 @@ def sum_up(catalog: Catalog, registered: Sequence[Registration], left_out: Mappi
     from storage.report.verdict import ONE_CAD_MODEL
     from tasks.intake.orientation import doubts_of
 
+    alone = []
     for class_name in sorted({made.class_name for made in registered}):
         rows = catalog.cad_models(class_name)
         for row in rows:
             for doubt in doubts_of({**row, "orientation_doubts": None}, rows):
                 print(f'doubt     {class_name}/{row["cad_name"]}: {doubt}; look: dst cad show "{class_name}/{row["cad_name"]}"')
         if len(rows) == 1:
-            print(f"{class_name}: {ONE_CAD_MODEL}")
+            alone.append(class_name)
+    if alone:
+        said = ONE_CAD_MODEL if len(alone) == 1 else ONE_CAD_MODEL.replace("This class", "Each of these classes", 1)
+        print(f"{', '.join(alone)}: {said}")
     for path, reason in left_out.items():
         print(f"left out  {path}: {reason}")
     counts = Counter(made.status for made in registered) + Counter({"left out": len(left_out)})

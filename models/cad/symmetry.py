@@ -109,7 +109,7 @@ class _Turntable:
         if nearly:
             power = max(nearly)
             return _doubtful(f"turned by {360 / power:.4g}°", nearly[power])
-        return Found(times=1, detail=f"turned anyhow, more than {NEARLY:.0%} in one place looks different")
+        return Found(times=1, detail=f"however it is turned, more than {NEARLY:.0%} looks different in one place")
 
     def apart_after(self, times: int) -> float:
         """Return the largest share of a patch that a turn of 360 / times makes unlike, seen from all around; see `apart`."""
