@@ -68,8 +68,10 @@ def costs(place: Place, recipe: Recipe) -> Costs:
         there = wall_s(run)
         wall = max(there - sum(run["waited"].values()), min(there, total))
         for stage, table in tables.items():
-            made = (run["counts"] or {}).get(f"new_{stage}", 0)
-            count = run["counts"]["made"] if made and stage in OF_A_COHORT else made
+            counts = run["counts"] or {}
+            made = counts.get(f"new_{stage}", 0)
+            # A run that was broken off says what it made, and not of how many samples.
+            count = counts.get("made", 0) if made and stage in OF_A_COHORT else made
             if count and total and run["recipe_specs"].get(table) == wanted[table] and len(spent[stage]) < RUNS:
                 spent[stage].append((wall * run["seconds"].get(stage, 0.0) / total, count))
                 told.add(run["run_id"])

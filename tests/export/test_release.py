@@ -423,7 +423,7 @@ def test_tags_choose_samples_and_travel_with_them(made: Made, tmp_path: Path) ->
     assert (facts["samples"], facts["tags"]) == (2, {"good": 2})
     assert "Tagged by people: good (2)." in (out / "README.md").read_text()
     assert "tags       good (2)" in summary(facts)
-    images = json.loads((out / "annotations" / "instances.json").read_text())["images"]
+    images = json.loads((out / "annotations" / "instances_default.json").read_text())["images"]
     assert [(one["dst"]["tag"], one["dst"]["tag_note"], one["dst"]["tagged_by"]) for one in images] == [
         ("good", "round wheels", "ada")
     ] * 2

@@ -119,7 +119,7 @@ def test_no_cad_model_is_in_both_parts(released: Callable[[str], Path], made: Ma
 @pytest.mark.slow
 def test_a_release_with_one_part_only_is_validated_on_it(made: Made, tmp_path: Path) -> None:
     (one, *_) = [name for name, row in made.samples.items() if row["class_name"] == "car"]
-    export(made.catalog, made.store, format="yolo", out=tmp_path / "out", name="one-v1", where=f"sample_id = '{one}'")
+    export(made.catalog, made.store, format="yolo", out=tmp_path / "out", name="one-part-v1", where=f"sample_id = '{one}'")
     said = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())
     assert said == {"train": "images/train", "val": "images/train", "names": {0: "car"}}
 
