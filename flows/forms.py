@@ -61,8 +61,9 @@ def recipes_offered() -> list[str]:
 def recipe_said() -> str:
     """Return what a form says of its recipe: what one is, and of those that it does not offer what they lack."""
     lacking = {name: recipes.lacking(name) for name in recipes.names()} if declared.is_set() else {}
-    # The rest of such a line says what to do, at a length that a form has no room for.
-    not_offered = [f"{name}, since {why.split('; ')[0]}" for name, why in lacking.items() if why]
+    # The rest of such a line says what to do, at a length that a form has no room for, and what ends in brackets is a network's
+    # word of the moment: the forms would be renewed whenever it says another.
+    not_offered = [f"{name}, since {why.split('; ')[0].split(' (')[0]}" for name, why in lacking.items() if why]
     said = "What decides how pictures look: size, generator, viewpoints, filter"
     return f"{said}. Not offered now (dst doctor says what to do): {'; '.join(not_offered)}" if not_offered else said
 

@@ -89,12 +89,16 @@ class KcfOfficial:
         fold_of = rng.permutation(len(order)) % spec.folds
         found = np.empty(len(order))
         for fold in range(spec.folds):
+
+            def between(done: int = fold) -> None:
+                if progress:
+                    progress(done, spec.folds)
+
             out, known = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
             found[out] = surprise_in_training_mode(
-                images[known], answers[known], images[out], answers[out], rng, spec, self.device, self.threads
+                images[known], answers[known], images[out], answers[out], rng, spec, self.device, self.threads, between
             )
-            if progress:
-                progress(fold + 1, spec.folds)
+            between(fold + 1)
         scores[order] = found
         words = f"KCF as published: {spec.backbone} at {spec.side} px, {spec.folds} folds by image, {spec.epochs} epochs"
         return Judgement(scores={"kcf_official": scores}, facts={"words": words, "backbone": spec.backbone})

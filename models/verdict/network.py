@@ -90,9 +90,13 @@ def surprise_in_training_mode(
     spec: KcfOfficialSpec,
     device: str = "cpu",
     threads: int | None = None,
+    between: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float64]:
     """Return (M,) the cross-entropy of images `asked` against their bins `annotated` (M, heads), summed over the heads, after
-    training on `known` with `answers` (N, heads); as published, BatchNorm still takes its statistics from each batch."""
+    training on `known` with `answers` (N, heads); as published, BatchNorm still takes its statistics from each batch.
+
+    between: called before each training step; what it raises ends the training.
+    """
     import torch
     from torch.nn import functional
 
@@ -110,6 +114,7 @@ def surprise_in_training_mode(
         return functional.cross_entropy(logits, torch.from_numpy(wanted).to(device), reduction="none").sum(1)
 
     for order in _batches(len(known), spec.batch, spec.epochs, rng):
+        between()
         optimiser.zero_grad(set_to_none=True)
         losses(known[order], answers[order]).mean().backward()
         optimiser.step()
