@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -19,6 +16,7 @@ from storage.live import TOKEN, mount
 from storage.report.feed import Picture, Wanted
 from storage.report.state import ClassState, Ended, Failed, Going, LastRun, StageCount, State
 from storage.settings import Settings
+from tests.answering import answering
 from tests.report.painted import HOSTILE, PICTURES, Painted
 
 pytestmark = pytest.mark.slow
@@ -213,30 +211,11 @@ STRANGER = """async ([server, header, image]) => {
 """What a page of somebody else's can try: take the token, read, tag in each way that a browser knows, frame the page."""
 
 
-@contextmanager
-def other_page() -> Iterator[str]:
-    """Serve an empty page on another port of this machine; yield its address."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("content-type", "text/html")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 @pytest.mark.parametrize("place", ["another origin", "a foreign host"])
 def test_a_page_from_elsewhere_can_neither_tag_nor_read_nor_frame(page: Any, server: str, painted: Painted, place: str) -> None:
     (image,) = painted.catalog.rows("select image_key as k from images where class_name = 'mug' order by 1 limit 1")
     before = tags(painted)
-    with other_page() as elsewhere:
+    with answering() as elsewhere:
         # To a browser, a page under a rebound name asks its own origin.
         asked = server.replace("127.0.0.1", "rebound.test") if place == "a foreign host" else server
         page.goto(asked if place == "a foreign host" else elsewhere)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.answering import answering
 from tests.serve.conftest import Platform
 
 pytestmark = pytest.mark.slow
@@ -40,25 +37,6 @@ ATTACK = """async ([api, deployment, file]) => {
 """What a page can try: read, launch, launch in the two ways that need no preflight, and a socket, for which there is none."""
 
 
-@contextmanager
-def other_page() -> Iterator[str]:
-    """Serve an empty page on another port of this machine; yield its address."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("content-type", "text/html")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 def launched(platform: Platform) -> int:
     """Return how often somebody has launched the verification; its schedule plans runs of its own."""
     found = platform.ask("POST", "/flow_runs/filter", json={"flows": {"name": {"any_": ["verify"]}}}).raise_for_status().json()
@@ -70,7 +48,7 @@ def test_a_page_from_elsewhere_reaches_nothing(platform: Platform, browser: Any,
     file, before = tmp_path / "was-here", launched(platform)
     deployment = platform.deployments()["verify"]["id"]
     page = browser.new_page()
-    with other_page() as elsewhere:
+    with answering() as elsewhere:
         # To a browser, a page under a rebound name asks its own origin.
         api = f"{platform.ui}/api".replace("127.0.0.1", "rebound.test" if place == "a foreign host" else "127.0.0.1")
         page.goto(api.removesuffix("/api") if place == "a foreign host" else elsewhere)
