@@ -7,13 +7,12 @@ run that did not end well, what it had made stays to be seen until the next one.
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from flows.pending import recorded_cohort
+from flows.retold import Retold
 from storage.artifacts import ArtifactError, ArtifactStore, Record, at
 from storage.catalog.catalog import Catalog
 from storage.report.feed import Picture
@@ -25,8 +24,6 @@ LOOKED_AT = 100
 """The newest runs, among which those whose pictures are not in the catalog are looked for."""
 _OPEN = 20
 """Runs that are watched at most: each costs a look for every image that it has not made yet."""
-_REST = 9.0
-"""Looking takes a tenth of the time: after a look, so many times as long as it took, what it found is told again."""
 _REST_AT_LEAST_S = 1.0
 
 Row = Mapping[str, Any]
@@ -67,27 +64,19 @@ class _Watched:
 
 
 class Landing:
-    """What has landed, asked by any thread; one at a time looks."""
+    """What has landed, asked by any thread."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._lock = threading.Lock()
         self._runs: dict[str, _Watched] = {}
-        self._pictures: list[Picture] = []
-        self._progress: list[Progress] = []
-        self._next = 0.0
+        self._told = Retold(self._look, _REST_AT_LEAST_S)
 
     def look(self) -> tuple[list[Picture], list[Progress]]:
         """Return the pictures that have landed, the newest first, and how far the runs that go on are."""
-        with self._lock:
-            began = time.monotonic()
-            if began >= self._next:
-                self._look()
-                took = time.monotonic() - began
-                self._next = began + took + max(_REST_AT_LEAST_S, _REST * took)
-            return list(self._pictures), list(self._progress)
+        pictures, progress = self._told()
+        return list(pictures), list(progress)
 
-    def _look(self) -> None:
+    def _look(self) -> tuple[list[Picture], list[Progress]]:
         catalog, store = self._place.catalog, self._place.store
         open_runs = {row["run_id"]: row for row in _open(catalog)}
         self._runs = {run_id: watched for run_id, watched in self._runs.items() if run_id in open_runs}
@@ -100,8 +89,8 @@ class Landing:
             _land(store, watched)
         # A run that goes on may be making what another had made before it was stopped.
         found = {key: picture for watched in reversed(self._runs.values()) for key, picture in watched.landed.items()}
-        self._pictures = sorted(found.values(), key=lambda picture: picture.place, reverse=True)
-        self._progress = [_progress(watched) for watched in self._runs.values() if watched.run["status"] == "running"]
+        pictures = sorted(found.values(), key=lambda picture: picture.place, reverse=True)
+        return pictures, [_progress(watched) for watched in self._runs.values() if watched.run["status"] == "running"]
 
 
 def _open(catalog: Catalog) -> list[dict[str, Any]]:

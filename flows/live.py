@@ -1,14 +1,12 @@
 """What the live pages ask and say, over catalog and store: the state of all classes, pictures as they land, tags.
 
-Enters: settings; questions and tags from the file server's threads (storage.live). Leaves: JSON types. Looking costs work that
-runs next door want as well, so an answer is told again for a while, the longer the longer it took.
+Enters: settings; questions and tags from the file server's threads (storage.live). Leaves: JSON types.
 """
 
 from __future__ import annotations
 
 import os
 import pwd
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,6 +14,7 @@ from typing import Any
 
 from flows.landing import Landing
 from flows.overview import overview
+from flows.retold import Retold
 from models.sample import SampleId
 from storage.artifacts import ArtifactError
 from storage.catalog import journal
@@ -29,8 +28,6 @@ from tasks.plan import pages
 from tasks.plan.failures import GENERATE
 from tasks.plan.place import Place
 
-_REST = 9.0
-"""Times that an answer took: so long it is told again. It costs at most a tenth of a core."""
 _REST_AT_LEAST_S = 2.0
 SETTLED_S = 20.0
 """So long after the last tag of a class its report is written anew."""
@@ -43,20 +40,12 @@ class Live:
         self._settings = settings
         self._place = Place.of(settings)
         self._landing = Landing(self._place)
-        self._lock = threading.Lock()
-        self._state: dict[str, Any] = {}
-        self._next = 0.0
+        self._state = Retold(lambda: asdict(self._look()), _REST_AT_LEAST_S)
         self._tagged: dict[str, float] = {}
 
     def state(self) -> dict[str, Any]:
         """Return how every class is, what runs and what ended: see storage.report.state."""
-        with self._lock:
-            began = time.monotonic()
-            if began >= self._next:
-                self._state = asdict(self._look())
-                took = time.monotonic() - began
-                self._next = began + took + max(_REST_AT_LEAST_S, _REST * took)
-            return self._state
+        return self._state()
 
     def _look(self) -> State:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows import cli, landing, recipes, runs
+from flows import cli, landing, recipes, retold, runs
 from flows import overview as overviews
 from flows.commands.status import status
 from flows.landing import Landing
@@ -82,7 +82,7 @@ class Class:
 def car(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Class:
     monkeypatch.setenv("DST_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(landing, "_REST_AT_LEAST_S", 0.0)
-    monkeypatch.setattr(landing, "_REST", 0.0)
+    monkeypatch.setattr(retold, "REST", 0.0)
     return Class(Settings())
 
 
