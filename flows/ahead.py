@@ -30,11 +30,18 @@ def planned(
     return changes, [runs.cohort(place, name, samples, recipe) for name in class_names]
 
 
-def table(place: Place, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
-    """Return a row for each class: of each stage how much is cached and missing, and how many task runs the rest takes."""
+def missing_of(place: Place, cohorts: Sequence[Cohort]) -> list[dict[str, int]]:
+    """Return stage -> artifacts still to be made, of each cohort: a look for each of them, so it is taken once."""
+    return [runs.missing(place.store, cohort) for cohort in cohorts]
+
+
+def table(place: Place, cohorts: Sequence[Cohort], lacking: Sequence[Mapping[str, int]]) -> list[dict[str, Any]]:
+    """Return a row for each class: of each stage how much is cached and missing, and how many task runs the rest takes.
+
+    lacking: as `missing_of` returns it.
+    """
     rows: list[dict[str, Any]] = []
-    for cohort in cohorts:
-        missing = runs.missing(place.store, cohort)
+    for cohort, missing in zip(cohorts, lacking, strict=True):
         rows.append(
             {
                 "class": cohort.class_name,
@@ -47,11 +54,11 @@ def table(place: Place, cohorts: Sequence[Cohort]) -> list[dict[str, Any]]:
     return rows
 
 
-def costs(place: Place, cohorts: Sequence[Cohort]) -> str:
+def costs(place: Place, cohorts: Sequence[Cohort], lacking: Sequence[Mapping[str, int]]) -> str:
     """Return, in words, the time and the disk that making what is missing of cohorts under one recipe takes."""
     total = Counter[str]()
-    for cohort in cohorts:
-        total.update(_priced(cohort, runs.missing(place.store, cohort)))
+    for cohort, missing in zip(cohorts, lacking, strict=True):
+        total.update(_priced(cohort, missing))
     return estimate.in_words(estimate.costs(place, cohorts[0].recipe), total)
 
 

@@ -96,7 +96,7 @@ def preview_class(
     place, overrides = Place.of(Settings()), changes(steps, control_scale)
     _, (cohort,) = ahead.planned(place, [class_name], samples, recipe, overrides)
     sheet = preview.fn(class_name, min(samples, SAMPLES), recipe, overrides)
-    costs = ahead.costs(place, [cohort])
+    costs = ahead.costs(place, [cohort], ahead.missing_of(place, [cohort]))
     return Completed(message=f"{class_name} ({cohort.recipe.name}): {sheet}; all {samples}: {costs}", data=sheet)
 
 
@@ -112,7 +112,8 @@ def dry_run(
     """Say what is cached, what is missing and what making it takes in time and disk. Nothing is made."""
     place = Place.of(Settings())
     _, cohorts = ahead.planned(place, class_names, samples, recipe, changes(steps, control_scale))
-    rows, costs = ahead.table(place, cohorts), ahead.costs(place, cohorts)
+    lacking = ahead.missing_of(place, cohorts)
+    rows, costs = ahead.table(place, cohorts, lacking), ahead.costs(place, cohorts, lacking)
     resolved = cohorts[0].recipe
     shown = [
         f"To make what is missing: **{costs}**.",

@@ -81,7 +81,7 @@ def look_ahead(
                 preview(cohort.class_name, len(few.samples), recipe_name, changes)
         sheets.append(write(place, few))
         print(f"{cohort.class_name} ({cohort.recipe.name}): {len(few.samples)} samples in {sheets[-1]}")
-        print(f"  all {len(cohort.samples)}: {ahead.costs(place, [cohort])}")
+        print(f"  all {len(cohort.samples)}: {ahead.costs(place, [cohort], ahead.missing_of(place, [cohort]))}")
     return sheets
 
 
@@ -90,8 +90,9 @@ def explain(place: Place, cohorts: list[Cohort], verbose: bool = False) -> None:
 
     verbose: behind it the resolved recipe, which is longer than a screen.
     """
-    print_rows(ahead.table(place, cohorts), "cached and missing")
-    print(f"to make what is missing: {ahead.costs(place, cohorts)}")
+    lacking = ahead.missing_of(place, cohorts)
+    print_rows(ahead.table(place, cohorts, lacking), "cached and missing")
+    print(f"to make what is missing: {ahead.costs(place, cohorts, lacking)}")
     for why in dict.fromkeys(filter(None, (runs.cannot_paint(place, cohort) for cohort in cohorts))):
         print(why)
     if verbose:
