@@ -6,13 +6,13 @@ recipe and the number of samples of its last run, with what failed set aside so 
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from flows import recipes
+from models.kinds import meant
 from storage.catalog.catalog import Catalog
 from tasks.plan.failures import Failure, failures, forget_failures, last_run
 from tasks.plan.place import Place
@@ -118,9 +118,7 @@ def counted(classes: Sequence[Again]) -> list[dict[str, Any]]:
 def _classes(catalog: Catalog, asked: Asked) -> list[str]:
     known, class_name = catalog.classes(), asked.class_name
     if class_name is not None and class_name not in known:
-        close = difflib.get_close_matches(class_name, known, n=1)
-        meant = f'; did you mean "{close[0]}"?' if close else ""
-        raise ValueError(f'no such class "{class_name}" in the catalog{meant} See: dst cad list')
+        raise ValueError(f'no such class "{class_name}" in the catalog{meant(class_name, known)} See: dst cad list')
     if asked.samples is None:
         return known if class_name is None else [class_name]
     classes = {sample: catalog.class_of_sample(sample) for sample in asked.samples}
