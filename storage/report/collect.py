@@ -31,7 +31,7 @@ from storage.report.content import (
     side_of,
 )
 from storage.report.facts import scores, verdicts
-from storage.report.verdict import Verdict, parsed
+from storage.report.verdict import Verdict, decided, parsed
 from storage.stages import FILE, OF_A_SAMPLE
 
 if TYPE_CHECKING:
@@ -173,11 +173,7 @@ def _by_name(
 
 
 def _status(row: Row) -> Status:
-    if row["status"] == "failed":
-        return "failed"
-    if row["kept"] is None:
-        return "unjudged"
-    return "kept" if row["kept"] else "dropped"
+    return "failed" if row["status"] == "failed" else decided(row["kept"])
 
 
 def _sample(store: ArtifactStore, row: Row, status: Status, measured: Mapping[str, float], size: int) -> ReportSample:

@@ -16,6 +16,7 @@ from storage.catalog import tables
 from storage.catalog.tags import TAGS, standing
 from storage.report.collect import control_files
 from storage.report.facts import controls, scores, verdicts
+from storage.report.verdict import decided
 
 if TYPE_CHECKING:
     from storage.catalog.catalog import Catalog
@@ -183,7 +184,6 @@ def _rank(row: Mapping[str, Any], recipe: str) -> tuple[bool, int, bool, str]:
 
 def _picture(row: Mapping[str, Any], kinds: Mapping[str, str], measured: Mapping[str, float]) -> Picture:
     drawn = [("render", row["render_file"]), *control_files(row, kinds)]
-    judged = row["verdict_key"] is not None
     return Picture(
         key=row["image_key"],
         created_at=row["created_at"],
@@ -198,7 +198,7 @@ def _picture(row: Mapping[str, Any], kinds: Mapping[str, str], measured: Mapping
         seed="" if row["seed"] is None else str(row["seed"]),
         azimuth_deg=row["azimuth_deg"],
         elevation_deg=row["elevation_deg"],
-        verdict=("unjudged" if row["kept"] is None else "kept" if row["kept"] else "dropped") if judged else "",
+        verdict=decided(row["kept"]) if row["verdict_key"] is not None else "",
         reason=row["drop_reason"] or "",
         scores=measured,
         tag=row["tag"],
