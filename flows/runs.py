@@ -229,7 +229,7 @@ def _started(catalog: Catalog, **row: Any) -> str:
                 waits_for = going.row["run_id"]
                 log.info("%s  waits: %s", row["class_name"], going)
                 states.waits(str(going))
-            with waiting.on(f"run {waits_for}"):
+            with waiting.counted():
                 stopping.pause(_LOOK_EVERY_S)
             continue
         if waits_for:

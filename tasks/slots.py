@@ -73,7 +73,7 @@ def turn(lock: threading.Lock, what: str) -> Iterator[None]:
     """Hold a lock of this process while the body runs. Raises Stopped where the run is told to stop while it waits."""
     if not lock.acquire(blocking=False):
         in_prefect = TaskRunContext.get() is not None
-        with waiting.on(what):
+        with waiting.counted():
             if in_prefect:
                 states.waits(f"{what}: another shard of this process is at it")
             while not lock.acquire(timeout=0.2):
@@ -94,7 +94,7 @@ def _acquired(name: str) -> UUID:
     began, run = time.monotonic(), _task_run()
     log.info("%s waits for %s", run, name)
     states.waits(name)
-    with waiting.on(name):
+    with waiting.counted():
         while lease is None:
             stopping.pause(ASK_EVERY_S)
             lease = _asked_for(name)

@@ -1,6 +1,6 @@
 """Waiting: seconds that a task run spent behind others, apart from those in which it worked.
 
-Enters: what is waited for, in words. Leaves: the seconds waited so far by whoever asks, in its own context (a task run has one).
+Enters: bodies that wait. Leaves: the seconds waited so far, for whoever asks in the same context (a task run has one).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Stopwatch:
 
 
 @contextmanager
-def on(what: str) -> Iterator[None]:
-    """Count the body's time as waiting for `what`, such as the slot "gpu:host:cpu"."""
+def counted() -> Iterator[None]:
+    """Count the body's time as waiting."""
     began = time.monotonic()
     try:
         yield

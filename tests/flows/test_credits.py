@@ -133,7 +133,7 @@ def test_waiting_for_others_is_no_work_and_no_estimate_learns_from_it(
     turn = worker.turn
 
     def late(*args: Any) -> Any:
-        with waiting.on("gpu:here:cpu"):
+        with waiting.counted():
             time.sleep(1.5)
         return turn(*args)
 
