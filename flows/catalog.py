@@ -12,7 +12,9 @@ from prefect.artifacts import create_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows import tidy
 from flows.forms import Said
+from flows.stops import stoppable
 from storage.catalog import journal
 from storage.catalog.catalog import Catalog
 from storage.catalog.verify import Difference
@@ -34,7 +36,7 @@ class Comparison:
     shown: list[Difference] = field(default_factory=list)
     """The first of them."""
     being_made: int = 0
-    """Artifacts without a row that are no difference: a run was at it meanwhile, and writes its rows when it ends."""
+    """Artifacts without a row that are no difference: their run is at it, or was broken off and left them to the next one."""
 
     def add(self, difference: Difference) -> None:
         self.counts[difference.kind] += 1
@@ -42,7 +44,8 @@ class Comparison:
             self.shown.append(difference)
 
 
-@flow(name="verify", flow_run_name="verify the catalog", result_serializer="json")
+@flow(name="verify", flow_run_name=tidy.VERIFY, result_serializer="json")
+@stoppable
 def verify(
     digests: Annotated[bool, Said("Read every file and compare its digest; off: compare sizes only, in seconds")] = True,
 ) -> State[int]:
@@ -56,18 +59,28 @@ def verify(
     if total:
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(found.counts.items()))
         return Failed(message=f"catalog and store differ ({counts}); all of them: dst catalog verify")
-    making = f"; {found.being_made} artifacts are being made" if found.being_made else ""
+    making = f"; {in_the_making(found.being_made)}" if found.being_made else ""
     return Completed(message=f"catalog and store say the same{making}", data=0)
 
 
+def in_the_making(artifacts: int) -> str:
+    """Say of artifacts without a row why they are no difference."""
+    return (
+        f"{artifacts} artifacts are of runs that go on or were broken off: they, or the next run of the class, write their rows"
+    )
+
+
 def compare(settings: Settings, digests: bool) -> Comparison:
-    """Compare catalog and store. What runs that go on meanwhile have made and not yet written down is told apart."""
+    """Compare catalog and store. What runs that go on, or were broken off, made and have not written down is told apart."""
     catalog, began = Catalog(settings.catalog, settings.store), journal.now()
     found, unwritten = Comparison(), Comparison()
-    for difference in differences(catalog, settings.store, digests=digests):
+    left: Counter[str] = Counter()
+    for difference in differences(catalog, settings.store, digests=digests, unwritten=lambda run_id: left.update([run_id])):
         (unwritten if difference.kind == "no_row" else found).add(difference)
+    found.being_made = left.total()
     if catalog.any_run_since(began):
-        found.being_made = unwritten.counts.total()
+        # A run that ended meanwhile wrote its rows behind our back.
+        found.being_made += unwritten.counts.total()
         return found
     found.counts.update(unwritten.counts)
     found.shown = [*found.shown, *unwritten.shown][:SHOWN]

@@ -15,6 +15,7 @@ from cyclopts.validators import Number
 
 from flows.commands import cad, catalog, evaluate, imports
 from flows.commands import export as export_commands
+from flows.commands import tag as tag_commands
 from storage.settings import Settings
 from storage.stages import OfASample
 
@@ -28,6 +29,7 @@ app.command(cad.app)
 app.command(imports.app)
 app.command(evaluate.app)
 app.command(export_commands.app)
+app.command(tag_commands.app)
 app.command(catalog.app)
 app.command(catalog.prune)
 
@@ -174,6 +176,28 @@ def reproduce(
     from flows.commands.reproduce import reproduce as make_again
 
     sys.exit(0 if make_again(_settings(), samples, recipe, into, stage) else 1)
+
+
+@app.command
+def diff(
+    runs: Annotated[
+        list[str], Parameter(name="RUN", help="Two runs, the start of each id is enough; or one, or a class: see below.")
+    ],
+    /,
+    *,
+    format: Annotated[Literal["text", "json"], Parameter(help="text, or json with every caption.")] = "text",
+) -> None:
+    """Say what changed between two runs: recipe, samples, captions, scores, verdicts, costs.
+
+    One run is compared with the run of its class before it; of a class, the last two runs are.
+
+    Example: dst diff car
+    """
+    from flows.commands.diff import diff as compare_runs
+
+    if len(runs) > 2:
+        raise ValueError(f"two runs are compared, and these are {len(runs)}")
+    compare_runs(_settings(), runs, format)
 
 
 @app.command

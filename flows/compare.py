@@ -20,7 +20,7 @@ from storage.images import from_png
 TOLERANCE_DB = 40.0
 """Pictures at least this close (PSNR) are the same sample made elsewhere; below, it is another one."""
 
-_NOT_COMPARED = ("seconds", "source")
+NOT_COMPARED = ("seconds", "waited", "run", "task_attempt", "source")
 """Runtime facts that never change a byte."""
 
 Agreement = Literal["same", "close", "different"]
@@ -121,7 +121,7 @@ def differences(old: Record, new: Record) -> Iterator[str]:
     """Yield what of an artifact's runtime is another one now."""
     if old.version != new.version:
         yield f"{old.stage}: version {old.version} of the stage then, {new.version} now"
-    for name in sorted((old.runtime.keys() & new.runtime.keys()) - set(_NOT_COMPARED)):
+    for name in sorted((old.runtime.keys() & new.runtime.keys()) - set(NOT_COMPARED)):
         if old.runtime[name] != new.runtime[name]:
             yield f"{old.stage}: {name} {old.runtime[name]} then, {new.runtime[name]} now"
 

@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,10 +19,23 @@ from typing import Annotated, Any
 from prefect import Flow, flow
 from pydantic import Field
 
-from flows import recipes
+from flows.asked import dry_run, export_release, filter_again, preview_class, retry
 from flows.catalog import verify
 from flows.evaluate import evaluate
-from flows.forms import ClassName, OneOf, Said, classes
+from flows.forms import (
+    ClassName,
+    ControlScale,
+    RecipeName,
+    Said,
+    Samples,
+    Steps,
+    changes,
+    classes,
+    declared,
+    recipe_said,
+    recipes_made,
+    recipes_offered,
+)
 from flows.generate import generate, generate_many, several
 from flows.prefect_env import FOR_RUNS
 from flows.runner import threads
@@ -37,15 +51,15 @@ POOL = "dst"
 """The process work pool whose workers run the deployments: each run is a process of its own."""
 
 
-def offered() -> tuple[list[str], list[str]]:
-    """Return the classes and recipes that the forms offer now."""
-    return classes(), recipes.names()
+QUEUE = "default"
+"""The pool's queue of what a person launches."""
+SCANS = "scans"
+"""The queue of scans: theirs is a slot of its own, so that CAD models do not wait behind a training."""
 
 
-RecipeName = Annotated[str, OneOf(recipes.names), Said("What decides how pictures look: size, generator, viewpoints, filter")]
-Samples = Annotated[int, Field(ge=1, le=100_000), Said("Samples of a class, divided evenly over its CAD models")]
-Steps = Annotated[int, Field(ge=0, le=200), Said("Denoising steps of the generator; 0: as the recipe says")]
-ControlScale = Annotated[float, Field(ge=0, le=10), Said("How firmly the controls are obeyed; 0: as the recipe says")]
+def offered() -> tuple[list[str], list[str], Any]:
+    """Return what the forms offer now: classes, recipes, and whatever else they say of the moment."""
+    return classes(), recipes_offered(), (recipe_said(), recipes_made())
 
 
 @flow(
@@ -62,7 +76,7 @@ def generate_class(
     control_scale: ControlScale = 0.0,
 ) -> RunReport:
     """Make the images of one class. Only what is missing is made; started again, it goes on where it was."""
-    made: RunReport = generate.fn(class_name, samples, recipe, _changes(steps, control_scale))
+    made: RunReport = generate.fn(class_name, samples, recipe, changes(steps, control_scale))
     return made
 
 
@@ -75,7 +89,7 @@ def generate_classes(
     control_scale: ControlScale = 0.0,
 ) -> list[RunReport]:
     """Make the images of several classes, a run each. One class's failure does not stop the others."""
-    made: list[RunReport] = generate_many.fn(class_names, samples, recipe, _changes(steps, control_scale))
+    made: list[RunReport] = generate_many.fn(class_names, samples, recipe, changes(steps, control_scale))
     return made
 
 
@@ -97,9 +111,7 @@ def evaluate_generator(
     return figures
 
 
-def _changes(steps: int, control_scale: float) -> dict[str, Any]:
-    changes = {name: value for name, value in (("steps", steps), ("control_scale", control_scale)) if value}
-    return {"image": changes} if changes else {}
+declared.set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +124,8 @@ class Deployed:
     """What it runs."""
     entrypoint: str
     """The flow by module: by file path, flows/ would be first on the path and shadow packages."""
+    queue: str = QUEUE
+    """The queue of the pool that its runs wait in."""
     tags: tuple[str, ...] = ()
     """What the UI can filter by."""
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -128,10 +142,16 @@ def deployments() -> list[Deployed]:
             entrypoint="flows.deployments.generate_classes",
             tags=("generate",),
         ),
+        Deployed(name="preview", flow=preview_class, entrypoint="flows.deployments.preview_class", tags=("generate",)),
+        Deployed(name="dry run", flow=dry_run, entrypoint="flows.deployments.dry_run", tags=("generate",)),
+        Deployed(name="retry what failed", flow=retry, entrypoint="flows.deployments.retry", tags=("generate",)),
+        Deployed(name="filter again", flow=filter_again, entrypoint="flows.deployments.filter_again", tags=("generate",)),
+        Deployed(name="export a release", flow=export_release, entrypoint="flows.deployments.export_release", tags=("export",)),
         Deployed(
             name="scan for new CAD models",
             flow=scan,
             entrypoint="flows.scan.scan",
+            queue=SCANS,
             tags=("scan",),
             more=of_scan(Settings()),
         ),
@@ -147,20 +167,23 @@ def deployments() -> list[Deployed]:
     ]
 
 
-def register() -> list[str]:
+def register(runs: int | None = None) -> list[str]:
     """Register the work pool and every deployment at the server that Prefect is set to; return the deployments' names.
+
+    runs: how many runs go on at once, beside a scan.
 
     Registering again changes what has changed (the choices of a form, for one) and leaves runs alone.
     """
     from prefect.deployments.runner import RunnerDeployment
     from prefect.types.entrypoint import EntrypointType
 
-    lock_pool()
+    lock_pool(runs)
     for entry in deployments():
         deployment = RunnerDeployment.from_flow(
             entry.flow,
             name=entry.name,
             work_pool_name=POOL,
+            work_queue_name=entry.queue,
             tags=list(entry.tags),
             entrypoint_type=EntrypointType.MODULE_PATH,
             **entry.more,
@@ -183,8 +206,11 @@ def renew_forms() -> None:
             client.update_deployment(there.id, DeploymentUpdate(parameter_openapi_schema=form))
 
 
-def lock_pool() -> None:
-    """Make the work pool, or give the one there is, the template that takes nothing from a run. A step of prefect.yaml, too."""
+def lock_pool(runs: int | None = None) -> None:
+    """Make the work pool, or give the one there is, the template that takes nothing from a run. A step of prefect.yaml, too.
+
+    Its scans come first, one at a time; runs: how many others go on at once, where that is said.
+    """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
     from prefect.exceptions import ObjectAlreadyExists
@@ -194,6 +220,11 @@ def lock_pool() -> None:
             client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template()))
         except ObjectAlreadyExists:
             client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template()))
+        with suppress(ObjectAlreadyExists):
+            client.create_work_queue(SCANS, work_pool_name=POOL)
+        scans, others = (client.read_work_queue_by_name(name, work_pool_name=POOL) for name in (SCANS, QUEUE))
+        client.update_work_queue(scans.id, priority=1, concurrency_limit=1)
+        client.update_work_queue(others.id, priority=2, **({} if runs is None else {"concurrency_limit": runs}))
 
 
 def _python() -> str:

@@ -1,8 +1,9 @@
 """What work will cost: seconds and bytes, from what this machine's own past runs took.
 
 Enters: a recipe and how many artifacts of each stage are missing. Leaves: seconds and bytes, or which stages nothing is known of.
-A past run counts for the stages whose spec was the same; its wall time is shared out over its stages, so that waiting, Prefect
-and the report are part of what a sample costs.
+A past run counts for the stages whose spec was the same; its wall time is shared out over its stages by their seconds of work, so
+that Prefect and the report are part of what a sample costs. What it waited for others is not: another day nobody is in the way.
+Runs before schema 0005 did not tell the two apart, and tell nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from storage.catalog.catalog import Catalog
 from storage.catalog.index import spec_key
@@ -20,6 +22,8 @@ from tasks import stages
 from tasks.plan.place import Place
 from tasks.plan.recipe import Recipe
 
+_TELLING = ("complete", "invalid", "stopped", "failed")
+"""Runs whose end is known: of one that was killed, only when that was found out."""
 RUNS = 20
 """The newest runs with the same settings tell; older ones met another machine."""
 
@@ -57,12 +61,17 @@ def costs(place: Place, recipe: Recipe) -> Costs:
     spent: dict[str, list[tuple[float, int]]] = {stage: [] for stage in tables}
     told = set()
     for run in catalog.runs():
-        if run["host"] != platform.node() or not run["finished_at"] or not run["seconds"] or not run["counts"]:
+        if run["host"] != platform.node() or run["status"] not in _TELLING or not run["seconds"] or run["waited"] is None:
             continue
-        total, wall = sum(run["seconds"].values()), _between(run["started_at"], run["finished_at"])
+        total = sum(run["seconds"].values())
+        # Several shards can wait at once, and one while another works: all in all it took no less than it worked or was there.
+        there = wall_s(run)
+        wall = max(there - sum(run["waited"].values()), min(there, total))
         for stage, table in tables.items():
-            made = run["counts"].get(f"new_{stage}", 0)
-            count = run["counts"].get("made", 0) if made and stage in OF_A_COHORT else made
+            counts = run["counts"] or {}
+            made = counts.get(f"new_{stage}", 0)
+            # A run that was broken off says what it made, and not of how many samples.
+            count = counts.get("made", 0) if made and stage in OF_A_COHORT else made
             if count and total and run["recipe_specs"].get(table) == wanted[table] and len(spent[stage]) < RUNS:
                 spent[stage].append((wall * run["seconds"].get(stage, 0.0) / total, count))
                 told.add(run["run_id"])
@@ -113,5 +122,7 @@ def _size(catalog: Catalog, stage: stages.Stage, recipe: Recipe) -> float | None
     return sum(known) / len(known) if known else None
 
 
-def _between(start: str, end: str) -> float:
-    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
+def wall_s(run: Mapping[str, Any]) -> float:
+    """Return the seconds from a run's beginning to its end; 0 where the clock went back meanwhile."""
+    spent = datetime.fromisoformat(run["finished_at"]) - datetime.fromisoformat(run["started_at"])
+    return max(0.0, spent.total_seconds())

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from flows.forms import Said
 from flows.runner import results, threads
+from flows.stops import stoppable
 from models.evaluation.spec import EvaluationSpec, ReadoutSpec
 from models.image.controlnet import ControlNetSpec
 from models.image.weights import EMBEDDED
@@ -29,7 +30,8 @@ GENERATOR = ("steps", "guidance", "eta", "control_scale", "scheduler", "dtype")
 """What of a generator's setting can be asked for; the rest are the recipe's."""
 
 
-@flow(name="evaluate", task_runner=threads(2), result_serializer="json")
+@flow(name="evaluate", flow_run_name="evaluate {model}", task_runner=threads(2), result_serializer="json")
+@stoppable
 def evaluate(
     model: Annotated[str, Said("The generator: embedded, or a pipeline's folder")] = EMBEDDED,
     samples: Annotated[int, Field(ge=8), Said("Views of held-out CAD models of the trained classes")] = EvaluationSpec().samples,
@@ -66,13 +68,16 @@ def evaluate(
     files = dict(zip(made, results(made.values()), strict=True))
     painted = [tasks.paint.submit(place, part, spec, asked, files) for part in PARTS if part == "main" or spec.sweep]
     results(painted)
-    figures: dict[str, Any] = tasks.measure.submit(
+    measured = tasks.measure.submit(
         place, spec, asked, files, readouts or str(_readouts(place)), str(folder), trained or [], pictures, *painted
-    ).result()
+    )
+    figures: dict[str, Any]
+    (figures,) = results([measured])
     return figures | {"folder": str(folder)}
 
 
-@flow(name="train readouts", task_runner=threads(2), result_serializer="json")
+@flow(name="train readouts", flow_run_name="train readouts on {shards} shards", task_runner=threads(2), result_serializer="json")
+@stoppable
 def train_readouts(
     shards: Annotated[int, Field(ge=1), Said("Shards of 128 pictures made for the readouts")] = 44,
     pictures: Annotated[list[str] | None, Said("More folders of shards to learn from, such as those of a training")] = None,
@@ -87,7 +92,8 @@ def train_readouts(
     done = [tasks.readout_shards.submit(place, named, first, last) for first, last in halves if last >= first]
     folders = list(dict.fromkeys(results(done) + list(pictures or [])))
     spec = ReadoutSpec(classes=tuple(named), epochs=epochs)
-    made: str = tasks.train_readouts.submit(place, spec, folders, out or str(tasks.own_readouts(place))).result()
+    made: str
+    (made,) = results([tasks.train_readouts.submit(place, spec, folders, out or str(tasks.own_readouts(place)))])
     return made
 
 

@@ -8,6 +8,7 @@ Launched by `dst run`, by `dst demo` and from the Prefect UI. Several classes ar
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Annotated, Any
 
 from prefect import flow
@@ -15,12 +16,13 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows import recipes, runs
+from flows import leftovers, recipes, runs
 from flows.pending import class_status
 from flows.runner import results, threads
+from flows.stops import stoppable
 from flows.table import table
 from storage.settings import Settings
-from tasks import stages, status
+from tasks import progress, stages, status, stopping
 from tasks.catalog import catalog, check
 from tasks.plan.cohort import Cohort
 from tasks.plan.place import Place
@@ -41,27 +43,39 @@ Made = dict[str, list[PrefectFuture[Any]]]
     flow_run_name="{class_name} {recipe_name} {samples}",
     task_runner=threads(4),
 )
+@stoppable
 def generate(
     class_name: str, samples: Samples = 200, recipe_name: str = "embedded", overrides: dict[str, Any] | None = None
 ) -> RunReport:
     """Make a class's images under a recipe. What the store has is kept; what is missing is made."""
     place = Place.of(Settings(), run=str(flow_run.get_id()))
     cohort = runs.cohort(place, class_name, samples, recipes.resolve(recipe_name, overrides))
+    leftovers.bury(place)
     runs.announce(place, cohort)
-    with runs.on_record(place, cohort, samples) as run:
+    with runs.on_record(place, cohort, samples) as run, one_bar_a_stage(place, cohort):
         ready(place)
+        runs.see_that_it_can_be_made(place, cohort)
         made = samples_of(place, cohort)
         judged = verdicts_on(place, cohort, made)
-        done = runs.reports(made | judged)
+        runs.wait(made | judged)
         counts = catalog.submit(place, cohort, run.run_id, *judged["verdict"])
         findings = check.submit(place, cohort, run.run_id, counts)
         counted, found = results([counts, findings])
-        run.finish(counted, found, done)
+        run.finish(counted, found)
     page = report(place, cohort, run.run_id)
     # It looks at every class: whatever makes several shows it once, at its own end.
     if flow_run.get_parent_flow_run_id() is None:
         status.show(table(class_status(place)))
     return run.summary(page)
+
+
+def one_bar_a_stage(place: Place, cohort: Cohort) -> AbstractContextManager[None]:
+    """Return what shows each stage of the cohort's run as one bar, over all of its shards or judges, while it is entered."""
+    shards = cohort.shards()
+    totals = {stage.name: sum(len(shard.keys(stage.name)) for shard in shards) for stage in stages.OF_A_SAMPLE}
+    # Judges say how many of a hundred they have done.
+    totals |= {stage.name: 100 * len(stage.parts(cohort.recipe)) for stage in stages.OF_A_COHORT if stage.name == "score"}
+    return progress.whole(place.run, cohort.class_name, totals)
 
 
 def samples_of(place: Place, cohort: Cohort) -> Made:
@@ -95,11 +109,15 @@ def several() -> str:
 
 
 @flow(name="generate-many", flow_run_name=several)
+@stoppable
 def generate_many(
     class_names: list[str], samples: Samples = 200, recipe_name: str = "embedded", overrides: dict[str, Any] | None = None
 ) -> list[RunReport]:
     """Make several classes, one sub-flow run each."""
     # One class's misfortune is not another's: each runs to its own end, then this run fails if any of them did.
-    states = [generate(class_name, samples, recipe_name, overrides, return_state=True) for class_name in class_names]
+    states = []
+    for class_name in class_names:
+        states.append(generate(class_name, samples, recipe_name, overrides, return_state=True))
+        stopping.heed()
     status.show(table(class_status(Place.of(Settings()))))
     return [state.result() for state in states]

@@ -37,7 +37,7 @@ class History:
     member: Mapping[str, Any]
     """The sample's own row."""
     run_runtime: Mapping[str, Any]
-    """Machine, versions and code of the run that first had it."""
+    """Machine, versions and code of the run that made it, or where that is not known of the first that listed it."""
 
     @property
     def image_runtime(self) -> Mapping[str, Any]:
@@ -104,8 +104,15 @@ def _history(catalog: Catalog, store: ArtifactStore, member: Mapping[str, Any]) 
         records=records,
         cad_model=cad_model,
         member=member,
-        run_runtime=run["runtime"] or {},
+        run_runtime=_maker(catalog, records, run)["runtime"] or {},
     )
+
+
+def _maker(catalog: Catalog, records: Mapping[str, Mapping[str, Record]], first: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the row of the run that made a sample's last artifact; where nobody knows it, that of the first that listed it."""
+    last = next((record for stage in reversed(OF_A_SAMPLE) for record in records.get(stage, {}).values()), None)
+    made_by = last.runtime.get("run") if last is not None else None
+    return next((row for row in catalog.runs(first["class_name"]) if row["run_id"] == made_by), first)
 
 
 def record_of(catalog: Catalog, store: ArtifactStore, stage: str, key: str) -> Record:

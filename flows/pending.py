@@ -29,6 +29,9 @@ log = logging.getLogger("dst")
 
 Row = dict[str, Any]
 
+UNFINISHED = ("stopped", "failed", "crashed")
+"""How a run ends that did not make all that it was to make."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StageStatus:
@@ -79,7 +82,9 @@ class ClassStatus:
     run_id: str | None = None
     """The last run."""
     run_status: str | None = None
-    """running, complete, invalid, failed or crashed."""
+    """running, complete, invalid, stopped, failed or crashed."""
+    run: Row = field(default_factory=dict)
+    """The last run's row."""
     last: bool = True
     """Whether this is the recipe of the class's last run."""
 
@@ -113,6 +118,20 @@ def class_status(place: Place, class_name: str | None = None, every_recipe: bool
             status = _status(place.store, catalog, name, models[name], run, members, today)
             found.append(replace(status, last=run is None or run is own[0]))
     return found
+
+
+def stale(status: ClassStatus) -> list[str]:
+    """Return why another run of a class would make something, each reason by itself; none where it would not."""
+    reasons = []
+    if count := len(status.new_cad_models):
+        reasons.append(f"{count} CAD model{'s are' if count != 1 else ' is'} not in its cohort")
+    if status.recipe_changed:
+        reasons.append("its recipe has changed")
+    if status.run_status in UNFINISHED:
+        reasons.append(f"its last run {status.run_status} ({status.run['reason']})")
+    elif status.pending and not reasons:
+        reasons.append(f"{status.pending} sample{'s are' if status.pending != 1 else ' is'} pending")
+    return reasons
 
 
 def last_runs(catalog: Catalog, class_name: str | None = None) -> dict[str, list[Row]]:
@@ -189,6 +208,7 @@ def _status(
         "samples": run["samples"],
         "run_id": run["run_id"],
         "run_status": run["status"],
+        "run": run,
     }
     members = cohorts.get((name, run["recipe"]), ())
     belonging = {row["cad_id"]: row["cad_key"] for row in usable[: run["samples"]]}
@@ -215,12 +235,19 @@ def _status(
     )
 
 
+def said_since(model: Row, run: Row) -> bool:
+    """Say whether something was said about a CAD model since a run began; by their numbers, as a clock may have gone back."""
+    if model["entry"] is not None and run["number"] is not None:
+        return bool(model["entry"] > run["number"])
+    return bool(model["added_at"] > run["started_at"])
+
+
 def _keys_stand(catalog: Catalog, usable: Sequence[Row], run: Row, members: Sequence[Row]) -> bool:
     """Say whether the cohort, planned today, has the keys that its rows have: judged by the first view of CAD models.
 
     Of one CAD model, or of all where something was said about one of them since the run.
     """
-    said = any(row["added_at"] > run["started_at"] for row in usable)
+    said = any(said_since(row, run) for row in usable)
     try:
         planned = recorded_cohort(catalog, run, min(len(usable), run["samples"]) if said else 1, usable)
     except ValueError:

@@ -41,6 +41,19 @@ FOR_RUNS = {
 """What every run needs, wherever it is started; the work pool hands it to its runs."""
 
 
+EVENTS_KEPT_S = 86_400.0
+"""How long Prefect's events are kept."""
+SIGNS_OF_LIFE = (
+    "prefect.flow-run.heartbeat",
+    "prefect.artifact.updated",
+    "prefect.concurrency-limit.acquired",
+    "prefect.concurrency-limit.released",
+)
+"""Events of runs that go on, most of all events: kept for an hour."""
+EMPTY_BYTES = 16 * 2**20
+"""From so much empty space on, a database file is made smaller before a server opens it."""
+
+
 def prepare(settings: Settings) -> None:
     """Set Prefect's environment. Must run before `import prefect`.
 
@@ -66,6 +79,7 @@ def prepare(settings: Settings) -> None:
         # be said twice.
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     }
+    ours |= _history(settings)
     if settings.prefect_api_url:
         ours["PREFECT_API_URL"] = settings.prefect_api_url
     elif (there := served(settings)) and (not there["auth"] or settings.api_auth.get_secret_value()):
@@ -77,6 +91,21 @@ def prepare(settings: Settings) -> None:
         _try_database(Path(os.environ["PREFECT_HOME"]).expanduser())
 
 
+def _history(settings: Settings) -> dict[str, str]:
+    """Return how long a server that is started here keeps what: it looks when it starts, and every hour."""
+    kept_s = settings.history_days * 86_400
+    return {
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs,orphans",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": f"{kept_s:.0f}",
+        # Every change of a state and every sign of life is an event, five times the size of the runs themselves. They are for
+        # automations and for who looks on, and the state itself stays.
+        "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": f"PT{min(kept_s, EVENTS_KEPT_S):.0f}S",
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_EVENT_RETENTION_OVERRIDES": json.dumps(dict.fromkeys(SIGNS_OF_LIFE, 3600)),
+        # Runs that are planned ahead: the next few are enough to be seen.
+        "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT10M",
+    }
+
+
 def _try_database(home: Path) -> None:
     """Raise ValueError or an error of storage.folders where a server that is started for a run would have no database."""
     try_folder(home)
@@ -86,6 +115,11 @@ def _try_database(home: Path) -> None:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=1.0)) as database:
             database.execute("SELECT count(*) FROM sqlite_master")
+            (empty,) = database.execute(
+                "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size"
+            ).fetchone()
+            if empty > EMPTY_BYTES:
+                database.execute("VACUUM")
     except sqlite3.OperationalError as error:
         # Busy is well; another process has a server there.
         if "locked" not in str(error):

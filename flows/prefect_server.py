@@ -113,6 +113,16 @@ def repair() -> bool:
     return True
 
 
+def clean_up_in_short_lives() -> None:
+    """Let a command's own server, too, delete runs that are older than a person wants; Prefect does so in standing ones only."""
+    from prefect.server.services import db_vacuum, perpetual_services
+
+    wanted = (db_vacuum.schedule_vacuum_tasks, db_vacuum.schedule_orphan_vacuum_tasks)
+    for service in perpetual_services._PERPETUAL_SERVICES:
+        if service.function in wanted:
+            service.run_in_ephemeral = True
+
+
 def belong_to_the_command() -> None:
     """Let a command's own server end with the command: not by the terminal's Ctrl-C, and not after it."""
     command = os.getppid()
@@ -133,3 +143,4 @@ if "prefect.server.api.server" in sys.modules:
     repair()
     if os.environ.get("PREFECT__SERVER_EPHEMERAL") == "1":
         belong_to_the_command()
+        clean_up_in_short_lives()

@@ -13,9 +13,10 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows import recipes, runs
-from flows.generate import samples_of
-from flows.runner import threads
+from flows import leftovers, recipes, runs
+from flows.generate import one_bar_a_stage, samples_of
+from flows.runner import results, threads
+from flows.stops import stoppable
 from storage.settings import Settings
 from tasks import preview as sheet
 from tasks.plan.failures import PREVIEW
@@ -31,18 +32,21 @@ SAMPLES = 8
     flow_run_name="preview {class_name} {recipe_name}",
     task_runner=threads(4),
 )
+@stoppable
 def preview(
     class_name: str, samples: int = SAMPLES, recipe_name: str = "embedded", overrides: dict[str, Any] | None = None
 ) -> str:
     """Make the first samples of a class and a picture of them; return its path."""
     place = Place.of(Settings(), run=str(flow_run.get_id()))
     cohort = runs.cohort(place, class_name, samples, recipes.resolve(recipe_name, overrides))
+    leftovers.bury(place)
     runs.announce(place, cohort)
-    with runs.on_record(place, cohort, samples, kind=PREVIEW) as run:
+    with runs.on_record(place, cohort, samples, kind=PREVIEW) as run, one_bar_a_stage(place, cohort):
         ready(place)
+        runs.see_that_it_can_be_made(place, cohort)
         made = samples_of(place, cohort)
-        done = runs.reports(made)
-        counts = sheet.preview.submit(place, cohort, *made["image"]).result()
+        runs.wait(made)
+        (counts,) = results([sheet.preview.submit(place, cohort, *made["image"])])
         unchecked = {"success": True, "failed": [], "docs": ""}
-        run.finish(counts, unchecked, done)
+        run.finish(counts, unchecked)
     return str(sheet.preview_path(place.home, cohort))

@@ -83,15 +83,20 @@ def resolve(name: str, overrides: Mapping[str, Any] | None = None, through: tupl
         recipe = resolve(base, said | {"name": name}, (*through, name))
     else:
         raise UnknownRecipe(f'no such recipe "{name}"{meant(name, names())}; there are: {", ".join(names())}')
-    tables = _changed(plain(recipe), overrides or {}, OWN_TABLES)
+    return changed(recipe, overrides or {})
+
+
+def changed(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with overrides applied, under a name of its own unless they say one. Raises BadSpec."""
+    tables = _changed(plain(recipe), overrides, OWN_TABLES)
     if all(isinstance(tables[name], dict) for name in ("render", "image")):
         # What another kind of generator makes is as large as the renders, unless somebody says otherwise.
         tables["image"] = {"resolution": tables["render"]["resolution"], **tables["image"]}
-    changed = read(tables)
-    if changed == recipe or changed.name != name or "name" in (overrides or {}):
-        return changed
+    other = read(tables)
+    if other == recipe or "name" in overrides:
+        return other
     # A changed recipe needs a name of its own: cohorts and rows are told apart by it.
-    return dataclasses.replace(changed, name=f"{name}+")
+    return dataclasses.replace(other, name=f"{recipe.name}+")
 
 
 def recorded(specs: Mapping[str, Any]) -> Recipe:
@@ -111,6 +116,19 @@ def names() -> list[str]:
     return [*RECIPES, *saved()]
 
 
+def offered() -> list[str]:
+    """Return the recipes that can be made on this machine now: what a form offers."""
+    return [name for name in names() if lacking(name) is None]
+
+
+def lacking(name: str) -> str | None:
+    """Return, in one line, what a recipe lacks on this machine and what to do; None where it lacks nothing."""
+    try:
+        return resolve(name).image.lacking()
+    except ValueError as error:
+        return str(error)
+
+
 def saved() -> dict[str, Path]:
     """Return the user's own recipes: TOML files in the home folder's `recipes`, overrides of their `base` (default: embedded)."""
     return {path.stem: path for path in sorted((Settings().root / "recipes").glob("*.toml")) if path.stem not in RECIPES}
@@ -123,7 +141,7 @@ def read_overrides(path: Path | None) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
     except FileNotFoundError:
-        raise UnknownRecipe(f"no such file: {path}; --overrides takes a TOML file such as: [render] resolution = 256") from None
+        raise UnknownRecipe(f"no such file: {path}; --overrides takes a TOML file such as: [image] steps = 30") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UnknownRecipe(f"{path} is not TOML: {error}") from error
 

@@ -7,37 +7,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Any
 
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks import stopping
 
-_lock = threading.Lock()
-_open = 0
+_LOOK_EVERY_S = 0.5
 
 
 class Threads(ThreadPoolTaskRunner[Any]):
-    """Prefect's threads, told to stop when what ends the flow is no Exception: Ctrl-C, or SIGTERM."""
-
-    def __enter__(self) -> Self:
-        global _open
-        with _lock:
-            if not _open:
-                stopping.forget()
-            _open += 1
-        return super().__enter__()
+    """Prefect's threads, told to stop when what ends the flow is no Exception: what no flow caught, such as SystemExit."""
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
-        global _open
         if exc_type is not None and not issubclass(exc_type, Exception):
-            stopping.ask()
-        try:
-            super().__exit__(exc_type, exc_value, traceback)
-        finally:
-            with _lock:
-                _open -= 1
+            stopping.ask(exc_type.__name__)
+        super().__exit__(exc_type, exc_value, traceback)
 
 
 def threads(count: int) -> Any:
@@ -49,6 +35,17 @@ def results(futures: Iterable[PrefectFuture[Any]]) -> list[Any]:
     """Wait for task runs and return what they return; the first that failed raises what made it fail.
 
     They come in the order in which they need each other. Prefect starts nothing behind a task run that failed, and of what it
-    did not start it says "Run is in PENDING state": asked first, that would be said in place of the cause.
+    did not start it says "Run is in PENDING state": asked first, that would be said in place of the cause. Raises Stopped as
+    soon as the flow run is told to stop.
     """
-    return [future.result() for future in futures]
+    return [_result(future) for future in futures]
+
+
+def _result(future: PrefectFuture[Any]) -> Any:
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
+    while not done.wait(_LOOK_EVERY_S):
+        stopping.heed()
+    # One that was told to stop has no result.
+    stopping.heed()
+    return future.result()

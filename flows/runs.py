@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from flows import crashes
+from flows import ending
 from models.kinds import meant
 from storage.artifacts import ArtifactStore
 from storage.catalog import liveness
@@ -22,20 +22,23 @@ from storage.catalog.catalog import Catalog, RunGoing
 from storage.keys import plain
 from storage.report.verdict import ONE_CAD_MODEL
 from storage.stages import OF_A_SAMPLE
-from tasks import events, stages
-from tasks.intake import foreign
+from tasks import events, stages, stopping, waiting
+from tasks.intake import foreign, orientation
 from tasks.plan import cohort as planning
 from tasks.plan.cohort import CadModel, Cohort
 from tasks.plan.failures import GENERATE
 from tasks.plan.place import Place
 from tasks.plan.recipe import Recipe
-from tasks.run import RunReport, newly_made, summarise
-from tasks.shard import StageReport
+from tasks.run import RunReport
 
 log = logging.getLogger("dst")
 
 _LOOK_EVERY_S = 2.0
 """How often a run that waits for another looks again."""
+
+
+class CannotPaint(ValueError):
+    """A recipe's generator lacks something on this machine; one line that says what to do."""
 
 
 def cohort(place: Place, class_name: str, samples: int, recipe: Recipe) -> Cohort:
@@ -93,6 +96,8 @@ def announce(place: Place, cohort: Cohort) -> None:
     place.store.sweep()
     missing = to_make(place.store, cohort)
     log.info("%s  %d samples  to make: %s", cohort.class_name, len(cohort.samples), missing or "nothing")
+    for line in orientation.unconfirmed(place.catalog.cad_models(cohort.class_name)):
+        log.warning("%s  %s", cohort.class_name, line)
     if cohort.cad_models == 1:
         log.warning("%s  %s", cohort.class_name, ONE_CAD_MODEL)
     if "control" in missing and place.catalog.made_before_0004(cohort.class_name, cohort.recipe.name):
@@ -100,6 +105,18 @@ def announce(place: Place, cohort: Cohort) -> None:
             "%s  an earlier version made this cohort under other keys: what stands above is made again, and what it made stays",
             cohort.class_name,
         )
+
+
+def see_that_it_can_be_made(place: Place, cohort: Cohort) -> None:
+    """Raise CannotPaint, in one line, when images are missing and their generator cannot be loaded here: before any work."""
+    if why := cannot_paint(place, cohort):
+        raise CannotPaint(why)
+
+
+def cannot_paint(place: Place, cohort: Cohort) -> str | None:
+    """Return, in one line, what is missing on this machine to paint the images that are missing; None where nothing is."""
+    lacking = cohort.recipe.image.lacking() if lacks(place.store, cohort, "image") else None
+    return f"{cohort.recipe.name} cannot paint here: {lacking}" if lacking else None
 
 
 def complete(place: Place, cohort: Cohort) -> str | None:
@@ -122,12 +139,12 @@ def task_runs(cohort: Cohort) -> int:
     return len(OF_A_SAMPLE) * len(cohort.shards()) + over_all + 3
 
 
-def reports(made: Mapping[str, Sequence[Any]]) -> list[StageReport]:
-    """Wait for task runs, by stage in order, and return what became of each."""
+def wait(made: Mapping[str, Sequence[Any]]) -> None:
+    """Wait for task runs, by stage in order; the first that failed raises what made it fail."""
     # Prefect is imported by whoever has task runs: what plans only must stay light.
     from flows.runner import results
 
-    return results(future for futures in made.values() for future in futures)
+    results(future for futures in made.values() for future in futures)
 
 
 @dataclass
@@ -138,14 +155,13 @@ class Run:
     run_id: str
     finished: bool = False
 
-    def finish(self, counts: Mapping[str, int], findings: Mapping[str, Any], done: Sequence[StageReport]) -> None:
+    def finish(self, counts: Mapping[str, int], findings: Mapping[str, Any]) -> None:
         """Mark the run complete, or invalid when expectations failed; who wants to know of the latter is told."""
         self.catalog.finish_run(
             self.run_id,
             status="complete" if findings["success"] else "invalid",
             reason="; ".join(findings["failed"]) or None,
-            counts={**counts, **newly_made(done)},
-            seconds=summarise(done),
+            **ending.credits_of(self.catalog, self.run_id, counts),
             docs_path=findings["docs"] or None,
         )
         self.finished = True
@@ -161,21 +177,22 @@ class Run:
             "status": row["status"],
             "reason": row["reason"],
             "counts": row["counts"],
+            "seconds": row["seconds"],
+            "waited": row["waited"],
             "report": page,
         }
 
 
 @contextmanager
 def on_record(place: Place, cohort: Cohort, samples: int, kind: str = GENERATE) -> Iterator[Run]:
-    """Keep a row of the run: running, with a heartbeat, then complete or invalid, or failed with the error's name.
+    """Keep a row of the run: running, with a heartbeat, then complete or invalid, or how it was broken off (flows.ending).
 
     kind: GENERATE leaves a cohort behind, PREVIEW none. The row bears the id of the flow run that the place names.
 
-    Runs whose process was killed are buried first, here and in Prefect. A run that makes the same samples just now is waited for:
-    what it made is then there.
+    A run that makes the same samples just now is waited for: what it made is then there. One whose process was killed is not;
+    what that made was written down before (flows.leftovers).
     """
     catalog, flow_run_id = place.catalog, place.run or None
-    crashes.bury(catalog)
     run_id = _started(
         catalog,
         run_id=flow_run_id or str(uuid4()),
@@ -193,28 +210,33 @@ def on_record(place: Place, cohort: Cohort, samples: int, kind: str = GENERATE) 
         with liveness.beating(lambda: catalog.heartbeat(run_id)):
             yield run
     except BaseException as error:
-        catalog.finish_run(run_id, status="failed", reason=_reason(error, flow_run_id))
+        status, reason = ending.how(error)
+        ending.write_down(place, cohort, catalog.run(run_id), status, reason)
         raise
     assert run.finished, "a run that ends without an error says how it went"
 
 
-def _reason(error: BaseException, flow_run_id: str | None) -> str:
-    """Return how a run ended that did not end by itself. A SIGTERM is a person's who cancelled it, or the machine's."""
-    if type(error).__name__ == "TerminationSignal" and flow_run_id and crashes.cancelled(flow_run_id):
-        return "Cancelled: by a person, in Prefect"
-    return f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
-
-
 def _started(catalog: Catalog, **row: Any) -> str:
-    waits_for = None
+    """Start the run's row and return its id, behind another of the same class. Raises Stopped when told to stop meanwhile."""
+    from tasks import states
+
+    waits_for, began = None, time.monotonic()
     while True:
         try:
-            return catalog.start_run(**row, alone=row["kind"] == GENERATE)
+            started = catalog.start_run(**row, alone=row["kind"] == GENERATE)
         except RunGoing as going:
             if waits_for != going.row["run_id"]:
                 waits_for = going.row["run_id"]
                 log.info("%s  waits: %s", row["class_name"], going)
-            time.sleep(_LOOK_EVERY_S)
+                states.waits(str(going))
+            with waiting.counted():
+                stopping.pause(_LOOK_EVERY_S)
+            continue
+        if waits_for:
+            seconds = time.monotonic() - began
+            log.info("%s  goes on after %.0f s of waiting for run %s", row["class_name"], seconds, waits_for[:8])
+            states.goes_on(f"waited {seconds:.0f} s for run {waits_for[:8]}")
+        return started
 
 
 def _url(flow_run_id: str | None) -> str | None:

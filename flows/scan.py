@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, TypedDict
+from uuid import UUID
 
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -19,16 +21,18 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import crashes
+from flows import leftovers, tidy
 from flows.collected import look_again
 from flows.generate import generate
 from flows.pending import class_status
+from flows.stops import stoppable
 from flows.table import table
-from flows.wanted import CLAIM, another_try, at_it, wanted
+from flows.wanted import CLAIM, Wanted, another_try, at_it, wanted
 from storage.catalog.catalog import Catalog
 from storage.catalog.claims import claimed
 from storage.settings import Settings
-from tasks import status
+from tasks import status, stopping
+from tasks.faults import for_show
 from tasks.intake.watch import WatchReport, look, refused
 from tasks.plan.place import Place
 from tasks.run import RunReport, in_words
@@ -56,7 +60,8 @@ class ScanReport(TypedDict):
     """The runs it made."""
 
 
-@flow(name="scan", flow_run_name="scan for new CAD models", result_serializer="json")
+@flow(name=tidy.SCAN, flow_run_name=tidy.TO_COME, result_serializer="json")
+@stoppable
 def scan() -> ScanReport | State[Any]:
     """Look for new, changed and broken CAD models and make what is pending. Fails, at its end, if one of its runs did."""
     settings = Settings()
@@ -64,17 +69,21 @@ def scan() -> ScanReport | State[Any]:
     catalog.migrate()
     with claimed(catalog.database, CLAIM, flow_run_id=flow_run.get_id()) as claim:
         killed = (claim.bereaved or {}).get("flow_run_id")
-        crashes.bury(catalog, [(killed, "its process was killed")] if killed else [])
+        leftovers.bury(Place.of(settings), [(killed, "its process was killed")] if killed else [])
         if not claim.mine:
             return Completed(message=f"Nothing done: {at_it(claim.holder)}", name="Skipped")
         report = ScanReport(registered=0, refused=0, replaced=0, gone=0, waiting=0, runs=[])
         failed: list[State[Any]] = []
         tries: Counter[str] = Counter()
+        first = True
         while True:
             joined = look_again(settings)
             seen = look(settings)
             _count(report, seen, joined)
             todo = [want for want in wanted(settings, seen) if tries[want.class_name] < TRIES_A_CLASS]
+            if todo or first:
+                _name(report, todo)
+            first = False
             if not todo:
                 break
             for want in todo:
@@ -82,6 +91,7 @@ def scan() -> ScanReport | State[Any]:
                 log.info("%s  %s", want.class_name, want.why)
                 another_try(settings, want)
                 state = generate(want.class_name, want.samples, want.recipe, want.overrides, return_state=True)
+                stopping.heed()
                 if state.is_completed():
                     report["runs"].append(state.result())
                 else:
@@ -90,6 +100,19 @@ def scan() -> ScanReport | State[Any]:
         if tries:
             status.show(table(class_status(Place.of(settings))))
     return failed[0] if failed else report
+
+
+def _name(report: ScanReport, todo: Sequence[Wanted]) -> None:
+    """Call the flow run after what it has found: `scan: 2 new, 1 class`. One that found nothing replaces earlier ones."""
+    found = {name: report[name] for name in ("registered", "replaced", "gone", "refused")}  # type: ignore[literal-required]
+    said = [f"{count} {'new' if name == 'registered' else name}" for name, count in found.items() if count]
+    if todo:
+        said.append(f"{len(todo)} class{'es' * (len(todo) > 1)}")
+    own = str(flow_run.get_id())
+    with for_show("the scan's name"):
+        tidy.call(own, f"scan: {', '.join(said)}" if said else tidy.IDLE)
+        if not said:
+            tidy.tidy(UUID(own))
 
 
 def _count(report: ScanReport, seen: WatchReport, joined: Counter[str]) -> None:

@@ -11,20 +11,35 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import flow
+from prefect.runtime import flow_run
 from pydantic import Field
 
 from flows.forms import ClassName, Said
 from flows.runner import results, threads
+from flows.stops import stoppable
 from models.world.spec import WorldSpec
 from storage.settings import Settings
 from tasks import train as tasks
 from tasks.plan.place import Place
 from tasks.plan.ready import ready
 
+NAMED = 4
+"""Classes that the name of a run lists."""
 Minutes = Annotated[float, Field(ge=0), Said("Minutes of this stage over all sittings")]
 
 
-@flow(name="train", task_runner=threads(2), result_serializer="json")
+def named() -> str:
+    """Return the name of a training: what it begins with, and the user's classes that join."""
+    asked = flow_run.get_parameters()
+    base, begin = asked.get("base"), asked.get("begin_from")
+    beginning = f"ControlNet on {base}" if base else f"from {begin}" if begin else "from nothing"
+    classes = list(asked.get("class_names") or [])
+    joining = f" with {', '.join(classes[:NAMED])}{' ...' * (len(classes) > NAMED)}" if classes else ""
+    return f"train {beginning}{joining}"
+
+
+@flow(name="train", flow_run_name=named, task_runner=threads(2), result_serializer="json")
+@stoppable
 def train(
     shards: Annotated[int, Field(ge=1), Said("Shards of 256 pictures")] = 44,
     autoencoder_minutes: Minutes = 30,
@@ -63,7 +78,8 @@ def train(
         done = [tasks.train.submit(place, stage, where, minutes[stage], workers, device, base, sheet_minutes, *done)]
         behind += done
     results(behind)
-    folder: Path = tasks.export.submit(where, base, *done).result()
+    folder: Path
+    (folder,) = results([tasks.export.submit(where, base, *done)])
     return str(folder)
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from flows import recipes
-from flows.pending import ClassStatus, class_status
+from flows import ending, recipes
+from flows.pending import UNFINISHED, ClassStatus, class_status, said_since, stale
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 from tasks.intake.watch import WatchReport
@@ -27,9 +27,9 @@ RETRY_AFTER_S = 3600.0
 """What passes with time needs some."""
 FAILED_RUNS = 3
 """After so many failed runs in a row a class is left alone until something about it changes."""
-_BY_HAND = ("KeyboardInterrupt", "Cancelled")
-"""How a run ends that a person stopped: it is not started again by itself."""
-_WITH_ITS_MACHINE = "TerminationSignal"
+_BY_HAND = (ending.BY_CTRL_C, ending.CANCELLED, "KeyboardInterrupt", "Cancelled")
+"""How a run ends that a person stopped (the last two: before schema 0005): it is not started again by itself."""
+_WITH_ITS_MACHINE = (ending.WITH_ITS_MACHINE, "TerminationSignal")
 """How a run ends whose service or machine was shut down: that says nothing about the class."""
 
 
@@ -86,7 +86,7 @@ def _wanted(settings: Settings, catalog: Catalog, status: ClassStatus, seen: Wat
             why=f"a new class with {status.cad_models} CAD models",
         )
     again = _worth_another_try(settings, status)
-    why = _why(catalog, status, len(again))
+    why = _why(status, len(again))
     if not why or _left_alone(catalog, status):
         return None
     assert status.recipe is not None
@@ -105,32 +105,21 @@ def _wanted(settings: Settings, catalog: Catalog, status: ClassStatus, seen: Wat
     )
 
 
-def _why(catalog: Catalog, status: ClassStatus, again: int) -> str:
-    reasons = []
-    if status.new_cad_models:
-        reasons.append(f"{len(status.new_cad_models)} CAD models are not in its cohort")
-    if status.recipe_changed:
-        reasons.append("its recipe has changed")
-    if again:
-        reasons.append(f"{again} failed samples are worth another try")
-    if status.run_status in ("crashed", "failed"):
-        reasons.append(f"its last run {status.run_status} ({catalog.run(str(status.run_id))['reason']})")
-    elif status.pending and not reasons:
-        reasons.append(f"{status.pending} samples are pending")
-    return "; ".join(reasons)
+def _why(status: ClassStatus, again: int) -> str:
+    return "; ".join([*stale(status), *([f"{again} failed samples are worth another try"] if again else [])])
 
 
 def _left_alone(catalog: Catalog, status: ClassStatus) -> bool:
     """Say whether a person stopped a class's last run, or its last runs all failed, and nothing about the class changed since."""
-    if status.run_status not in ("failed", "crashed") or status.recipe_changed:
+    if status.run_status not in UNFINISHED or status.recipe_changed:
         return False
     runs = [row for row in catalog.runs(status.class_name) if row["kind"] == GENERATE][:FAILED_RUNS]
     in_vain = len(runs) == FAILED_RUNS and all(
-        row["status"] in ("failed", "crashed") and row["reason"] != _WITH_ITS_MACHINE for row in runs
+        row["status"] in UNFINISHED and row["reason"] not in _WITH_ITS_MACHINE for row in runs
     )
     if not (in_vain or str(runs[0]["reason"]).startswith(_BY_HAND)):
         return False
-    return all(row["added_at"] < runs[0]["started_at"] for row in catalog.cad_models(status.class_name))
+    return not any(said_since(row, runs[0]) for row in catalog.cad_models(status.class_name))
 
 
 def _worth_another_try(settings: Settings, status: ClassStatus) -> list[Failure]:

@@ -1,33 +1,32 @@
-"""A small read-only web server for what people look at: the folders of a home that may be shown, and the artifacts of its store.
+"""A small web server for what people look at: folders of a home that may be shown, the artifacts of its store, the live pages.
 
-Enters: requests for addresses of storage.files. Leaves: the files, whole or in ranges, and 404 for everything else. No path leads
-out of its folder, through `..` in any spelling or through a link; artifacts are asked of the store, by their addresses in it.
+Enters: requests for addresses of storage.files, and for what lies below /live (storage.live). Leaves: the files, whole or in
+ranges, and 404 for everything else. No path leads out of its folder, through `..` in any spelling or through a link; artifacts
+are asked of the store, by their addresses in it. Nothing can be written, but tags by the live pages.
 """
 
 from __future__ import annotations
 
-import base64
-import hmac
 import socket
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, BaseUser
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import Request
 from starlette.responses import FileResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.files import ARTIFACTS, FOLDERS, TYPES
+from storage.password import asked_for
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """The names of this machine that only this machine can reach."""
@@ -36,17 +35,25 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 class FileServer:
     """The server, in a thread of its own. `auth`: "user:password" that every request must bring; "" asks for none.
 
-    Raises OSError when the port cannot be had.
+    more: further routes (storage.live.mount). Raises OSError when the port cannot be had.
     """
 
-    def __init__(self, root: Path, store: ArtifactStore, host: str = "127.0.0.1", port: int = 0, auth: str = "") -> None:
+    def __init__(
+        self,
+        root: Path,
+        store: ArtifactStore,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        auth: str = "",
+        more: Sequence[BaseRoute] = (),
+    ) -> None:
         if host not in LOCAL and not auth:
             raise ValueError(f"files are not served on {host} without authentication")
         self._socket = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.host, self.port = self._socket.getsockname()[:2]
         self._server = uvicorn.Server(
             uvicorn.Config(
-                app(root, store, auth, only_here=host in LOCAL),
+                app(root, store, auth, only_here=host in LOCAL, more=more),
                 # Says nothing but errors: a terminal that serves shows runs.
                 log_config=None,
                 log_level="error",
@@ -70,8 +77,8 @@ class FileServer:
         self._socket.close()
 
 
-def app(root: Path, store: ArtifactStore, auth: str = "", *, only_here: bool = True) -> Starlette:
-    """Return the application. `only_here`: answer only to this machine's own names."""
+def app(root: Path, store: ArtifactStore, auth: str = "", *, only_here: bool = True, more: Sequence[BaseRoute] = ()) -> Starlette:
+    """Return the application. `only_here`: answer only to this machine's own names. more: further routes."""
     folders = {name: StaticFiles(directory=root / name, check_dir=False) for name in FOLDERS}
 
     async def in_home(request: Request) -> Response:
@@ -103,12 +110,13 @@ def app(root: Path, store: ArtifactStore, auth: str = "", *, only_here: bool = T
         routes=[
             Route("/", lambda request: RedirectResponse(f"/{FOLDERS[0]}/index.html", 302)),
             Route(f"/{ARTIFACTS}/{{address:path}}", in_store),
+            *more,
             Route("/{folder}/{path:path}", in_home),
         ],
         middleware=[
             # A page elsewhere whose name was pointed at this machine is not let in.
             *([Middleware(TrustedHostMiddleware, allowed_hosts=_NAMES, www_redirect=False)] if only_here else []),
-            *([Middleware(AuthenticationMiddleware, backend=_Password(auth), on_error=_refused)] if auth else []),
+            *asked_for(auth),
         ],
     )
     made.router.redirect_slashes = False
@@ -140,17 +148,3 @@ class _Held(FileResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with self.context:
             await super().__call__(scope, receive, send)
-
-
-class _Password(AuthenticationBackend):
-    def __init__(self, auth: str) -> None:
-        self._wanted = b"Basic " + base64.b64encode(auth.encode())
-
-    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
-        if not hmac.compare_digest(conn.headers.get("authorization", "").encode(), self._wanted):
-            raise AuthenticationError
-        return None
-
-
-def _refused(conn: HTTPConnection, error: AuthenticationError) -> Response:
-    return Response(status_code=401, headers={"www-authenticate": 'Basic realm="dst", charset="UTF-8"'})

@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     watch_recipe: str = Field(default="embedded", description="Recipe of such a class: ours, or one of the home's `recipes`.")
     watch_settle_s: float = Field(default=5.0, ge=0, description="A watched file counts when nobody has written it for so long.")
     scan_cron: str = Field(default="*/5 * * * *", description="When watched folders are looked at, as cron says it.")
+    history_days: float = Field(
+        default=30.0, ge=0.1, description="Days that Prefect keeps ended runs with their logs and artifacts (images stay)."
+    )
     timezone: str = Field(default="", description="Time zone of schedules, such as Europe/Berlin; empty: this machine's.")
     notify_url: SecretStr = Field(
         default=SecretStr(""), description="Webhook that is told of failed and invalid runs; empty: nobody is."

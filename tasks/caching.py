@@ -19,9 +19,10 @@ from prefect.tasks import exponential_backoff
 
 from storage.keys import artifact_key
 from tasks.faults import time_can_heal
-from tasks.plan.cohort import Cohort, Shard
+from tasks.plan.cohort import Cohort
 from tasks.plan.place import Place
 from tasks.shard import StageReport
+from tasks.states import ends_when_told
 
 Decorator = Callable[[Callable[..., StageReport]], Task[..., StageReport]]
 
@@ -36,11 +37,8 @@ class ByArtifactKeys(CachePolicy):
         self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
     ) -> str | None:
         place: Place = inputs["place"]
-        makes: list[str] = sorted(self._of_shard(**inputs)) if "shard" in inputs else [self._of_cohort(**inputs)]
+        makes: list[str] = sorted(inputs["shard"].keys(self.stage)) if "shard" in inputs else [self._of_cohort(**inputs)]
         return artifact_key(f"task:{self.stage}", 2, None, {"makes": makes, "store": [place.store.where, place.store.generation]})
-
-    def _of_shard(self, shard: Shard, **others: Any) -> set[str]:
-        return {key for planned in shard.samples for key in planned.keys[self.stage].values()}
 
     def _of_cohort(self, place: Place, cohort: Cohort, part: str, **others: Any) -> str:
         return cohort.judged(cohort.made(place.store))[self.stage, part]
@@ -48,7 +46,7 @@ class ByArtifactKeys(CachePolicy):
 
 def shard_task(stage: str, retries: int = 2, first_delay_s: float = 2) -> Decorator:
     """Decorate a function over one shard as the task of a stage: named, cached by artifact keys, retried where time can heal."""
-    return task(
+    made = task(
         name=stage,
         task_run_name=stage + " {shard}",
         retries=retries,
@@ -57,8 +55,10 @@ def shard_task(stage: str, retries: int = 2, first_delay_s: float = 2) -> Decora
         cache_policy=ByArtifactKeys(stage=stage),
         persist_result=True,
     )
+    return lambda body: made(ends_when_told(body))
 
 
 def cohort_task(stage: str, task_run_name: str) -> Decorator:
     """Decorate a function over a whole cohort as the task of a stage: named, cached by the key of what it makes."""
-    return task(name=stage, task_run_name=task_run_name, cache_policy=ByArtifactKeys(stage=stage), persist_result=True)
+    made = task(name=stage, task_run_name=task_run_name, cache_policy=ByArtifactKeys(stage=stage), persist_result=True)
+    return lambda body: made(ends_when_told(body))

@@ -51,4 +51,4 @@ def cad(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageReport:
             record, files = model.make(place, source, cad_id, spec)
             yield (record if files else replace(record, values={"error": BadModel.__name__})), files
 
-    return fill("cad", shard, recipe, place.store, make)
+    return fill("cad", shard, recipe, place, make)

@@ -48,4 +48,4 @@ def caption(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageRep
             text = json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False)
             yield missing.record(values=values), {"caption.json": text.encode()}
 
-    return fill("caption", shard, recipe, place.store, make)
+    return fill("caption", shard, recipe, place, make)

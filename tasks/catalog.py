@@ -46,6 +46,8 @@ def catalog(place: Place, cohort: Cohort, run_id: str, *after: Any) -> dict[str,
         rows.index(records(cohort, store, judged))
         verdict = store.find("verdict", judged["verdict", ""])
         members = list(_members(cohort, store, None if verdict is None else verdict.key))
+        if missing := len(cohort.samples) - len(members):
+            raise RuntimeError(f"{missing} samples have neither an image nor a reason; start the run again")
         rows.set_cohort(cohort.class_name, cohort.recipe.name, run_id, members)
         bar.advance()
     _show_in_prefect(cohort, members, _decisions(store, verdict))
@@ -78,13 +80,30 @@ def records(cohort: Cohort, store: ArtifactStore, judged: Mapping[tuple[str, str
             yield artifact
 
 
+def note_finished(place: Place, cohort: Cohort, run_id: str | None) -> dict[str, int]:
+    """Write the rows of what there is of a cohort that was not finished, and note the samples that are; return counts.
+
+    run_id: whose samples they are; None for a run that lists none. The class's present cohort stays what it is.
+    """
+    store, rows = place.store, place.catalog
+    judged = cohort.judged(cohort.made(store))
+    rows.index(records(cohort, store, judged))
+    verdict = store.find("verdict", judged["verdict", ""])
+    members = list(_members(cohort, store, None if verdict is None else verdict.key))
+    if run_id is not None:
+        rows.add_to_run(cohort.class_name, cohort.recipe.name, run_id, members)
+    made = sum(member["status"] == "made" for member in members)
+    return {"asked": len(cohort.samples), "made": made, "failed": len(members) - made}
+
+
 def _members(cohort: Cohort, store: ArtifactStore, verdict_key: str | None) -> Iterator[dict[str, Any]]:
+    """Yield the members of a cohort that have an image, or failed."""
     for planned in cohort.samples:
         failed = failure(store, planned)
         image = store.find("image", planned.key("image"))
         made = image is not None and image.record.outcome == "made"
         if not made and failed is None:
-            raise RuntimeError(f"{planned.sample} has neither an image nor a reason; start the run again")
+            continue
         yield {
             "sample_id": str(planned.sample),
             "cad_id": planned.sample.cad_id,

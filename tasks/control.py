@@ -42,7 +42,7 @@ def control(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageRep
                 said = passport("control", missing.key, kind=missing.part, render=render_key, spec=missing.spec)
                 yield missing.record(values=drawer.facts(drawn)), {"control.png": to_png(drawn, said)}
 
-    return fill("control", shard, recipe, place.store, make)
+    return fill("control", shard, recipe, place, make)
 
 
 def rendered(store: ArtifactStore, render_key: str) -> View:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
@@ -23,6 +23,7 @@ from models.image.controlnet import ControlNetSpec
 from storage.keys import artifact_key
 from tasks import stopping, worker
 from tasks.plan.place import Place
+from tasks.states import ends_when_told
 
 if TYPE_CHECKING:
     from models.evaluation.cases import Case
@@ -55,26 +56,27 @@ def own_readouts(place: Place) -> Path:
 
 
 @task(name="readout-world", task_run_name="readout world, shards {first} to {last}", cache_policy=NO_CACHE, retries=1)
+@ends_when_told
 def readout_shards(place: Place, classes: list[str], first: int, last: int) -> str:
     """Make the missing shards of the world that readouts learn from; return their folder."""
     from models.world import shard
 
-    logger, world = get_run_logger(), readout_world(tuple(classes))
+    world = readout_world(tuple(classes))
     folder = folder_of(place) / f"world-{artifact_key('world', VERSION, world, {})[:12]}"
     for index in shard.missing(folder, first, last - first + 1):
         made = shard.make_shard(world, index, lambda done: stopping.heed())
         shard.write(made, world, folder, index)
-        logger.info("readout world %05d  %d pictures", index, len(made.rows))
+        log.info("readout world %05d  %d pictures", index, len(made.rows))
     return str(folder)
 
 
 @task(name="readouts", task_run_name="readouts", cache_policy=NO_CACHE)
+@ends_when_told
 def train_readouts(place: Place, spec: ReadoutSpec, pictures: list[str], out: str, *after: Any) -> str:
     """Train the readouts on the shards of some folders, from the last epoch's checkpoint on; return their file."""
     from models.evaluation import readouts
     from models.training import dataset
 
-    logger = get_run_logger()
     folders = [Path(folder) for folder in pictures]
     shards = [[str(folder), dataset.complete(folder)] for folder in folders]
     key = artifact_key("readouts", VERSION, spec, {"shards": json.dumps(shards)})
@@ -83,7 +85,7 @@ def train_readouts(place: Place, spec: ReadoutSpec, pictures: list[str], out: st
 
     def told(line: str) -> None:
         # Once an epoch, behind its checkpoint.
-        logger.info(line)
+        log.info("%s", line)
         stopping.heed()
 
     made = readouts.train(spec, taught, checkpoint, told, threads=place.threads)
@@ -93,6 +95,7 @@ def train_readouts(place: Place, spec: ReadoutSpec, pictures: list[str], out: st
 
 
 @task(name="views", task_run_name="views of {group}", cache_policy=NO_CACHE)
+@ends_when_told
 def views(place: Place, group: str, kind: str | None, count: int, classes: list[str]) -> str:
     """Return the file of a group's cases, made if it is not there."""
     from models.evaluation import cases, figures
@@ -105,6 +108,7 @@ def views(place: Place, group: str, kind: str | None, count: int, classes: list[
 
 
 @task(name="cad-views", task_run_name="views of CAD models in {folder}", cache_policy=NO_CACHE)
+@ends_when_told
 def file_views(place: Place, folder: str, orientations: str, count: int) -> str:
     """Return the file of the cases of a folder's CAD models, made if it is not there; a broken model is left out and named."""
     from models.cad.bad import BadModel
@@ -114,14 +118,13 @@ def file_views(place: Place, folder: str, orientations: str, count: int) -> str:
     from storage.cad.folder import scan
     from storage.cad.sidecar import Sidecar, read_orientations
 
-    logger = get_run_logger()
     said = read_orientations(Path(orientations)) if orientations else {}
     known: list[dict[str, Any]] = []
     for found in scan(Path(folder)):
         try:
             identity = digest_of(found.path, referenced_files(found.path))
         except BadModel as error:
-            logger.warning("left out: %s: %s", found.path, error.detail)
+            log.warning("left out: %s: %s", found.path, error.detail)
             continue
         listed = said.get(identity, Sidecar())
         axes = (found.up, found.front) if (found.up, found.front) != ("auto", "auto") else (listed.up, listed.front)
@@ -142,7 +145,7 @@ def file_views(place: Place, folder: str, orientations: str, count: int) -> str:
             try:
                 made += _of_file(place, model, count)
             except BadModel as error:
-                logger.warning("left out: %s: %s", model["path"], error.detail)
+                log.warning("left out: %s: %s", model["path"], error.detail)
         if not made:
             raise ValueError(f"no CAD model in {folder} can be used; look at them one by one with: dst cad add")
         cases.save(made, path)
@@ -155,7 +158,7 @@ def _of_file(place: Place, model: dict[str, Any], count: int) -> list[Case]:
     from models.evaluation import cases
 
     spec = CadSpec(up=model["up"], front=model["front"])
-    made = canonicalise_isolated(Path(model["path"]), spec, place.max_faces, place.mesh_timeout_s)
+    made = canonicalise_isolated(Path(model["path"]), spec, place.max_faces, place.mesh_timeout_s, between=stopping.heed)
     symmetry = cases.symmetry_of_shape(made.glb)
     return cases.file_cases(made.glb, model["class_name"], model["cad_id"], model["name"], symmetry, count)
 
@@ -167,6 +170,7 @@ def _cases_file(place: Place, what: dict[str, Any]) -> Path:
 
 
 @task(name="paint", task_run_name="pictures: {part}", cache_policy=NO_CACHE)
+@ends_when_told
 def paint(place: Place, part: str, spec: EvaluationSpec, setting: ControlNetSpec, files: dict[str, str], *after: Any) -> int:
     """Paint what is missing of one part (main, sweep, samplers); return how many pictures the part has."""
     from models.evaluation import figures
@@ -181,6 +185,7 @@ def paint(place: Place, part: str, spec: EvaluationSpec, setting: ControlNetSpec
 
 
 @task(name="figures", task_run_name="figures and model card", cache_policy=NO_CACHE)
+@ends_when_told
 def measure(
     place: Place,
     spec: EvaluationSpec,

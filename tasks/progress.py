@@ -1,6 +1,7 @@
 """Progress: what a stage has done, for whoever watches.
 
-A terminal watches through `listened`; the Prefect UI through a progress artifact of the task run, refreshed every few seconds.
+A terminal watches through `listened`; the Prefect UI through a progress artifact, refreshed every few seconds. The shards of a
+stage that work in one process for one flow run move one bar together, over all samples of the class.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,8 @@ from tasks import stopping, worker
 log = logging.getLogger("dst")
 
 Listener = Callable[["Bar"], None]
-_UI_EVERY_S = 5.0
+_UI_EVERY_S = 10.0
+"""Each word is an event in Prefect's database, of some 5 KB."""
 _UI_AFTER_S = 1.0
 """A stage that is done sooner shows no progress in Prefect: each word to its server costs a run more than such a stage."""
 
@@ -36,12 +38,20 @@ class Bar:
     started: float = field(default_factory=time.monotonic)
     finished: bool = False
     _at_start: int = 0
+    _begun: bool = False
     _artifact: UUID | None = None
     _tell_at: float = 0.0
     _lock: Any = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self._at_start, self._tell_at = self.done, self.started + _UI_AFTER_S
+
+    def begin(self, done: int) -> None:
+        """Take in a shard of which so much is there already; less than nothing: one that failed and comes again."""
+        with self._lock:
+            self.done, self._at_start = self.done + done, self._at_start + done
+            self.started = time.monotonic() if not self._begun else self.started
+            self._begun = True
 
     @property
     def seconds_to_go(self) -> float | None:
@@ -59,8 +69,10 @@ class Bar:
     def tell(self) -> None:
         for listener in tuple(worker.listeners):
             listener(self)
-        if time.monotonic() > self._tell_at or (self.finished and self._artifact is not None):
-            self._tell_at = time.monotonic() + _UI_EVERY_S
+        with self._lock:
+            due = time.monotonic() > self._tell_at or (self.finished and self._artifact is not None)
+            self._tell_at = time.monotonic() + _UI_EVERY_S if due else self._tell_at
+        if due:
             self._tell_prefect()
 
     def _tell_prefect(self) -> None:
@@ -97,13 +109,65 @@ def listened(listener: Listener) -> Iterator[None]:
         worker.listeners.remove(listener)
 
 
+@dataclass
+class Part:
+    """One shard's share of a bar."""
+
+    bar: Bar
+    total: int
+    done: int
+
+    def advance(self, count: int = 1) -> None:
+        """Count what was done; see Bar.advance."""
+        self.bar.advance(count)
+        self.done += count
+
+
+_bars: dict[tuple[str, str, str], Bar] = {}
+"""(flow run, stage, class) -> the bar that its shards move together."""
+_joining = threading.Lock()
+
+
 @contextmanager
-def stage(name: str, class_name: str, total: int, done: int = 0) -> Iterator[Bar]:
-    """Announce a stage's work over `total` items of which `done` are there already."""
-    bar = Bar(stage=name, class_name=class_name, total=total, done=done)
-    bar.tell()
+def whole(flow_run_id: str, class_name: str, totals: Mapping[str, int]) -> Iterator[None]:
+    """While the body runs, show each of these stages of a flow run as one bar, over all shards: stage -> its items in all."""
+    keys = {(flow_run_id, stage, class_name): total for stage, total in totals.items()}
+    with _joining:
+        _bars.update({key: Bar(stage=key[1], class_name=class_name, total=total, done=0) for key, total in keys.items()})
     try:
-        yield bar
+        yield
     finally:
-        bar.finished = True
-        bar.tell()
+        with _joining:
+            for key in keys:
+                _bars.pop(key, None)
+
+
+@contextmanager
+def stage(name: str, class_name: str, total: int, done: int = 0) -> Iterator[Part]:
+    """Announce work over `total` items of a stage, of which `done` are there already: a shard's, or all that there are."""
+    key = (_flow_run_id(), name, class_name)
+    with _joining:
+        bar = _bars.get(key)
+    part = Part(bar=bar or Bar(stage=name, class_name=class_name, total=total, done=done), total=total, done=done)
+    if bar is not None:
+        bar.begin(done)
+    part.bar.tell()
+    try:
+        yield part
+    except Exception:
+        # It is tried again, and begins with what is there by then.
+        if bar is not None:
+            bar.begin(-part.done)
+        raise
+    finally:
+        part.bar.finished = part.bar.done >= part.bar.total or bar is None
+        part.bar.tell()
+
+
+def _flow_run_id() -> str:
+    if "prefect" not in sys.modules:
+        return ""
+    from prefect.context import TaskRunContext
+
+    context = TaskRunContext.get()
+    return "" if context is None else str(context.task_run.flow_run_id)

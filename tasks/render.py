@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from storage.images import to_png
-from tasks import slots, worker
+from tasks import slots, stopping, worker
 from tasks.caching import shard_task
 from tasks.passport import passport
 from tasks.plan.cohort import Shard
@@ -54,7 +54,7 @@ def render(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageRepo
             pool = worker.renderer(place)
             try:
                 with slots.slot(slots.renderer(), of=place.renderers):
-                    for outcome in pool.map(jobs):
+                    for outcome in pool.map(jobs, stopping.heed):
                         yield _finished(by_view[outcome.view], outcome, pool.runtime)
             except RendererDied as death:
                 log.warning("render  %s  %s", shard, death)
@@ -65,7 +65,7 @@ def render(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageRepo
                 if len(hopeless) < len(death.casualties):
                     raise
 
-    return fill("render", shard, recipe, place.store, make)
+    return fill("render", shard, recipe, place, make)
 
 
 def _finished(missing: Missing, outcome: RenderedView | RenderFailure, runtime: dict[str, Any]) -> Finished:

@@ -6,18 +6,23 @@ and links to the page, the Data Docs and the gallery.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from pathlib import Path
 
+import numpy as np
 from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from storage.images import from_png
+from storage.report import thumbnails
 from tasks.faults import artifact_name, for_show
 from tasks.plan import pages
 from tasks.plan.cohort import Cohort
 from tasks.plan.place import Place
-from tasks.run import in_words
+from tasks.run import in_words, work_in_words
+
+_SIDE = 900
+"""Longer side of a strip inside an artifact, pixels."""
 
 
 @task(name="report", task_run_name="report {cohort.class_name}", cache_policy=NO_CACHE)
@@ -39,6 +44,8 @@ def _summary(place: Place, cohort: Cohort, run_id: str, page: Path) -> str:
         f"**{cohort.class_name}**, recipe {cohort.recipe.name}: {counts.get('made', 0)} of {counts.get('asked', 0)} made; "
         f"{in_words(counts)}."
     ]
+    if took := work_in_words(run["seconds"] or {}, run["waited"] or {}):
+        lines.append(f"{took}.")
     if run["status"] == "invalid":
         lines.append(f"**Invalid**, expectations not met: {run['reason']}")
     strip = pages.sheet_path(place.home, run_id)
@@ -55,7 +62,8 @@ def _summary(place: Place, cohort: Cohort, run_id: str, page: Path) -> str:
 
 
 def _picture(place: Place, strip: Path) -> str:
-    """Return the strip's address; without a file server the picture itself, since nothing else can be reached by a browser."""
+    """Return the strip's address; without a file server a small copy of it, since nothing else can be reached by a browser."""
     if place.files_url:
         return pages.address(place, strip)
-    return f"data:image/png;base64,{b64encode(strip.read_bytes()).decode()}"
+    # Small: Prefect's database keeps what an artifact says three times.
+    return thumbnails.photograph(np.asarray(from_png(strip.read_bytes()), dtype=np.uint8), _SIDE).uri

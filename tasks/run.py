@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TypedDict
-
-from tasks.shard import StageReport
 
 
 class RunReport(TypedDict):
@@ -15,29 +12,25 @@ class RunReport(TypedDict):
     run_id: str
     class_name: str
     status: str
-    """complete or invalid."""
+    """complete or invalid; stopped, failed or crashed where it did not come to its end."""
     reason: str | None
     """For invalid: the expectations that were not met."""
     counts: dict[str, int]
     """asked, made, failed, kept, dropped, not_judged; new_render and so on: artifacts that this run itself made."""
+    seconds: dict[str, float]
+    """Stage -> seconds of work on what this run itself made."""
+    waited: dict[str, float]
+    """Stage -> seconds behind others before that."""
     report: str
     """Path of the page."""
 
 
-def summarise(stages: Iterable[StageReport]) -> dict[str, float]:
-    """Return stage -> seconds over the shards of a run."""
-    seconds: Counter[str] = Counter()
-    for report in stages:
-        seconds[report["stage"]] += report["seconds"]  # type: ignore[assignment]
-    return {stage: round(value, 2) for stage, value in seconds.items()}
-
-
-def newly_made(stages: Iterable[StageReport]) -> dict[str, int]:
-    """Return new_<stage> -> artifacts that a run made itself, over its shards: what its seconds were spent on."""
-    made: Counter[str] = Counter()
-    for report in stages:
-        made[f"new_{report['stage']}"] += report["made"]
-    return dict(made)
+def work_in_words(seconds: Mapping[str, float], waited: Mapping[str, float]) -> str:
+    """Return what a run's work took, for a person: `42 s of work, 645 s of waiting for others`; nothing where it did none."""
+    if not seconds:
+        return ""
+    behind = sum(waited.values())
+    return f"{sum(seconds.values()):.0f} s of work" + (f", {behind:.0f} s of waiting for others" if behind >= 1 else "")
 
 
 def in_words(counts: Mapping[str, int]) -> str:

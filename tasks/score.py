@@ -85,11 +85,11 @@ def score(place: Place, cohort: Cohort, part: str, *after: Any) -> StageReport:
         log.info("score   %s  %s: %d of %d judged  %.1f s", cohort.class_name, part, judged.sum(), len(made), seconds)
         record = blueprint.record(
             values={"judge": part, "judged": int(judged.sum()), "not_judged": judgement.not_judged, **judgement.facts},
-            runtime={"threads": place.threads, "seconds": round(seconds, 2)},
+            runtime={"threads": place.threads},
         )
         return record, {"scores.json": json.dumps(rows, indent=1, sort_keys=True, allow_nan=False).encode()}
 
-    return fill_cohort("score", part, cohort, store, make)
+    return fill_cohort("score", part, cohort, place, make)
 
 
 def _number(value: float) -> float | None:

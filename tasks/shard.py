@@ -1,22 +1,24 @@
 """One task run over one shard: make what is missing, keep what is there, count what cannot be made.
 
-Enters: the artifacts a stage answers for. Leaves: a StageReport of plain JSON, never pixels.
+Enters: the artifacts a stage answers for. Leaves: a StageReport of plain JSON, never pixels. Each artifact's record says which
+run made it, at which try of its task, in how many seconds of work and of waiting before that: what a run is credited with is
+counted from there, so that neither a cached task run nor a try that was broken off counts wrongly.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
-from storage.artifacts import ArtifactStore, Record
+from storage.artifacts import Record
 from storage.keys import plain
 from storage.stages import before
-from tasks import progress, stages
+from tasks import progress, stages, waiting
 from tasks.plan.cohort import Cohort, Planned, Shard, failure
+from tasks.plan.place import Place
 from tasks.plan.recipe import Recipe
 
 log = logging.getLogger("dst")
@@ -42,6 +44,9 @@ class StageReport(TypedDict):
     blocked: int
     """Artifacts that an earlier stage's failure leaves unmade."""
     seconds: float
+    """Of work."""
+    waited: float
+    """Seconds behind others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,15 +83,16 @@ def fill(
     stage: str,
     shard: Shard,
     recipe: Recipe,
-    store: ArtifactStore,
+    place: Place,
     make: Callable[[Sequence[Missing]], Iterable[Finished]],
 ) -> StageReport:
     """Make the shard's missing artifacts of a stage, one store write each, as soon as each is finished.
 
     `make` gets the missing artifacts and yields what it finished, in any order. A run that is killed in the middle has lost only
-    what was not yet yielded.
+    what was not yet yielded. The seconds of work on an artifact are what its record's runtime says, so that what was made
+    together can share them out, or else those since the one before.
     """
-    started = time.monotonic()
+    store, whole = place.store, waiting.Stopwatch()
     wanted = {
         key: Missing(recipe=recipe, planned=planned, stage=stage, part=part, key=key)
         for planned in shard.samples
@@ -111,8 +117,9 @@ def fill(
     made = 0
     with progress.stage(stage, shard.class_name, len(wanted), done=len(wanted) - len(todo)) as bar:
         if todo:
+            clock = waiting.Stopwatch()
             for record, files in make(todo):
-                artifact = store.put(_named(record, wanted[record.key].planned), files)
+                artifact = store.put(_credited(_named(record, wanted[record.key].planned), place, clock), files)
                 if artifact.record.outcome == "failed":
                     failed[str(artifact.record.reason)] += 1
                     if failed.total() <= _TOLD:
@@ -120,37 +127,56 @@ def fill(
                 else:
                     made += 1
                 bar.advance()
-    seconds = time.monotonic() - started
-    log.info("%-7s %s  %d made  %d kept from before  %d failed  %.1f s", stage, shard, made, kept, sum(failed.values()), seconds)
-    return StageReport(
-        stage=stage, shard=str(shard), made=made, kept=kept, failed=dict(failed), blocked=blocked, seconds=round(seconds, 3)
+    worked, waited = whole.lap()
+    log.info(
+        "%-7s %s  %d made  %d kept from before  %d failed  %.1f s%s",
+        *(stage, shard, made, kept, sum(failed.values()), worked),
+        f", waited {waited:.1f} s" if waited >= 1 else "",
     )
+    return StageReport(
+        stage=stage, shard=str(shard), made=made, kept=kept, failed=dict(failed), blocked=blocked,
+        seconds=round(worked, 3), waited=round(waited, 3),
+    )  # fmt: skip
 
 
 def fill_cohort(
     stage: str,
     part: str,
     cohort: Cohort,
-    store: ArtifactStore,
+    place: Place,
     make: Callable[[Sequence[Planned], stages.Blueprint], Finished],
 ) -> StageReport:
     """Make one artifact over all images of a cohort, unless it is there; without an image there is nothing to make it of.
 
     `make` gets the samples that have an image, and what determines the artifact.
     """
-    started = time.monotonic()
-    report = StageReport(stage=stage, shard=cohort.class_name, made=0, kept=0, failed={}, blocked=0, seconds=0.0)
+    store, clock = place.store, waiting.Stopwatch()
+    report = StageReport(stage=stage, shard=cohort.class_name, made=0, kept=0, failed={}, blocked=0, seconds=0.0, waited=0.0)
     if images := cohort.made(store):
         blueprint = stages.OVER_A_COHORT[stage].blueprints(cohort, images)[part]
         if store.has(stage, blueprint.key):
             report["kept"] = 1
         else:
-            store.put(*make(images, blueprint))
-            report["made"] = 1
+            record, files = make(images, blueprint)
+            record = _credited(record, place, clock)
+            store.put(record, files)
+            report |= {"made": 1, "seconds": record.runtime["seconds"], "waited": record.runtime["waited"]}
     else:
         report["failed"] = {"no_images": 1}
-    report["seconds"] = round(time.monotonic() - started, 3)
     return report
+
+
+def _credited(record: Record, place: Place, clock: waiting.Stopwatch) -> Record:
+    """Return a record that says who made it and what it took, since the clock was last asked."""
+    from prefect.context import TaskRunContext
+
+    worked, waited = clock.lap()
+    credit: dict[str, Any] = {"seconds": round(worked, 3), **record.runtime, "waited": round(waited, 3)}
+    if place.run:
+        credit["run"] = place.run
+    if (context := TaskRunContext.get()) is not None:
+        credit["task_attempt"] = context.task_run.run_count
+    return replace(record, runtime=credit)
 
 
 def _named(record: Record, planned: Planned) -> Record:

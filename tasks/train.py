@@ -25,6 +25,7 @@ from storage.report.training import sheet_path, write, write_sheet
 from tasks import stopping
 from tasks.plan.pages import address
 from tasks.plan.place import Place
+from tasks.states import ends_when_told
 
 log = logging.getLogger("dst")
 
@@ -126,6 +127,7 @@ def weights_of(begin_from: str) -> Path:
 
 
 @task(name="world", task_run_name="world shards {first} to {last}", cache_policy=NO_CACHE, retries=1)
+@ends_when_told
 def world(place: Place, spec: WorldSpec, folder: Path, first: int, last: int) -> int:
     """Make the missing shards of a range; return how many pictures the range holds."""
     from models.world import shard
@@ -145,6 +147,7 @@ def world(place: Place, spec: WorldSpec, folder: Path, first: int, last: int) ->
 
 
 @task(name="begin", task_run_name="begin from {begin_from}", cache_policy=NO_CACHE)
+@ends_when_told
 def begin(where: Training, begin_from: str) -> None:
     """Begin a training where trained weights end. A training that has begun goes on instead. Raises: see `weights_of`."""
     from models.training import export as weights
@@ -156,6 +159,7 @@ def begin(where: Training, begin_from: str) -> None:
 
 
 @task(name="train", task_run_name="train {stage}", cache_policy=NO_CACHE)
+@ends_when_told
 def train(
     place: Place,
     stage: Stage,
@@ -198,6 +202,7 @@ def train(
 
 
 @task(name="export", task_run_name="weights", cache_policy=NO_CACHE)
+@ends_when_told
 def export(where: Training, base: str, *after: Any) -> Path:
     """Write the trained weights as a folder that diffusers loads."""
     from models.training import export as weights

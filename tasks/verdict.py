@@ -51,7 +51,7 @@ def verdict(place: Place, cohort: Cohort, part: str, *after: Any) -> StageReport
         text = json.dumps(rows, indent=1, sort_keys=True, allow_nan=False)
         return blueprint.record(values=values), {"verdicts.json": text.encode()}
 
-    return fill_cohort("verdict", part, cohort, store, make)
+    return fill_cohort("verdict", part, cohort, place, make)
 
 
 def _decided(

@@ -1,6 +1,6 @@
 """Waiting: seconds that a task run spent behind others, apart from those in which it worked.
 
-Enters: what is waited for, in words. Leaves: the seconds waited so far by whoever asks, in its own context (a task run has one).
+Enters: bodies that wait. Leaves: the seconds waited so far, for whoever asks in the same context (a task run has one).
 """
 
 from __future__ import annotations
@@ -18,9 +18,22 @@ def seconds() -> float:
     return _waited.get()
 
 
+class Stopwatch:
+    """Tells work from waiting, from lap to lap, in the context that made it."""
+
+    def __init__(self) -> None:
+        self._since, self._waited = time.monotonic(), seconds()
+
+    def lap(self) -> tuple[float, float]:
+        """Return the seconds of work and those of waiting since it was made or last asked."""
+        spent, waited = time.monotonic() - self._since, seconds() - self._waited
+        self._since, self._waited = self._since + spent, self._waited + waited
+        return max(0.0, spent - waited), waited
+
+
 @contextmanager
-def on(what: str) -> Iterator[None]:
-    """Count the body's time as waiting for `what`, such as the slot "gpu:host:cpu"."""
+def counted() -> Iterator[None]:
+    """Count the body's time as waiting."""
     began = time.monotonic()
     try:
         yield

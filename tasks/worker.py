@@ -21,20 +21,21 @@ listeners: list[Callable[[Any], None]] = []
 """Who is told whenever a stage has moved, see tasks.progress."""
 _starting = threading.Lock()
 _painting = threading.Lock()
-_renderer: RenderPool | None = None
+_renderers: dict[tuple[int, float], RenderPool] = {}
+"""By how many they are and how long a CAD model may take: a place with other settings gets renderers of its own."""
 _generator: tuple[Any, Generator] | None = None
 
 
 def renderer(place: Place) -> RenderPool:
-    """Return this process's warm renderer, started when first asked for and closed when the process ends."""
+    """Return this process's warm renderer for a place, started when first asked for and closed when the process ends."""
     from models.render.pool import RenderPool
 
-    global _renderer
+    asked = (place.renderers, place.mesh_timeout_s)
     with _starting:
-        if _renderer is None:
-            _renderer = RenderPool(place.renderers, place.mesh_timeout_s).__enter__()
-            atexit.register(_renderer.__exit__, None, None, None)
-        return _renderer
+        if asked not in _renderers:
+            _renderers[asked] = RenderPool(*asked).__enter__()
+            atexit.register(_renderers[asked].__exit__, None, None, None)
+        return _renderers[asked]
 
 
 @contextmanager
@@ -65,5 +66,6 @@ def turn(spec: ImageSpec, place: Place) -> Iterator[None]:
     from models.device import pick_device
     from tasks import slots
 
-    with _painting, slots.slot(slots.device(pick_device(place.device)), of=1):
+    name = slots.device(pick_device(place.device))
+    with slots.turn(_painting, name), slots.slot(name, of=1):
         yield

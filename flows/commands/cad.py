@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import Parameter
 
+from flows.commands import adding
+from flows.commands.adding import Axis
+
 if TYPE_CHECKING:
-    from storage.cad.folder import FoundModel
     from storage.catalog.catalog import Catalog
     from storage.settings import Settings
-    from tasks.intake.model import Registration
 
 app = cyclopts.App(name="cad", help="Add CAD models, look at them, correct which way they face.")
-
-Axis = Literal["auto", "+x", "-x", "+y", "-y", "+z", "-z"]
 
 
 @app.command
 def add(
     path: Annotated[Path, Parameter(help="A file (obj, glb, gltf, ply, stl, off, dae), or a folder of them.")],
     /,
-    *,
+    *more: Annotated[Path, Parameter(help="More of them, as a shell makes of *.obj.")],
     class_name: Annotated[
         str | None, Parameter(name="--class", help="The class; for a folder, default: its subfolders' names.")
     ] = None,
@@ -59,46 +56,19 @@ def add(
     Example: dst cad add my_models/hatchback.obj --class car --keywords "hatchback, city car" --up +z --front -y
     """
     from flows.prefect_env import server
-    from models.cad.bad import BadModel
-    from storage.cad.folder import scan
+    from storage.cad.folder import scan_each
     from storage.cad.sidecar import read_orientations
     from tasks.events import cad_models_registered
-    from tasks.intake.model import register
     from tasks.plan.place import Place
 
     settings = _settings(max_faces)
     place = Place.of(settings)
-    found = scan(path)
     said = read_orientations(orientations) if orientations is not None else {}
-    refused, registered = 0, []
-    for model in found:
-        name = _class_of(model, class_name)
-        words = [*(keywords.split(",") if keywords is not None else model.keywords)]
-        axes = (up, front) if (up, front) != ("auto", "auto") else (model.up, model.front)
-        try:
-            made = register(
-                place,
-                model.path,
-                name,
-                keywords=words or None,
-                up=axes[0],
-                front=axes[1],
-                licence=licence if licence is not None else model.licence,
-                name=model.name,
-                said=said,
-                symmetry=symmetry if symmetry is not None else model.symmetry,
-                symmetry_origin="given" if symmetry is not None else model.symmetry_origin,
-            )
-        except BadModel as error:
-            if len(found) == 1:
-                raise
-            refused += 1
-            print(f"refused   {model.path}: {error.detail}")
-            continue
-        registered.append(made)
-        _report(made)
+    asked = adding.Asked(class_name, keywords, up, front, licence, symmetry)
+    wanted, left_out = adding.checked(adding.to_be_seen(scan_each([path, *more])), asked)
+    registered = adding.registered(place, wanted, asked, said, left_out)
     cad_models_registered(settings, server(settings), registered)
-    _sum_up(place.catalog, registered, refused)
+    adding.sum_up(place.catalog, registered, left_out)
     if all(made.status == "rejected" for made in registered):
         sys.exit(1)
 
@@ -169,20 +139,25 @@ def list_(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("class", "cad_id", "name", "faces", "facts", "up", "front", "keywords", box=None, header_style="bold")
+    from tasks.intake.orientation import doubts_of
+
+    names = ("class", "cad_id", "cad_name", "faces", "facts", "up", "front", "orientation", "keywords")
+    table = Table(*names, box=None, header_style="bold")
     for row in rows:
         facts = row["facts"] or {}
         said = ", ".join(word for word in ("textured", "watertight") if facts.get(word))
         warned = f"{len(facts['warnings'])} warnings" if facts.get("warnings") else ""
         usable = row["status"] == "ok"
+        usable_rows = [other for other in rows if (other["class_name"], other["status"]) == (row["class_name"], "ok")]
         table.add_row(
             row["class_name"],
             row["cad_id"][:12],
-            row["name"],
+            row["cad_name"],
             str(row["faces"] or ""),
             ", ".join(filter(None, (said, warned, row["reason"]))) if usable else f"{row['status']}: {row['reason']}",
             facts.get("up", row["up"]),
             facts.get("front", row["front"]),
+            f"{row['orientation'] or 'assumed'}{', doubted' if usable and doubts_of(row, usable_rows) else ''}",
             row["keywords_text"],
         )
     Console(width=None if sys.stdout.isatty() else 160).print(table)
@@ -220,7 +195,7 @@ def remove(
     catalog = _catalog(_settings())
     row = _find(catalog, model, class_name)
     catalog.mark_cad_model(row["class_name"], row["cad_id"], status="removed", reason="removed", detail=None)
-    print(f'removed   {row["class_name"]}/{row["name"]}  {row["cad_id"][:12]}  (back with: dst cad add "{row["source"]}")')
+    print(f'removed   {row["class_name"]}/{row["cad_name"]}  {row["cad_id"][:12]}  (back with: dst cad add "{row["source"]}")')
 
 
 @app.command
@@ -234,10 +209,24 @@ def show(
 
     Example: dst cad show 3fa9c1d2
     """
+    from tasks.intake.orientation import axes_line, doubts_of
+
     settings = _settings()
-    row = _find(_catalog(settings), model)
+    catalog = _catalog(settings)
+    row = _find(catalog, model)
     facts = dict(row["facts"] or {})
-    for name in ("class_name", "name", "cad_id", "source", "keywords_text", "licence", "status", "reason", "detail", "cad_key"):
+    for name in (
+        "class_name",
+        "cad_name",
+        "cad_id",
+        "source",
+        "keywords_text",
+        "licence",
+        "status",
+        "reason",
+        "detail",
+        "cad_key",
+    ):
         if row[name]:
             print(f"{name.removesuffix('_text'):<22}{row[name]}")
     for name in ("up", "front", "faces", "vertices", "parts", "extents", "watertight", "textured"):
@@ -248,8 +237,12 @@ def show(
     for name in ("collection", "uid", "camera"):
         if row[name]:
             print(f"{name:<22}{row[name]}")
+    if row["status"] == "ok":
+        print(f"{'orientation':<22}{axes_line(row)}")
+        for doubt in doubts_of(row, catalog.cad_models(row["class_name"])):
+            print(f"{'doubt':<22}{doubt}")
     if row["symmetry"] is not None:
-        print(f"{'symmetry':<22}{row['symmetry']} ({row['symmetry_origin']})")
+        print(f"{'symmetry':<22}{adding.symmetry_line(row).removeprefix('symmetry ')}")
     for matrix_row in facts.get("canonical_from_source", []):
         print(f"{'canonical_from_source':<22}{'  '.join(f'{value:11.6f}' for value in matrix_row)}")
     for warning in facts.get("warnings", []):
@@ -267,25 +260,32 @@ def align(
     front: Annotated[
         Axis, Parameter(allow_leading_hyphen=True, help="Axis of the source file that the front faces, such as --front -y.")
     ] = "auto",
+    ok: Annotated[bool, Parameter(help="You looked at its sheet (dst cad show) and it is right.", negative="")] = False,
 ) -> None:
-    """Correct which way a CAD model faces. It gets a new canonical GLB; what was made from the old one stays, with its history.
+    """Correct which way a CAD model faces (it gets a new canonical GLB; what was made from the old one stays), or confirm it.
 
     Example: dst cad align 3fa9c1d2 --up +z --front -y
     """
     from tasks.intake.model import align as realign
+    from tasks.intake.orientation import confirm
     from tasks.plan.place import Place
 
     settings = _settings()
     catalog = _catalog(settings)
     row = _find(catalog, model)
     facts = row["facts"] or {}
-    if (up, front) == ("auto", "auto"):
-        raise ValueError(f"say which way it faces; now up is {facts.get('up')} and front {facts.get('front')}, as in: --front -y")
-    # What is not given stays as it is, where the two can go together.
-    up = up if up != "auto" else _kept(facts.get("up"), front)
-    front = front if front != "auto" else _kept(facts.get("front"), up)
-    _report(realign(Place.of(settings), row["class_name"], row["cad_id"], up, front))
-    row = _find(catalog, row["cad_id"], row["class_name"])
+    if (up, front) != ("auto", "auto"):
+        # What is not given stays as it is, where the two can go together.
+        up = up if up != "auto" else _kept(facts.get("up"), front)
+        front = front if front != "auto" else _kept(facts.get("front"), up)
+        adding.report(realign(Place.of(settings), row["class_name"], row["cad_id"], up, front))
+        row = _find(catalog, row["cad_id"], row["class_name"])
+    elif not ok:
+        now = f"now up is {facts.get('up')} and front {facts.get('front')}"
+        raise ValueError(f"say which way it faces; {now}, as in: --front -y; or, if that is right: --ok")
+    if ok:
+        row = confirm(catalog, row)
+        print(f"confirmed {row['class_name']}/{row['cad_name']}  {row['cad_id'][:12]}")
     if row["status"] == "ok":
         print(f"          {_sheet(settings, row, None)}")
 
@@ -294,47 +294,12 @@ def _kept(axis: Any, other: str) -> Any:
     return axis if axis and axis[1] != other[1] else "auto"
 
 
-def _class_of(model: FoundModel, given: str | None) -> str:
-    from storage.cad.names import BadClassName, check_class_name
-
-    name = given or model.class_name
-    if name is None:
-        raise ValueError(f'which class is {model.path}? say it: dst cad add "{model.path}" --class NAME')
-    try:
-        return check_class_name(name)
-    except BadClassName as error:
-        if given:
-            raise
-        raise BadClassName(
-            f"{model.path.parent}: {error}; rename the folder, or say --class, or class = in its dst.toml"
-        ) from None
-
-
-def _report(made: Registration) -> None:
-    said = f" ({made.reason}: {made.detail})" if made.status == "rejected" else f" ({made.detail})" if made.detail else ""
-    print(f"{made.status:<9} {made.class_name}/{made.name}  {made.cad_id[:12]}{said}")
-    for warning in made.warnings:
-        print(f"          {warning}")
-
-
-def _sum_up(catalog: Catalog, registered: Sequence[Registration], refused: int) -> None:
-    """Print what became of several files, and what it costs where a class has a single CAD model."""
-    from storage.report.verdict import ONE_CAD_MODEL
-
-    for class_name in sorted({made.class_name for made in registered}):
-        if len(catalog.cad_models(class_name)) == 1:
-            print(f"{class_name}: {ONE_CAD_MODEL}")
-    counts = Counter(made.status for made in registered) + Counter(refused=refused)
-    if counts.total() > 1:
-        print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
-
-
 def _sheet(settings: Settings, row: dict[str, Any], out: Path | None) -> Path:
     from models.cad.sheet import sheet
     from tasks.intake.model import MODEL
 
     facts = row["facts"]
-    title = f"{row['class_name']}: {row['name']}   {row['cad_id'][:12]}   up {facts['up']} front {facts['front']} of the file"
+    title = f"{row['class_name']}: {row['cad_name']}   {row['cad_id'][:12]}   up {facts['up']} front {facts['front']} of the file"
     title += ", then turned" if row["alignment"] else ""
     target = out or settings.root / "sheets" / f"{row['class_name'].replace(' ', '_')}-{row['cad_id'][:12]}.png"
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -348,14 +313,14 @@ def _find(catalog: Catalog, text: str, class_name: str | None = None) -> dict[st
 
     rows = catalog.cad_models(class_name, status=None)
     found = [row for row in rows if row["cad_id"].startswith(text)] if len(text) >= 4 else []
-    found = found or [row for row in rows if text in (row["name"], f"{row['class_name']}/{row['name']}")]
+    found = found or [row for row in rows if text in (row["cad_name"], f"{row['class_name']}/{row['cad_name']}")]
     if len(found) == 1:
         return found[0]
     if found:
         raise ValueError(
             f'"{text}" are {len(found)} CAD models; say more of the cad_id: {", ".join(r["cad_id"][:12] for r in found)}'
         )
-    names = {str(row["name"]) for row in rows}
+    names = {str(row["cad_name"]) for row in rows}
     raise ValueError(f'no CAD model "{text}" in the catalog{meant(text, names)}; see: dst cad list')
 
 

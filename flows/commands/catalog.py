@@ -53,10 +53,14 @@ def verify(
 
     settings = Settings()
     counts: dict[str, int] = {}
+    left: list[str] = []
     with counting("artifacts compared") as tell:
-        for difference in differences(Catalog(settings.catalog), settings.store, digests=not quick, tell=tell):
+        catalog = Catalog(settings.catalog)
+        for difference in differences(catalog, settings.store, digests=not quick, tell=tell, unwritten=left.append):
             counts[difference.kind] = counts.get(difference.kind, 0) + 1
             print(difference)
+    if left:
+        print(f"{len(left)} artifacts are of runs that go on or were broken off, and have no row yet")
     if counts:
         said = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
         print(f"catalog and store differ: {said}; rows are mended by: dst catalog rebuild, files by running the class again")

@@ -56,7 +56,8 @@ def _register(place: Place, class_name: str) -> None:
 
         folder.mkdir(parents=True, exist_ok=True)
         path.write_bytes(parametric.glb(class_name, seed))
-        register(place, path, class_name, keywords=parametric.keywords(class_name, seed), licence="MIT, made by this project")
+        words, licence = parametric.keywords(class_name, seed), "MIT, made by this project"
+        register(place, path, class_name, keywords=words, licence=licence, axes_by="this project, which made it so")
 
 
 def _typed() -> str:

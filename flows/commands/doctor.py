@@ -28,6 +28,7 @@ def doctor(settings: Settings) -> bool:
         ("catalog", _catalog),
         ("renderer", _renderer),
         ("generator", _generator),
+        ("recipes", _recipes),
         ("device", _device),
         ("prefect", _prefect),
     ]
@@ -84,6 +85,14 @@ def _generator(settings: Settings) -> str:
     from models.image.controlnet import ControlNetSpec
 
     return f"embedded weights {ControlNetSpec().pinned().revision[:19]}"
+
+
+def _recipes(settings: Settings) -> str:
+    from flows import recipes
+
+    lacking = {name: why for name in recipes.names() if (why := recipes.lacking(name))}
+    # Nothing is wrong with a machine that cannot make every recipe there is.
+    return "; ".join([", ".join(recipes.offered()), *(f"not {name}: {why}" for name, why in lacking.items())])
 
 
 def _device(settings: Settings) -> str:

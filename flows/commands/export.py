@@ -16,35 +16,19 @@ if TYPE_CHECKING:
 
 app = cyclopts.App(name="release", help="Look at releases: named, immutable selections of samples that were exported.")
 
-FormatName = Literal["coco", "bop", "webdataset", "huggingface", "pascal3d", "imagefolder", "official"]
+FormatName = Literal[
+    "coco", "bop", "webdataset", "huggingface", "pascal3d", "imagefolder", "official", "yolo", "yolo-seg", "yolo-obb"
+]
 
 
 def export_release(settings: Settings, format: str, out: Path, name: str, where: str | None) -> None:
     """Write a release and print where it is. Raises ValueError in one clear line."""
     from flows.commands.terminal import watched
-    from storage.export.release import export
-    from tasks import progress
+    from flows.releasing import in_words, written
 
     with watched():
-        bars: list[Any] = []
-
-        def told(done: int, total: int, before: int) -> None:
-            if not bars:
-                bars.append(progress.Bar(stage="export", class_name=name, total=total, done=before))
-            bars[0].advance(done - bars[0].done)
-
-        made = export(_catalog(settings), settings.store, format=format, out=out, name=name, where=where, told=told)
-        for bar in bars:
-            bar.finished = True
-            bar.tell()
-    kept = f", {made.samples - made.written} of them from before" if 0 < made.written < made.samples else ""
-    there = " (was there already)" if not made.written else kept
-    print(f"release {made.name}  {format}  {made.samples} samples{there}  digest {made.digest[:12]}")
-    if made.left_out:
-        print(f"{made.left_out} samples that the condition holds for have no image and are left out")
-    if made.unjudged:
-        print(f'{made.unjudged} samples were not judged and are left out; with them: --where "in_cohort = 1"')
-    print(f"{made.out}\nits card: {made.out / 'README.md'}")
+        made = written(settings, format, out, name, where)
+    print("\n".join(in_words(made, format)))
 
 
 def write_gallery_page(settings: Settings, where: str | None, out: Path | None) -> None:

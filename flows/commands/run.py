@@ -11,16 +11,16 @@ from typing import Any
 
 from rich.console import Console
 
-from flows import estimate, recipes, runs
+from flows import ahead, runs
 from flows.commands.terminal import print_rows
 from storage.keys import canonical_json
 from storage.settings import Settings
-from storage.stages import OF_A_COHORT, OF_A_SAMPLE
+from storage.stages import OF_A_COHORT
 from tasks.plan.cohort import Cohort
 from tasks.plan.failures import failures
 from tasks.plan.pages import report_path
 from tasks.plan.place import Place
-from tasks.run import in_words
+from tasks.run import in_words, work_in_words
 
 
 def launch(
@@ -37,12 +37,15 @@ def launch(
     overrides: of the recipe, or a TOML file with them. verbose: a dry run prints the resolved recipe as well.
     """
     console, place = Console(stderr=True), Place.of(settings)
-    changes, cohorts = _planned(place, class_names, samples, recipe_name, overrides)
+    changes, cohorts = ahead.planned(place, class_names, samples, recipe_name, overrides)
     if dry_run:
         explain(place, cohorts, verbose)
         return []
     done = {cohort.class_name: runs.complete(place, cohort) for cohort in cohorts}
     todo = [cohort.class_name for cohort in cohorts if not done[cohort.class_name]]
+    for cohort in cohorts:
+        if cohort.class_name in todo:
+            runs.see_that_it_can_be_made(place, cohort)
     if todo:
         done |= _start(settings, console, todo, samples, recipe_name, changes)
     for cohort in cohorts:
@@ -60,7 +63,7 @@ def look_ahead(
     from flows.prefect_env import own_server, prepare
 
     console, place = Console(stderr=True), Place.of(settings)
-    changes, cohorts = _planned(place, class_names, samples, recipe_name, overrides)
+    changes, cohorts = ahead.planned(place, class_names, samples, recipe_name, overrides)
     prepare(settings)
     from flows.commands.terminal import watched
     from flows.preview import SAMPLES, preview
@@ -71,14 +74,14 @@ def look_ahead(
         few = replace(cohort, samples=cohort.samples[:SAMPLES])
         # What the filter would say is no part of a preview.
         if set(runs.to_make(place.store, few)) - set(OF_A_COHORT):
+            runs.see_that_it_can_be_made(place, few)
             console.print("starting Prefect ...", style="dim")
             own_server(settings)
             with watched():
                 preview(cohort.class_name, len(few.samples), recipe_name, changes)
         sheets.append(write(place, few))
-        missing = runs.missing(place.store, cohort)
         print(f"{cohort.class_name} ({cohort.recipe.name}): {len(few.samples)} samples in {sheets[-1]}")
-        print(f"  all {len(cohort.samples)}: {estimate.in_words(estimate.costs(place, cohort.recipe), _priced(cohort, missing))}")
+        print(f"  all {len(cohort.samples)}: {ahead.costs(place, [cohort], ahead.missing_of(place, [cohort]))}")
     return sheets
 
 
@@ -87,43 +90,14 @@ def explain(place: Place, cohorts: list[Cohort], verbose: bool = False) -> None:
 
     verbose: behind it the resolved recipe, which is longer than a screen.
     """
-    rows: list[dict[str, Any]] = []
-    total = Counter[str]()
-    for cohort in cohorts:
-        missing = runs.missing(place.store, cohort)
-        total.update(_priced(cohort, missing))
-        rows.append(
-            {
-                "class": cohort.class_name,
-                "samples": len(cohort.samples),
-                **{stage: _cached(place, cohort, stage, missing.get(stage, 0)) for stage in OF_A_SAMPLE},
-                **{stage: "missing" if missing.get(stage) else "cached" for stage in OF_A_COHORT},
-                "task runs": runs.task_runs(cohort) if missing else 0,
-            }
-        )
-    print_rows(rows, "cached and missing")
-    print(f"to make what is missing: {estimate.in_words(estimate.costs(place, cohorts[0].recipe), total)}")
+    lacking = ahead.missing_of(place, cohorts)
+    print_rows(ahead.table(place, cohorts, lacking), "cached and missing")
+    print(f"to make what is missing: {ahead.costs(place, cohorts, lacking)}")
+    for why in dict.fromkeys(filter(None, (runs.cannot_paint(place, cohort) for cohort in cohorts))):
+        print(why)
     if verbose:
         print(f"the recipe {cohorts[0].recipe.name}:")
         Console(width=None if sys.stdout.isatty() else 160).print_json(canonical_json(cohorts[0].recipe))
-
-
-def _planned(
-    place: Place, class_names: list[str], samples: int, recipe_name: str, overrides: Path | Mapping[str, Any] | None
-) -> tuple[dict[str, Any], list[Cohort]]:
-    changes = dict(overrides) if isinstance(overrides, Mapping) else recipes.read_overrides(overrides)
-    recipe = recipes.resolve(recipe_name, changes)
-    return changes, [runs.cohort(place, name, samples, recipe) for name in class_names]
-
-
-def _cached(place: Place, cohort: Cohort, stage: str, missing: int) -> str:
-    cached = sum(place.store.has(stage, key) for key in cohort.keys(stage))
-    return f"{cached} cached, {missing} missing" if missing else f"{cached} cached"
-
-
-def _priced(cohort: Cohort, missing: Mapping[str, int]) -> dict[str, int]:
-    """Return what costs something: scores and verdict are made over all samples, and take their time for each."""
-    return {stage: len(cohort.samples) if stage in OF_A_COHORT else count for stage, count in missing.items()}
 
 
 def _start(
@@ -151,8 +125,9 @@ def _say(place: Place, console: Console, cohort: Cohort, run_id: str, made_now: 
     counts = run["counts"] or {}
     state = run["status"] if made_now else f"{run['status']} already, nothing to make"
     line = f"{counts.get('made', 0)} made: {in_words(counts)}"
+    took = work_in_words(run["seconds"] or {}, run["waited"] or {}) if made_now else ""
     title = f"[bold]{cohort.class_name}[/bold] ({cohort.recipe.name}, {len(cohort.samples)} samples)"
-    console.print(f"{title}: {state}. {line}", soft_wrap=True)
+    console.print(f"{title}: {state}. {line}{f'; {took}' if took else ''}", soft_wrap=True)
     if counts.get("failed"):
         _say_why(place, console, cohort.class_name)
     if run["status"] == "invalid":

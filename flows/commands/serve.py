@@ -27,17 +27,23 @@ import httpx
 import psutil
 from pydantic import SecretStr
 
+from flows.live import Live, person
 from flows.prefect_env import note_path, prepare, served
 from storage.catalog.database import CatalogError
 from storage.fileserver import LOCAL, FileServer
+from storage.folders import NoRoomLeft
+from storage.live import mount
 from storage.settings import Settings
 
 log = logging.getLogger("dst")
 
 LOOK_EVERY_S = 5.0
 """How often the forms' choices are compared with the catalog, and the processes looked at."""
+TIDY_EVERY_S = 60.0
+"""How often scans that say nothing are taken out of the history."""
 START_AT_MOST_S = 240.0
-END_AT_MOST_S = 20.0
+END_AT_MOST_S = 30.0
+"""How long a run may take to the end of its step, and to write down what it made."""
 
 
 def serve(settings: Settings, host: str, port: int, files_port: int, runs: int) -> None:
@@ -46,7 +52,8 @@ def serve(settings: Settings, host: str, port: int, files_port: int, runs: int) 
     auth = _auth(settings, host, joining=bool(api))
     prepare(settings)
     stop = _stop_on_signals()
-    with _alone(settings) as note, _Children(settings) as children, _files(settings, host, files_port, auth) as files_url:
+    live = Live(settings)
+    with _alone(settings) as note, _Children(settings) as children, _files(settings, live, host, files_port, auth) as files_url:
         _environment(settings, files_url, auth)
         if api:
             ui = _joined(api)
@@ -66,36 +73,48 @@ def serve(settings: Settings, host: str, port: int, files_port: int, runs: int) 
             return
         see_that_strangers_are_refused(api, own="server" in children)
         note({"api": api, "files": files_url, "auth": bool(auth)})
-        _serve_runs(children, runs, ui, files_url, stop)
+        _serve_runs(children, live, runs, ui, files_url, stop)
     print("ended; nothing of it runs on", flush=True)
 
 
-def _serve_runs(children: _Children, runs: int, ui: str, files_url: str, stop: threading.Event) -> None:
-    """Register the deployments, start the worker, say where everything is, and renew the forms until asked to stop."""
+def _serve_runs(children: _Children, live: Live, runs: int, ui: str, files_url: str, stop: threading.Event) -> None:
+    """Register the deployments, start the worker, say where everything is, and renew forms and reports until asked to stop."""
     from prefect.exceptions import PrefectException
 
-    from flows import automations, deployments
+    from flows import automations, deployments, tidy
 
     offered = deployments.offered()
-    names = deployments.register()
+    names = deployments.register(runs)
     automations.ensure(Settings())
     name = f"{socket.gethostname()}-{os.getpid()}"
     worker = ["worker", "start", "--pool", deployments.POOL, "--type", "process", "--name", name]
-    children.start("worker", [*worker, "--limit", str(runs), "--install-policy", "never"])
+    # A scan has a place of its own beside the runs that people launch.
+    children.start("worker", [*worker, "--limit", str(runs + 1), "--install-policy", "never"])
     print(f"\n  Prefect UI    {ui}", flush=True)
     print(f"  reports       {files_url}/reports/index.html")
+    print(f"  classes       {files_url}/live/state      how far each is, while runs go on")
+    print(f"  pictures      {files_url}/live/pictures   as they land; tag them good, bad or doubtful")
     print(f"  deployments   {', '.join(names)}")
     print("\nCtrl-C ends it; runs that are going on are stopped and go on where they were when started again", flush=True)
+    tidy_at = time.monotonic()
     while not stop.wait(LOOK_EVERY_S):
         children.check()
         try:
+            if time.monotonic() > tidy_at:
+                tidy_at = time.monotonic() + TIDY_EVERY_S
+                tidy.tidy()
             if (now := deployments.offered()) != offered:
                 deployments.renew_forms()
                 offered = now
                 print(f"forms renewed: classes {', '.join(now[0]) or 'none'}; recipes {', '.join(now[1])}", flush=True)
         except (PrefectException, httpx.HTTPError, CatalogError) as error:
             # A server or a database that is busy for a while: the next look comes soon.
-            log.warning("forms not renewed: %s", type(error).__name__)
+            log.warning("forms not renewed, scans not tidied up: %s", type(error).__name__)
+        try:
+            for class_name in live.renew_reports():
+                print(f"report of {class_name} written anew, with what its tags say of the rules", flush=True)
+        except (CatalogError, NoRoomLeft) as error:
+            log.warning("report not written anew: %s", error)
     print("\nending ...", flush=True)
 
 
@@ -131,11 +150,13 @@ def _joined(api: str) -> str:
 
 
 @contextmanager
-def _files(settings: Settings, host: str, port: int, auth: str) -> Iterator[str]:
-    """Serve reports and pictures; yield the address a browser reaches them under."""
+def _files(settings: Settings, live: Live, host: str, port: int, auth: str) -> Iterator[str]:
+    """Serve reports, pictures and the live pages; yield the address a browser reaches them under."""
+    # Whoever tags says a word that filters are measured by: that asks for the password wherever there is one.
+    pages = mount(live, settings.store, person=person(), auth=auth, own=_origin(settings.files_url))
     try:
         # This host's own files need no password from this host; others need the server's.
-        server = FileServer(settings.root, settings.store, host, port, auth="" if host in LOCAL else auth)
+        server = FileServer(settings.root, settings.store, host, port, auth="" if host in LOCAL else auth, more=[pages])
     except OSError as error:
         raise ValueError(f"port {port} for reports and pictures cannot be had ({error.strerror}); say --files-port 0") from None
     server.start()
@@ -143,6 +164,11 @@ def _files(settings: Settings, host: str, port: int, auth: str) -> Iterator[str]
         yield settings.files_url or f"http://{_named(host)}:{server.port}"
     finally:
         server.stop()
+
+
+def _origin(url: str) -> str:
+    """Return the scheme, host and port of an address, as a browser says where a page is from."""
+    return "/".join(url.split("/")[:3])
 
 
 @contextmanager
@@ -194,7 +220,9 @@ class _Children:
         return self
 
     def __exit__(self, *error: object) -> None:
-        # The worker and its runs first, while there is a server that hears how they ended.
+        # The runs first, then their worker, which would kill them, and last the server: it hears how they ended.
+        if "worker" in self._running:
+            end_runs(self._running["worker"].pid)
         for name in ("worker", "server"):
             if name in self._running:
                 end_tree(self._running[name].pid)
@@ -226,6 +254,25 @@ class _Children:
             if (code := process.poll()) is not None:
                 last = self.log(name).read_text(errors="replace").strip().splitlines()[-3:]
                 raise ValueError(f"the Prefect {name} ended with {code}: {' | '.join(last)}; its log: {self.log(name)}")
+
+
+def end_runs(worker: int) -> None:
+    """Ask the runs of a worker to stop and wait until they have written down what they made."""
+    try:
+        family = _children(psutil.Process(worker))
+    except psutil.NoSuchProcess:
+        return
+    runs = [process for process in family if "flows.engine" in _arguments(process)]
+    for process in runs:
+        _tell(process, signal.SIGTERM)
+    psutil.wait_procs(runs, timeout=END_AT_MOST_S)
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
 
 
 def end_tree(pid: int) -> None:

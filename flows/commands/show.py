@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from flows.compare import NOT_COMPARED
 from flows.history import members_of
 from models.sample import SampleId
-from storage.artifacts import RECORD, ArtifactStore, DamagedArtifact, MissingArtifact
+from storage.artifacts import RECORD, ArtifactStore, DamagedArtifact, MissingArtifact, at
 from storage.catalog.catalog import Catalog
 from storage.catalog.database import CatalogError
 from storage.images import UnreadablePicture, png_text
@@ -205,7 +206,7 @@ def _sections(row: Row) -> Iterator[tuple[str, list[str]]]:
         _joined(get("scheduler"), number("steps", after=" steps"), number("guidance", "g", "guidance "),
                 number("control_scale", "g", "control scale "), number("eta", "g", "eta "), get("dtype")),
         _joined(_said("seed", get("seed")), _said("attempt", get("attempt"))),
-        _joined(*(_said(name, value) for name, value in (get("image_runtime") or {}).items() if name != "seconds")),
+        _joined(*(_said(name, value) for name, value in (get("image_runtime") or {}).items() if name not in NOT_COMPARED)),
     ]  # fmt: skip
     yield "verdict", [
         str(get("rule") or ""),
@@ -222,8 +223,9 @@ def _sections(row: Row) -> Iterator[tuple[str, list[str]]]:
     yield (
         "run",
         [
-            _joined(get("first_run_id"), get("first_flow_run_url"), get("first_run_started_at")),
-            _joined(_said("cohort of", get("run_id")), get("flow_run_url")) if get("run_id") != get("first_run_id") else "",
+            _joined(_said("made by", get("made_by_run")), get("made_by_url"), get("made_by_started_at")),
+            _said("first listed by", get("first_run_id")) if get("first_run_id") != get("made_by_run") else "",
+            _joined(_said("listed by", get("run_id")), get("flow_run_url")) if get("run_id") != get("first_run_id") else "",
         ],
     )
     if get("image_files") is None:
@@ -250,8 +252,12 @@ def _control(row: Row) -> str:
 
 
 def _more_controls(row: Row) -> list[str]:
-    others = {kind: key for kind, key in (row.get("controls") or {}).items() if kind != row.get("control_kind")}
-    return [_joined(kind, key and f"key {key}") for kind, key in others.items()]
+    return [_joined(kind, key and f"key {key}") for kind, key in _other_controls(row).items()]
+
+
+def _other_controls(row: Row) -> Row:
+    """Return kind -> key of the controls behind the first."""
+    return {kind: key for kind, key in (row.get("controls") or {}).items() if kind != row.get("control_kind")}
 
 
 def _scores(row: Row) -> list[str]:
@@ -274,14 +280,21 @@ def _lamps(light: Any) -> list[str]:
 
 def _print_files(settings: Settings, row: Row) -> None:
     print(f"  {'files':<10}source   {row.get('cad_source') or ''}  {_source_state(row)}")
-    for stage in _STAGES:
-        key, files = row.get(f"{stage}_key"), row.get(f"{stage}_files")
-        if not key:
-            continue
-        folder = str(row.get(f"{stage}_folder"))
+    for stage, key, folder, files in _artifacts(settings.store, row):
         print(f"  {'':<10}{stage:<8} {settings.store.where}/{folder}" + ("" if files else "  no files"))
         for name, facts in sorted((files or {}).items()):
             print(f"  {'':<19}{name:<16} sha256 {facts['sha256']}  {_state(settings.store, folder, key, name)}")
+
+
+def _artifacts(store: ArtifactStore, row: Row) -> Iterator[tuple[str, str, str, Row]]:
+    """Yield stage, key, folder and files of each artifact of a sample; its row has one control, the store the others."""
+    for stage in _STAGES:
+        if key := row.get(f"{stage}_key"):
+            yield stage, key, str(row.get(f"{stage}_folder")), row.get(f"{stage}_files") or {}
+        if stage == "control":
+            for other in _other_controls(row).values():
+                artifact = store.find(stage, other)
+                yield stage, other, at(stage, other), artifact.record.files if artifact is not None else {}
 
 
 def _source_state(row: Row) -> str:

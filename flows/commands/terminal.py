@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -17,11 +20,13 @@ from rich.table import Table
 from tasks import progress
 
 _LINE_EVERY_S = 5.0
+INTERRUPTED = 130
+"""What a command ends with that Ctrl-C stopped, as shells have it."""
 
 
 @contextmanager
 def watched(quiet: bool = False) -> Iterator[None]:
-    """Show every stage's progress while the body runs."""
+    """Show every stage's progress while the body runs, a flow; Ctrl-C ends that between two steps, and a second one at once."""
     console = Console(stderr=True)
     handler = _handler(console)
     log = logging.getLogger("dst")
@@ -31,10 +36,11 @@ def watched(quiet: bool = False) -> Iterator[None]:
     logging.getLogger("great_expectations").setLevel(logging.ERROR)
     try:
         if not console.is_terminal:
-            with progress.listened(_lines(log)):
+            with _ctrl_c(), progress.listened(_lines(log)):
                 yield
             return
         with (
+            _ctrl_c(),
             Progress(
                 SpinnerColumn(),
                 TextColumn("{task.fields[stage]:<8} {task.fields[class_name]:<12}"),
@@ -51,6 +57,32 @@ def watched(quiet: bool = False) -> Iterator[None]:
     finally:
         # A command that makes several classes watches once for each: every line is to be said once.
         log.removeHandler(handler)
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[None]:
+    """Raise KeyboardInterrupt for the first Ctrl-C, where the body says so or its flow has ended for it; a second ends all."""
+    pressed = False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            os.write(2, b"dst: stopped at once; start the same command again and it goes on where it was\n")
+            os._exit(INTERRUPTED)
+        pressed = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    except Exception:
+        # Prefect has words of its own for a flow that was stopped.
+        if not pressed:
+            raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def _handler(console: Console) -> logging.Handler:

@@ -20,7 +20,7 @@ from models.cad.parse import parse
 from models.cad.rows import distinct
 from models.cad.sound import compact, finite, shown, taken, warn_of_strays
 from models.cad.source import Floats, Ints, Material, SourceModel, SourcePart, clean
-from models.cad.spec import CadSpec, resolve_axes
+from models.cad.spec import CadSpec, resolve_axes, why_axes
 
 GLTF_FROM_CANONICAL = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])
 """glTF (x, z, -y) of canonical (x, y, z); Blender's importer turns it back."""
@@ -98,6 +98,7 @@ def canonicalise(path: Path, spec: CadSpec, max_faces: int = 2_000_000) -> Canon
         "textured": any(_textured(part, model) for part in parts),
         "up": up,
         "front": front,
+        "axes": why_axes(spec, path.suffix.lower(), model.declared_up, bool(model.turned)),
         "canonical_from_source": matrix.tolist(),
     }
     parts = [_shaded(part, model) for part in parts]

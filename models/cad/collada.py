@@ -107,6 +107,7 @@ class _Reader:
     def geometry(self, geometry: Any, bound: list[Any], matrix: Floats, name: str) -> None:
         """Add one placed geometry, a part for each of its primitives."""
         symbols = {material.symbol: material for material in bound}
+        self.model.place(matrix)
         for primitive in geometry.primitives:
             if primitive.vertex is None or not hasattr(primitive, "vertex_index"):
                 self.model.warn("no_surface", f"{clean(name)}: a primitive without positions is left out")

@@ -55,6 +55,7 @@ def read_gltf(path: Path, max_faces: int) -> SourceModel:
         document.limit = 16 * max_faces + 2**20
         model.materials = [document.material(entry) for entry in document.json.get("materials", [])]
         for index, matrix in document.placed():
+            model.place(matrix)
             model.parts += document.mesh_parts(index, matrix)
     return model
 

@@ -12,6 +12,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from models.cad.canonical import CanonicalModel
 
 TIMEOUT_S = 300.0
+_LOOK_EVERY_S = 0.2
 MEMORY_BYTES = 6 * 2**30
 
 OUT_OF_MEMORY = ("MemoryError", "Unable to allocate", "failed to map segment", "Cannot allocate memory")
@@ -38,8 +41,12 @@ def canonicalise_isolated(
     max_faces: int = 2_000_000,
     timeout_s: float = TIMEOUT_S,
     memory_bytes: int = MEMORY_BYTES,
+    between: Callable[[], None] = lambda: None,
 ) -> CanonicalModel:
-    """Return the canonical form of the CAD model at `path`, made in a worker process. Raises BadModel."""
+    """Return the canonical form of the CAD model at `path`, made in a worker process. Raises BadModel.
+
+    between: called all the time while it is waited for; what it raises ends the worker and is passed on.
+    """
     with tempfile.TemporaryDirectory(prefix="dst-cad-") as folder:
         job = {
             "path": str(path.absolute()),
@@ -63,7 +70,7 @@ def canonicalise_isolated(
             start_new_session=True,
         )
         try:
-            _, complaint = process.communicate(timeout=timeout_s)
+            complaint = _complaint(process, time.monotonic() + timeout_s, between)
         except subprocess.TimeoutExpired:
             raise BadModel("took_too_long", f"{path.name} took more than {timeout_s:.0f} s to read; simplify it") from None
         finally:
@@ -72,6 +79,17 @@ def canonicalise_isolated(
                 process.kill()
                 process.communicate()
         return _collect(Path(folder), path, process.returncode, complaint.decode(errors="replace"), memory_bytes)
+
+
+def _complaint(process: subprocess.Popen[bytes], until: float, between: Callable[[], None]) -> bytes:
+    """Wait for the worker and return what it complained of. Raises TimeoutExpired."""
+    while True:
+        try:
+            return process.communicate(timeout=max(0.0, min(_LOOK_EVERY_S, until - time.monotonic())))[1]
+        except subprocess.TimeoutExpired:
+            if time.monotonic() >= until:
+                raise
+            between()
 
 
 def _collect(folder: Path, path: Path, code: int, complaint: str, memory_bytes: int) -> CanonicalModel:

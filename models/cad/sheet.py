@@ -31,7 +31,11 @@ _HALF = 0.78
 """Half the width of a view, in longest sides: a unit cube fits from any side but its corner."""
 _MOST_HOLES = 32
 """So many cut-out surfaces behind each other are looked through."""
-_BACKGROUND = (236, 236, 232)
+_PAPERS = ((236, 236, 232), (58, 64, 72))
+"""Backgrounds: the one that more of the model stands out from is taken."""
+_INKS = {_PAPERS[0]: (60, 60, 60), _PAPERS[1]: (215, 218, 222)}
+_STANDS_OUT = 60
+"""So much lighter or darker, of 255, is told apart at a glance."""
 
 
 def camera_axes(azimuth_deg: float, elevation_deg: float) -> tuple[Floats, Floats, Floats]:
@@ -53,55 +57,88 @@ def sheet(glb: Path, title: str = "", size: int = 300) -> bytes:
     draw = ImageDraw.Draw(page)
     font = ImageFont.load_default(13)
     draw.text((8, 5), title, fill=(20, 20, 20), font=font)
+    views = [caster.view(azimuth, elevation, size) for _, azimuth, elevation in VIEWS]
+    paper = paper_of(views)
     for i, (label, azimuth, elevation) in enumerate(VIEWS):
-        x, y = (i % 3) * (size + 2), (i // 3) * (size + 2) + head
-        page.paste(Image.fromarray(caster.view(azimuth, elevation, size)), (x, y))
-        axes = camera_axes(azimuth, elevation)
-        _arrow(draw, axes, (x, y), size, np.array([0.0, 0.0, 1.0]), caster.high[2], (40, 90, 220), "up", font)
-        _arrow(draw, axes, (x, y), size, np.array([0.0, -1.0, 0.0]), -caster.low[1], (215, 30, 30), "front", font)
-        draw.text((x + 6, y + size - 20), label, fill=(60, 60, 60), font=font)
+        corner = ((i % 3) * (size + 2), (i // 3) * (size + 2) + head)
+        cell = _Cell(draw, font, camera_axes(azimuth, elevation), corner, size, paper)
+        page.paste(Image.fromarray(_on_paper(views[i], paper)), cell.corner)
+        cell.arrow(np.array([0.0, 0.0, 1.0]), caster.high[2], (40, 90, 220) if paper == _PAPERS[0] else (120, 170, 255), "up")
+        cell.arrow(np.array([0.0, -1.0, 0.0]), -caster.low[1], (215, 30, 30) if paper == _PAPERS[0] else (255, 120, 110), "front")
+        cell.word(label, (cell.corner[0] + 6, cell.corner[1] + size - 20), _INKS[paper])
     out = io.BytesIO()
     page.save(out, "PNG")
     return out.getvalue()
 
 
-def _arrow(
-    draw: Any,
-    axes: tuple[Floats, ...],
-    corner: tuple[int, int],
-    size: int,
-    direction: Floats,
-    start: float,
-    color: Any,
-    word: str,
-    font: Any,
-) -> None:
-    right, up, towards = axes
+def paper_of(views: list[NDArray[np.uint8]]) -> tuple[int, int, int]:
+    """Return the background that most of a model stands out from. views: (size, size, 4), alpha 0 where there is nothing."""
+    seen = np.concatenate([view[view[..., 3] > 0][:, :3] for view in views]).astype(np.float64)
+    if not len(seen):
+        return _PAPERS[0]
+    bright = seen @ np.array([0.299, 0.587, 0.114])
+    return max(_PAPERS, key=lambda paper: float((np.abs(bright - np.mean(paper)) > _STANDS_OUT).mean()))
 
-    def place(point: Floats) -> tuple[float, float]:
-        return (
-            corner[0] + size * (0.5 + float(point @ right) / (2 * _HALF)),
-            corner[1] + size * (0.5 - float(point @ up) / (2 * _HALF)),
-        )
 
-    tail, tip = place(direction * (start + 0.03)), place(direction * (start + 0.17))
-    length = float(np.hypot(tip[0] - tail[0], tip[1] - tail[1]))
-    if length < 3:
-        # It points at the viewer (a ring with a dot) or away (a cross), as in physics.
-        x, y = tip
-        draw.ellipse((x - 8, y - 8, x + 8, y + 8), outline=color, width=2)
-        if float(direction @ towards) > 0:
-            draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=color)
-        else:
-            draw.line((x - 5, y - 5, x + 5, y + 5), fill=color, width=2)
-            draw.line((x - 5, y + 5, x + 5, y - 5), fill=color, width=2)
-        return
-    dx, dy = (tip[0] - tail[0]) / length, (tip[1] - tail[1]) / length
-    draw.line((*tail, *tip), fill=color, width=3)
-    draw.polygon(
-        [(tip[0] + 9 * dx, tip[1] + 9 * dy), (tip[0] - 5 * dy, tip[1] + 5 * dx), (tip[0] + 5 * dy, tip[1] - 5 * dx)], fill=color
-    )
-    draw.text((tip[0] + 10, tip[1] - 8), word, fill=color, font=font)
+def _on_paper(view: NDArray[np.uint8], paper: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Return (size, size, 3): a view on its background, with a thin outline that holds where both are of one brightness."""
+    there = view[..., 3] > 0
+    picture = np.where(there[..., None], view[..., :3], np.array(paper, dtype=np.uint8))
+    padded = np.pad(there, 1)
+    around = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+    picture[around & ~there] = _INKS[paper]
+    return np.asarray(picture, dtype=np.uint8)
+
+
+class _Cell:
+    """One view's place on the page."""
+
+    def __init__(
+        self, draw: Any, font: Any, axes: tuple[Floats, ...], corner: tuple[int, int], size: int, paper: tuple[int, int, int]
+    ) -> None:
+        self.draw, self.font, self.axes, self.corner, self.size, self.paper = draw, font, axes, corner, size, paper
+
+    def word(self, word: str, at: tuple[float, float], color: tuple[int, int, int], centred: bool = False) -> None:
+        """Write a word, moved until all of it is in the cell. centred: `at` is its middle, not its upper left corner."""
+        left, top, right, bottom = self.draw.textbbox((0, 0), word, font=self.font)
+        width, height = right - left, bottom - top
+        x, y = (at[0] - width / 2, at[1] - height / 2) if centred else at
+        x = min(max(x, self.corner[0] + 3), self.corner[0] + self.size - width - 3)
+        y = min(max(y, self.corner[1] + 3), self.corner[1] + self.size - height - 3)
+        # With an edge of the paper's colour, so that it can be read on the model too.
+        self.draw.text((x - left, y - top), word, fill=color, font=self.font, stroke_width=2, stroke_fill=self.paper)
+
+    def arrow(self, direction: Floats, start: float, color: tuple[int, int, int], word: str) -> None:
+        """Draw an arrow along `direction` that begins at `start`, with a word beside it."""
+        right, up, towards = self.axes
+
+        def place(point: Floats) -> tuple[float, float]:
+            return (
+                self.corner[0] + self.size * (0.5 + float(point @ right) / (2 * _HALF)),
+                self.corner[1] + self.size * (0.5 - float(point @ up) / (2 * _HALF)),
+            )
+
+        tail, tip = place(direction * (start + 0.03)), place(direction * (start + 0.17))
+        length = float(np.hypot(tip[0] - tail[0], tip[1] - tail[1]))
+        if length < 3:
+            # It points at the viewer (a ring with a dot) or away (a cross), as in physics.
+            x, y = tip
+            self.draw.ellipse((x - 8, y - 8, x + 8, y + 8), outline=color, width=2)
+            if float(direction @ towards) > 0:
+                self.draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill=color)
+            else:
+                self.draw.line((x - 5, y - 5, x + 5, y + 5), fill=color, width=2)
+                self.draw.line((x - 5, y + 5, x + 5, y - 5), fill=color, width=2)
+            return
+        dx, dy = (tip[0] - tail[0]) / length, (tip[1] - tail[1]) / length
+        self.draw.line((*tail, *tip), fill=self.paper, width=7)
+        self.draw.line((*tail, *tip), fill=color, width=3)
+        head = [(tip[0] + 9 * dx, tip[1] + 9 * dy), (tip[0] - 5 * dy, tip[1] + 5 * dx), (tip[0] + 5 * dy, tip[1] - 5 * dx)]
+        self.draw.polygon(head, fill=color)
+        middle = ((tail[0] + tip[0]) / 2, (tail[1] + tip[1]) / 2)
+        # Beside an upright arrow, above a level one.
+        beside = (middle[0] + 22, middle[1]) if abs(dy) > abs(dx) else (middle[0], middle[1] - 14)
+        self.word(word, beside, color, centred=True)
 
 
 class Caster:
@@ -124,21 +161,23 @@ class Caster:
         )
         self.colors = np.concatenate([np.ones((len(p.points), 4)) if p.colors is None else p.colors for p in parts])
         self._images: dict[tuple[bytes, str], Floats] = {}
+        self._holes = any(material.cutoff is not None for material in model.materials)
         mesh = trimesh.Trimesh(self.points, self.faces, process=False)
         self._rays = trimesh.ray.ray_pyembree.RayMeshIntersector(mesh)
 
     def view(self, azimuth: float, elevation: float, size: int) -> np.ndarray:
-        """Return a (size, size, 3) picture, parallel projection."""
+        """Return a (size, size, 4) picture, parallel projection; alpha is 0 where there is nothing."""
         right, up, towards = camera_axes(azimuth, elevation)
         steps = ((np.arange(size) + 0.5) / size - 0.5) * 2 * _HALF
         xs, ys = np.meshgrid(steps, -steps)
         origins = xs.reshape(-1, 1) * right + ys.reshape(-1, 1) * up + 3.0 * towards
         hit = self._first(origins, -towards)
         seen = np.flatnonzero(hit >= 0)
-        picture = np.tile(np.array(_BACKGROUND, dtype=np.uint8), (size * size, 1))
+        picture = np.zeros((size * size, 4), dtype=np.uint8)
         if len(seen):
-            picture[seen] = self._shade(hit[seen], origins[seen], -towards, 0.75 * towards + 0.35 * up + 0.25 * right)
-        return picture.reshape(size, size, 3)
+            picture[seen, 3] = 255
+            picture[seen, :3] = self._shade(hit[seen], origins[seen], -towards, 0.75 * towards + 0.35 * up + 0.25 * right)
+        return picture.reshape(size, size, 4)
 
     def seen(self, azimuth: float, elevation: float, size: int, half: float, centre: Floats) -> Floats:
         """Return (size, size, 4) of a parallel view of width 2 * `half` about `centre`: depth and bare colour, NaN for nothing.
@@ -163,6 +202,8 @@ class Caster:
         """Return the first face that each ray meets, -1 for none: rays go on through what is cut out."""
         rays = np.arange(len(origins))
         starts, hit = origins.copy(), np.full(len(origins), -1)
+        if not self._holes:
+            return np.asarray(self._rays.intersects_first(starts, np.repeat(direction[None], len(rays), axis=0)))
         for _ in range(_MOST_HOLES):
             hit[rays] = self._rays.intersects_first(starts[rays], np.repeat(direction[None], len(rays), axis=0))
             rays = rays[hit[rays] >= 0]

@@ -87,6 +87,14 @@ class SourceModel:
     """Facts a person should know, each `short_name: what`."""
     declared_up: str | None = None
     """The up axis the file itself declares (COLLADA), else None."""
+    turned: bool | None = None
+    """Matrices in the file turn all of it, so that a mesh's own axes are others; None: there are no matrices."""
+
+    def place(self, matrix: Floats) -> None:
+        """Note the matrix (4x4) of a mesh that is placed by one."""
+        lengths = np.maximum(np.linalg.norm(matrix[:3, :3], axis=0), 1e-300)
+        turns = bool((np.diag(matrix[:3, :3]) / lengths < 0.9).any())
+        self.turned = turns if self.turned is None else self.turned and turns
 
     def warn(self, name: str, what: str) -> None:
         """Note a fact once."""

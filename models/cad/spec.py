@@ -79,3 +79,32 @@ def resolve_axes(spec: CadSpec, suffix: str, declared_up: str | None = None) -> 
             up = "+z" if up[1] == "y" else "+y"
     front = spec.front if spec.front != "auto" else _FRONT_OF_UP[up]
     return up, front
+
+
+_PROGRAMS = {
+    ".obj": "OBJ says nothing of axes; most programs write +y up",
+    ".glb": "glTF is +y up and faces +z",
+    ".gltf": "glTF is +y up and faces +z",
+    ".dae": "COLLADA is +y up where it says nothing",
+    ".ply": "PLY says nothing of axes; scanners mostly write +z up",
+    ".stl": "STL says nothing of axes; most parts are drawn +z up",
+    ".off": "OFF says nothing of axes; taken as +z up",
+}
+
+
+def why_axes(spec: CadSpec, suffix: str, declared_up: str | None = None, turned: bool = False) -> str:
+    """Return in one line why a file's axes are what `resolve_axes` makes of them.
+
+    turned: nodes of the file turn all of it, which was done before.
+    """
+    up, front = resolve_axes(spec, suffix, declared_up)
+    if "auto" not in (spec.up, spec.front):
+        return "said"
+    if spec.up != "auto":
+        return "up is said, front follows"
+    because = f"the file declares {declared_up} up" if declared_up else _PROGRAMS[suffix]
+    if spec.front != "auto":
+        because = f"front is said; {because}" if up == (declared_up or _UP_OF_FORMAT[suffix]) else "front is said, up follows"
+    elif suffix not in (".glb", ".gltf"):
+        because += f", front {front} goes with it"
+    return because + ("; a matrix in the file turns all of it, and was obeyed" if turned else "")

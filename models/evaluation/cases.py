@@ -184,15 +184,15 @@ def symmetry_of_shape(glb: bytes) -> int:
 
     from models.cad.glb import write_glb
     from models.cad.gltf import read_gltf
-    from models.cad.symmetry import symmetry_of
+    from models.cad.symmetry import find
 
     with tempfile.TemporaryDirectory(prefix="dst-evaluation-") as folder:
         path = Path(folder) / "model.glb"
         path.write_bytes(glb)
         parts = [dataclasses.replace(part, material=None, colors=None, uv=None) for part in read_gltf(path, 10**8).parts]
         path.write_bytes(write_glb(parts, []))
-        found = symmetry_of(path)
-    return 1 if found is None else found
+        found = find(path)
+    return 1 if found is None else found.times
 
 
 def save(cases: Sequence[Case], path: Path) -> None:

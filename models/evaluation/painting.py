@@ -75,7 +75,7 @@ class Painter:
     ) -> None:
         self.folder, self.device, self.threads, self.batch, self.log = folder, device, threads, batch, log
         self.between = between
-        """Called before each batch is painted; what it raises ends the painting, and nothing painted is lost."""
+        """Called before each batch is painted and between its steps; what it raises ends the painting; none painted is lost."""
         self._generator: Generator | None = None
 
     def paint(self, spec: ImageSpec, cases: Sequence[Case], draw: int = 0, title: str = "") -> Painted:
@@ -128,7 +128,7 @@ class Painter:
             for c in cases
         ]
         began, worked = time.perf_counter(), time.process_time()
-        images = generator.generate(requests)
+        images = generator.generate(requests, lambda done, asked: self.between())
         seconds, processor = time.perf_counter() - began, time.process_time() - worked
         blank = np.zeros((spec.resolution, spec.resolution, 3), np.uint8)
         rgb = np.stack([blank if image.rgb is None else image.rgb for image in images])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import platform
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.device import pick_device
+from models.image import weights
 from models.image.protocol import GeneratedImage, ImageRequest, ImageSpec, Progress, unusable
 from models.image.weights import EMBEDDED, revision, source
 from models.kinds import Spec
@@ -59,6 +60,7 @@ class ControlNetSpec(ImageSpec):
     version: ClassVar[int] = 1
     uses_device: ClassVar[bool] = True
     most_tokens: ClassVar[int | None] = 75
+    of_controls_size: ClassVar[bool] = True
 
     kind: Literal["controlnet"] = "controlnet"
     model: str = EMBEDDED
@@ -127,6 +129,11 @@ class ControlNetSpec(ImageSpec):
             control_revision=revision(self.control_model, self.control_revision) if self.control_model else "",
             control_models=tuple(nets),
         )
+
+    def lacking(self) -> str | None:
+        nets = [(one.model, one.revision) for one in self.control_models]
+        own = [(self.control_model, self.control_revision)] if self.control_model else []
+        return weights.lacking([(self.model, self.revision), *own, *nets])
 
     def check(self, controls: Collection[str]) -> None:
         obeyed = [one.control for one in self.control_models]
@@ -225,15 +232,19 @@ class ControlNetGenerator:
         for attempt in range(ATTEMPTS):
             for start in range(0, len(pending), self.batch):
                 indices = pending[start : start + self.batch]
-                for index, image in zip(indices, self._batch([requests[i] for i in indices], attempt), strict=True):
-                    made[index] = image
-                if progress:
-                    progress(sum(image.reason is None for image in made.values()), len(requests))
+
+                def tell() -> None:
+                    if progress:
+                        progress(sum(image.reason is None for image in made.values()), len(requests))
+
+                images = self._batch([requests[i] for i in indices], attempt, tell)
+                made.update(zip(indices, images, strict=True))
+                tell()
             pending = [index for index in pending if made[index].reason is not None]
         return [made[index] for index in range(len(requests))]
 
-    def _batch(self, requests: list[ImageRequest], attempt: int) -> list[GeneratedImage]:
-        pictures = self._sample(requests, attempt)
+    def _batch(self, requests: list[ImageRequest], attempt: int, tell: Callable[[], None]) -> list[GeneratedImage]:
+        pictures = self._sample(requests, attempt, tell)
         images = []
         for request, picture in zip(requests, pictures, strict=True):
             reason = unusable(picture)
@@ -242,9 +253,13 @@ class ControlNetGenerator:
             images.append(GeneratedImage(sample=request.sample, rgb=rgb, seed=seed, attempt=attempt, reason=reason))
         return images
 
-    def _sample(self, requests: list[ImageRequest], attempt: int) -> NDArray[np.float32]:
-        """Return (len(requests), H, W, 3) in 0..1, from a batch of the full shape."""
+    def _sample(self, requests: list[ImageRequest], attempt: int, tell: Callable[[], None]) -> NDArray[np.float32]:
+        """Return (len(requests), H, W, 3) in 0..1, from a batch of the full shape. tell: called behind each denoising step."""
         import torch
+
+        def stepped(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+            tell()
+            return {}
 
         filled = requests + [requests[-1]] * (self.batch - len(requests))
         generators = [torch.Generator("cpu").manual_seed(request.sample.seed("image", attempt)) for request in filled]
@@ -260,6 +275,8 @@ class ControlNetGenerator:
                 eta=self.spec.eta,
                 controlnet_conditioning_scale=self._scales,
                 generator=generators,
+                callback_on_step_end=stepped,
+                callback_on_step_end_tensor_inputs=[],
                 output_type="np",
             )
         pictures: NDArray[np.float32] = np.asarray(result.images, dtype=np.float32)[: len(requests)]
@@ -327,7 +344,8 @@ def _why(error: BaseException) -> str:
 
     A hub that is not reached is told apart: of it transformers says that the model lacks a file.
     """
-    from httpx import TransportError
+    # The hub's client speaks through httpx2.
+    from httpx2 import TransportError
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     behind: BaseException | None = error

@@ -17,7 +17,7 @@ from models.kinds import KindSpec
 from models.sample import SampleId
 
 Progress = Callable[[int, int], None]
-"""Called with (images done, images asked for)."""
+"""Called with (images done, images asked for), also between two steps of a batch; what it raises ends the work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,9 @@ class ImageSpec(KindSpec):
     """Whether it runs networks on the machine's one device, so that only one may work at a time."""
     most_tokens: ClassVar[int | None] = None
     """The longest prompt its text encoder takes, in CLIP's tokens without start and end; None: it reads no prompt."""
+
+    of_controls_size: ClassVar[bool] = False
+    """Whether its images are as large as the controls, and so as the renders."""
 
     resolution: int
     """Width and height of the image, pixels."""
@@ -52,6 +55,10 @@ class ImageSpec(KindSpec):
     def pinned(self) -> Self:
         """Return the spec with every revision filled in: the form that is hashed, recorded and obeyed."""
         return self
+
+    def lacking(self) -> str | None:
+        """Return, in one line, what is missing on this machine to paint with it and what to do; None where nothing is."""
+        return None
 
     def check(self, controls: Collection[str]) -> None:
         """Raise ValueError, in one line, when the generator cannot obey controls of these kinds together."""

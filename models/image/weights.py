@@ -6,9 +6,12 @@ into keys: a commit of the hub, or the digest of a folder's files.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import re
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,9 @@ EMBEDDED = "embedded"
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[\w.\-]+")
+_NOT_LOADED = {"safety_checker", "feature_extractor"}
+"""Parts of a pipeline that images are painted without."""
+_HUB_ANSWERS_WITHIN_S, _ASK_AGAIN_S = 3.0, 60.0
 _WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
@@ -62,6 +68,70 @@ def source(model: str, commit: str) -> dict[str, Any]:
     if folder is not None:
         return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
     return {"pretrained_model_name_or_path": model, "revision": revision(model, commit)}
+
+
+def lacking(models: Sequence[tuple[str, str]]) -> str | None:
+    """Return, in one line, which of (model, commit) cannot be loaded on this machine now and what to do; None where all can.
+
+    The hub is asked of what was not loaded before, for a few seconds at most and once a minute.
+    """
+    from huggingface_hub import constants
+
+    away: dict[tuple[str, str], str] = {}
+    for model, commit in models:
+        try:
+            if folder_of(model) is None and not _cached(model, revision(model, commit)):
+                why = _hub_says(model, commit, int(time.monotonic() // _ASK_AGAIN_S))
+                away |= {(model, commit): why} if why else {}
+        except UnknownModel as error:
+            return str(error)
+    if not away:
+        return None
+    names, why = " and ".join(model for model, _ in away), next(iter(away.values()))
+    load = " and ".join(f"hf download {model} --revision {commit}" for model, commit in away)
+    return (
+        f"the weights of {names} are not in {constants.HF_HUB_CACHE}, and {why}; where there is internet: {load}, and copy that "
+        'folder here, or name folders that hold them in the recipe: [image] model = "FOLDER"'
+    )
+
+
+def _cached(model: str, commit: str) -> bool:
+    """Say whether all that diffusers loads of a hub's model is among what was loaded before."""
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE, f"models--{model.replace('/', '--')}", "snapshots", commit)
+    try:
+        index = json.loads((folder / "model_index.json").read_text())
+    except (OSError, ValueError):
+        # A network alone, such as a ControlNet.
+        return _whole(folder)
+    parts = {name for name, kind in index.items() if isinstance(kind, list) and kind[0]} - _NOT_LOADED
+    networks = {name for name in parts if not name.startswith(("tokenizer", "scheduler"))}
+    return all((folder / name).is_dir() for name in parts) and all(_whole(folder / name) for name in networks)
+
+
+def _whole(folder: Path) -> bool:
+    # A file of the cache is a link to what it holds, which may be gone.
+    return (folder / "config.json").exists() and any(path.exists() for path in folder.glob("*.safetensors"))
+
+
+@functools.lru_cache(maxsize=64)
+def _hub_says(model: str, commit: str, moment: int) -> str:
+    """Return why a hub does not give a model, "" where it does. moment: the answer holds as long as it is the same."""
+    from httpx2 import HTTPError
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    try:
+        HfApi().model_info(model, revision=commit, timeout=_HUB_ANSWERS_WITHIN_S)
+    except HfHubHTTPError as error:
+        return f"{constants.ENDPOINT} does not give them ({str(error).strip().splitlines()[0]})"
+    except (HTTPError, OSError, OfflineModeIsEnabled) as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        return f"{constants.ENDPOINT} cannot be reached ({said})"
+    return ""
 
 
 def _digest(folder: Path) -> str:

@@ -13,7 +13,7 @@ import queue
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from models.render.process import Process, ProcessDied, ProcessHung
 from models.render.spec import RenderSpec
 from models.sample import ViewId
 
+_LOOK_EVERY_S = 0.2
 STARTING_S = 120.0
 """What a renderer may take to start: a second or two, more on a busy machine."""
 
@@ -95,6 +96,31 @@ class RendererDied(RuntimeError):
     def __init__(self, casualties: Sequence[Casualty]) -> None:
         self.casualties = tuple(casualties)
         super().__init__("\n".join(casualty.detail for casualty in casualties))
+
+
+class _Abandoned(threading.Event):
+    """Set when nobody waits for the views of a call any more; knows the processes that are still at them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._at_work: set[Process] = set()
+
+    @contextlib.contextmanager
+    def at_work(self, process: Process) -> Iterator[None]:
+        with self._lock:
+            self._at_work.add(process)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_work.discard(process)
+
+    def end(self) -> None:
+        """End those processes."""
+        with self._lock:
+            for process in self._at_work:
+                process.end()
 
 
 class RenderPool:
@@ -198,22 +224,29 @@ class RenderPool:
         if died is not None:
             raise died
 
-    def map(self, jobs: Sequence[RenderJob]) -> Iterator[RenderedView | RenderFailure]:
+    def map(
+        self, jobs: Sequence[RenderJob], between: Callable[[], None] = lambda: None
+    ) -> Iterator[RenderedView | RenderFailure]:
         """Render several CAD models, all processes busy; gives outcomes as they are made.
 
-        Raises RendererDied, after all other jobs are through, when renderers died or hung.
+        between: called all the time while views are waited for; what it raises ends the rendering, and the processes that are at
+        it. Raises RendererDied, after all other jobs are through, when renderers died or hung.
         """
         if self._threads_pool is None or self._closing:
             raise RuntimeError("a RenderPool renders only inside its with block")
         outcomes: queue.SimpleQueue[RenderedView | RenderFailure | Casualty | None] = queue.SimpleQueue()
-        abandoned = threading.Event()
+        abandoned = _Abandoned()
         parts = self._split(jobs)
         futures = [self._threads_pool.submit(self._run, part, outcomes, abandoned) for part in parts]
         casualties: list[Casualty] = []
+        running = len(parts)
         try:
-            running = len(parts)
             while running:
-                outcome = outcomes.get()
+                try:
+                    outcome = outcomes.get(timeout=_LOOK_EVERY_S)
+                except queue.Empty:
+                    between()
+                    continue
                 if outcome is None:
                     running -= 1
                 elif isinstance(outcome, Casualty):
@@ -227,6 +260,9 @@ class RenderPool:
             abandoned.set()
             for future in futures:
                 future.cancel()
+            if running:
+                # A mesh may take minutes to load: nobody waits for it any more, and the process must not outlive the command.
+                abandoned.end()
         if casualties:
             raise RendererDied(casualties)
 
@@ -242,18 +278,19 @@ class RenderPool:
             for start in range(count)
         ]
 
-    def _run(self, job: RenderJob, outcomes: queue.SimpleQueue[Any], abandoned: threading.Event) -> None:
+    def _run(self, job: RenderJob, outcomes: queue.SimpleQueue[Any], abandoned: _Abandoned) -> None:
         process = self._idle.get()
         left = dict(enumerate(job.views))
         try:
             if not abandoned.is_set():
                 process = self._living(process)
-                self._greet(process)
-                for outcome in self._exchange(process, job, left):
-                    outcomes.put(outcome)
-                    if abandoned.is_set():
-                        process.end()
-                        break
+                with abandoned.at_work(process):
+                    self._greet(process)
+                    for outcome in self._exchange(process, job, left):
+                        outcomes.put(outcome)
+                        if abandoned.is_set():
+                            process.end()
+                            break
         except ProcessHung as error:
             what = f"the renderer gave no sign for {self._timeout:g} s on {job.glb}"
             outcomes.put(self._casualty(job, left, "mesh_timeout", what, error))

@@ -9,7 +9,7 @@ left out; scores are standardised within each fold; and what is too little to ju
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -163,7 +163,8 @@ class Kcf:
         """Return `kcf` (robust standard deviations above the fold's median), the same for each head, `kcf_disagreement` (standard
         deviation of the score among the members) and `kcf_fold`, which held the image out.
 
-        Scores do not depend on the order of the input. `progress(done, total)` is called after each trained model.
+        Scores do not depend on the order of the input. `progress(done, total)` is called after each trained model, and between
+        the steps of one.
         """
         order = labelled.canonical_order()
         labelled = labelled.ordered(order)
@@ -211,19 +212,24 @@ class Kcf:
         for member in range(spec.members):
             described = ridge.describe(images, ridge.ZOOMS[member % len(ridge.ZOOMS)]) if backbone == "hog" else np.empty(0)
             for step, held in enumerate(judged):
+                done = member * len(judged) + step
+
+                def between(done: int = done) -> None:
+                    if progress:
+                        progress(done, spec.members * len(judged))
+
                 rng = np.random.default_rng([spec.seed, member, held])
                 out, known = np.flatnonzero(folds.of_image == held), np.flatnonzero(fold_of != held)
                 if backbone == "hog":
                     predicted = ridge.predict(described[known], known_answers[known], described[out], rng)
                 else:
-                    predicted = self._by_network(images[known], known_answers[known], images[out], rng, backbone)
+                    predicted = self._by_network(images[known], known_answers[known], images[out], rng, backbone, between)
                 expected = np.maximum(known_answers[known].mean(axis=0), LEAST_PROBABILITY)
                 # Models that learned from objects without a symmetry may tell apart what this one's pictures cannot.
                 predicted[:, AZIMUTH] = alike(predicted[:, AZIMUTH], labelled.symmetry[out])
                 members[member, out], prior[out] = predicted, expected
                 prior[out, AZIMUTH] = alike(prior[out, AZIMUTH], labelled.symmetry[out])
-                if progress:
-                    progress(member * len(judged) + step + 1, spec.members * len(judged))
+                between(done + 1)
         return members, prior / prior.sum(axis=2, keepdims=True)
 
     def _by_network(
@@ -233,10 +239,11 @@ class Kcf:
         asked: NDArray[np.uint8],
         rng: np.random.Generator,
         backbone: str,
+        between: Callable[[], None],
     ) -> NDArray[np.float64]:
         from models.verdict import network
 
-        return network.predict(known, answers, asked, rng, self.spec, backbone, self.device, self.threads)
+        return network.predict(known, answers, asked, rng, self.spec, backbone, self.device, self.threads, between)
 
     def _facts(self, labelled: Labelled, folds: Folds, found: Standardised | None, not_judged: str | None) -> dict[str, Any]:
         """Return what record, report and card say of the whole set.

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from models.kinds import Kinds
+from models.verdict.duplicate import DuplicateSpec
 from models.verdict.fidelity import FidelitySpec
 from models.verdict.kcf import KcfSpec
+from models.verdict.kcf_official import KcfOfficialSpec
 from models.verdict.protocol import JudgeSpec, RuleSpec
+from models.verdict.quality import QualitySpec
 from models.verdict.rules import AtLeastSpec, AtMostSpec, BestShareSpec
 
-JUDGES: Kinds[JudgeSpec] = Kinds("judge", [KcfSpec, FidelitySpec])
+JUDGES: Kinds[JudgeSpec] = Kinds("judge", [KcfSpec, KcfOfficialSpec, FidelitySpec, QualitySpec, DuplicateSpec])
 RULES: Kinds[RuleSpec] = Kinds("rule", [AtMostSpec, AtLeastSpec, BestShareSpec])

@@ -7,6 +7,7 @@ said of an image does not depend on the others in its batch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from models.verdict.kcf import KcfSpec
+    from models.verdict.kcf_official import KcfOfficialSpec
 
 SHAPES: dict[str, dict[str, Any]] = {
     "resnet-small": {"embedding_size": 32, "hidden_sizes": [32, 64, 128, 192], "depths": [1, 1, 1, 1], "layer_type": "basic"},
@@ -41,8 +43,12 @@ def predict(
     backbone: str,
     device: str = "cpu",
     threads: int | None = None,
+    between: Callable[[], None] = lambda: None,
 ) -> NDArray[np.float64]:
-    """Return (M, heads, bins) probabilities of images `asked` after training on `known` with `answers`."""
+    """Return (M, heads, bins) probabilities of images `asked` after training on `known` with `answers`.
+
+    between: called before each training step; what it raises ends the training.
+    """
     import torch
 
     device = pick_device(device)
@@ -55,6 +61,7 @@ def predict(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, spec.learning_rate, total_steps=steps, pct_start=0.15)
     network.train()
     for order in _batches(len(known), spec.batch, spec.epochs, rng):
+        between()
         pictures = _as_input(_shaken(known[order], rng), device)
         wanted = torch.from_numpy(answers[order]).float().to(device)
         logits = network(pictures).view(-1, heads, bins)
@@ -72,6 +79,51 @@ def predict(
     floored = np.maximum(np.concatenate(predicted), LEAST_PROBABILITY)
     probabilities: NDArray[np.float64] = floored / floored.sum(axis=2, keepdims=True)
     return probabilities
+
+
+def surprise_in_training_mode(
+    known: NDArray[np.uint8],
+    answers: NDArray[np.int64],
+    asked: NDArray[np.uint8],
+    annotated: NDArray[np.int64],
+    rng: np.random.Generator,
+    spec: KcfOfficialSpec,
+    device: str = "cpu",
+    threads: int | None = None,
+    between: Callable[[], None] = lambda: None,
+) -> NDArray[np.float64]:
+    """Return (M,) the cross-entropy of images `asked` against their bins `annotated` (M, heads), summed over the heads, after
+    training on `known` with `answers` (N, heads); as published, BatchNorm still takes its statistics from each batch.
+
+    between: called before each training step; what it raises ends the training.
+    """
+    import torch
+    from torch.nn import functional
+
+    device = pick_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    heads = answers.shape[1]
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    network = _network(spec.backbone, heads * spec.bins, generator).to(device)
+    optimiser = torch.optim.SGD(network.parameters(), lr=spec.learning_rate, momentum=0.9)
+    network.train()
+
+    def losses(pictures: NDArray[np.uint8], wanted: NDArray[np.int64]) -> torch.Tensor:
+        logits = network(_as_input(pictures, device)).view(-1, heads, spec.bins).transpose(1, 2)
+        return functional.cross_entropy(logits, torch.from_numpy(wanted).to(device), reduction="none").sum(1)
+
+    for order in _batches(len(known), spec.batch, spec.epochs, rng):
+        between()
+        optimiser.zero_grad(set_to_none=True)
+        losses(known[order], answers[order]).mean().backward()
+        optimiser.step()
+    found = []
+    with torch.no_grad():
+        for start in range(0, len(asked), spec.batch):
+            rows = slice(start, start + spec.batch)
+            found.append(losses(asked[rows], annotated[rows]).double().cpu().numpy())
+    return np.concatenate(found)
 
 
 def _network(backbone: str, outputs: int, generator: torch.Generator) -> torch.nn.Module:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from models.kinds import BadSpec, Spec, as_table, meant
+from models.kinds import BadSpec, Kinds, Spec, as_table, meant
 from models.verdict.fidelity import FidelitySpec
 from models.verdict.kcf import KcfSpec
 from models.verdict.kinds import JUDGES, RULES
@@ -78,12 +78,21 @@ def verdict_spec(said: Mapping[str, Any], where: str = "verdict") -> VerdictSpec
     tables: dict[str, Any] = {}
     for table, kinds in (("judges", JUDGES), ("rules", RULES)):
         if table in said:
-            specs = as_table(said[table], f"{where}.{table}")
-            tables[table] = {
-                name: kinds.read({"kind": name, **as_table(spec, f"{where}.{table}.{name}")}, f"{where}.{table}.{name}")
-                for name, spec in specs.items()
+            specs = {
+                name: {"kind": name, **as_table(spec, f"{where}.{table}.{name}")}
+                for name, spec in as_table(said[table], f"{where}.{table}").items()
             }
+            for name, spec in specs.items():
+                _refuse_slip(kinds, name, spec, specs, f"{where}.{table}")
+            tables[table] = {name: kinds.read(spec, f"{where}.{table}.{name}") for name, spec in specs.items()}
     try:
         return VerdictSpec(**tables)
     except BadSpec as error:
         raise BadSpec(f"{where}: {error}") from None
+
+
+def _refuse_slip(kinds: Kinds[Any], name: str, spec: Mapping[str, Any], beside: Mapping[str, Any], where: str) -> None:
+    """Raise BadSpec for an entry that says no kind, is called after none, and is called nearly as one beside it."""
+    others = [other for other in beside if other != name]
+    if spec["kind"] == name and name not in kinds.names and not meant(name, kinds.names) and (hint := meant(name, others)):
+        raise BadSpec(f'{where} has no "{name}"{hint} a {kinds.thing} of its own says its kind: {", ".join(kinds.names)}')

@@ -24,6 +24,8 @@ SHAPENET = {
 }  # fmt: skip
 """Synset -> class name, the 55 of ShapeNetCore."""
 
+SHAPENETS = "ShapeNet's convention"
+
 _SAY_NOTHING = {"model", "models", "model_normalized", "mesh", "meshes", "scan", "scene", "source", "object", "textured"}
 
 
@@ -33,6 +35,7 @@ class Orientation:
 
     up: str
     front: str
+    whose: str
 
 
 def class_of_folder(name: str) -> str:
@@ -44,7 +47,7 @@ def orientation_of(path: Path) -> Orientation | None:
     """Return the convention of the collection that a path belongs to, if it is one with a convention of its own."""
     parts = path.parts
     if len(parts) >= 4 and parts[-2:] == ("models", "model_normalized.obj") and parts[-4] in SHAPENET:
-        return Orientation("+y", "-z")
+        return Orientation("+y", "-z", SHAPENETS)
     return None
 
 

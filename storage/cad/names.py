@@ -25,6 +25,12 @@ def check_class_name(name: str) -> str:
     raise BadClassName(f"“{shown}” cannot be a class name ({rule})" + (f'; say "{proposal}"' if proposal else ""))
 
 
+def spelled(name: str) -> str:
+    """Return a folder's name as a class is spelled: small letters, blanks for underscores; itself where that is no class."""
+    spelling = " ".join(name.replace("_", " ").lower().split())
+    return spelling if _RULE.fullmatch(spelling) else name
+
+
 def suggestion(name: str) -> str:
     """Return the nearest name that obeys the rule, "" if nothing is left of it."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()

@@ -8,7 +8,7 @@ from itertools import chain
 import sqlalchemy as sa
 
 from storage.artifacts import Artifact, Record
-from storage.catalog import cad_models, journal, others, quarantine, releases, runs, schema, tables, writing
+from storage.catalog import cad_models, journal, others, quarantine, releases, runs, schema, tables, tags, writing
 from storage.catalog.database import CatalogError
 from storage.catalog.index import Indexer, Row, Rows
 from storage.catalog.room import Room
@@ -28,6 +28,7 @@ _REPLAYS = {
     journal.RUN: runs.replay,
     journal.RELEASE: releases.replay,
     journal.FOREIGN: others.replay,
+    journal.TAG: tags.replay,
 }
 
 
@@ -36,7 +37,7 @@ class Artifacts(Room):
 
     def migrate(self) -> bool:
         """Make the catalog or bring it to the current schema; return whether there was anything to do."""
-        return schema.migrate(self.database)
+        return schema.migrate(self.database, self._take_up)
 
     def index(self, items: Iterable[Record | Artifact]) -> int:
         """Write the rows of records of any stage, in one transaction; return how many rows those are.
@@ -103,11 +104,24 @@ class Artifacts(Room):
             if len(rows) >= BATCH:
                 written, rows = written + _write(connection, rows, names), Rows()
         written += _write(connection, rows, names)
-        for record in sorted(entries, key=lambda entry: (journal.JOURNAL.index(entry.stage), journal.moment(entry))):
+        for record in journal.in_order(entries):
             written += _REPLAYS[record.stage](connection, record, replay_known)
+        writing.count_from(connection, max(map(journal.number, entries), default=0))
         cad_models.fill_in_facts(connection, indexer.cad_facts)
         schema.show_scores(connection, names)
         return written
+
+    def _take_up(self, connection: sa.Connection) -> None:
+        """Read what the journal knows and a catalog that has just come to this schema does not: numbers, and who listed what."""
+        if self.store is None or writing.counts(connection):
+            return
+        last = 0
+        for stage in journal.JOURNAL:
+            for artifact in self.store.records(stage):
+                last = max(last, journal.number(artifact.record))
+                if stage == journal.RUN:
+                    runs.take_up_members(connection, artifact.record)
+        writing.count_from(connection, last)
 
     def _read(self, artifact: Artifact, name: str) -> bytes:
         if self.store is None:

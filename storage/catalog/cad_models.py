@@ -9,13 +9,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from storage.artifacts import Record
-from storage.catalog import journal, tables, writing
+from storage.catalog import before_0005, journal, tables, writing
 from storage.catalog.index import Row
 from storage.catalog.room import Room
 from storage.keys import plain
 
 STATUSES = ("ok", "rejected", "replaced", "removed")
 """ok: what runs are made of. replaced: its file holds other bytes by now. removed: taken out of its class by a person."""
+
+ORIENTATIONS = ("assumed", "set", "confirmed")
+"""assumed: up and front follow from a convention. set: a person said them. confirmed: a person looked and found them right."""
+
+_ORIENTATION = ("orientation", "orientation_why", "orientation_doubts")
 
 
 class CadModels(Room):
@@ -50,11 +55,12 @@ class CadModels(Room):
     def add_cad_model(self, **model: Any) -> Row:
         """Register a CAD model for a class, or change what is known of it; return its row.
 
-        cad_id, class_name and source must be said. name, keywords, licence, up, front, cad_key, status, reason and detail are as
-        in the table. `facts`: values of its cad record (faces, vertices, extents, watertight, textured, ...). collection, uid:
-        where it is published. symmetry: rotational, about +z (1 none, n-fold, 0 any angle), and its origin: given, mesh or
-        class. camera: what its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the canonical
-        frame. Of these last six, what is None stays as it was said before.
+        cad_id, class_name and source must be said. cad_name, keywords, licence, up, front, cad_key, status, reason and detail are
+        as in the table. `facts`: values of its cad record (faces, vertices, extents, watertight, textured, ...). collection, uid:
+        where it is published. symmetry: rotational, about +z (1 none, n-fold, 0 any angle), its origin (given, class, views)
+        and how sure. camera: what its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the
+        canonical frame. orientation: one of ORIENTATIONS, with why and what speaks against it. Of these, from collection on, what
+        is None stays as it was said before.
         """
         return self.add_cad_models([model])[0]
 
@@ -73,19 +79,24 @@ class CadModels(Room):
                 row["spec_key"] = specs.get(row["cad_key"])
             for class_name in sorted({row["class_name"] for row in rows}):
                 writing.ensure_class(connection, class_name)
+            for row, number in zip(rows, writing.numbers(connection, len(rows)), strict=True):
+                row["entry"] = number
             writing.upsert(connection, tables.cad_models, rows)
         self._note(*map(journal.registration, rows))
         return rows
 
     def mark_cad_model(self, class_name: str, cad_id: str, **changes: str | None) -> Row:
-        """Change status, reason, detail or source of a registered CAD model; what was made from it stays. Returns its row."""
-        if unknown := set(changes) - {"status", "reason", "detail", "source"}:
+        """Change status, reason, detail, source or orientation of a CAD model; what was made from it stays. Returns its row."""
+        if unknown := set(changes) - {"status", "reason", "detail", "source", "orientation", "orientation_why"}:
             raise ValueError(f"of a CAD model, {', '.join(sorted(unknown))} cannot be marked")
         if changes.get("status", "ok") not in STATUSES:
             raise ValueError(f"a CAD model is {', '.join(STATUSES)}, not {changes['status']}")
+        if changes.get("orientation", "set") not in ORIENTATIONS:
+            raise ValueError(f"an orientation is {', '.join(ORIENTATIONS)}, not {changes['orientation']}")
         with self.database.writing() as connection:
             same = _same(class_name, cad_id)
-            connection.execute(sa.update(tables.cad_models).where(same).values(**changes, added_at=journal.now()))
+            (number,) = writing.numbers(connection)
+            connection.execute(sa.update(tables.cad_models).where(same).values(**changes, added_at=journal.now(), entry=number))
             row = dict(connection.execute(sa.select(tables.cad_models).where(same)).mappings().one())
         self._note(journal.registration(row))
         return row
@@ -93,9 +104,10 @@ class CadModels(Room):
 
 def replay(connection: sa.Connection, record: Record, known_too: bool) -> int:
     """Write the row of a registration; known_too: also where the catalog has a newer one. Return how many rows were written."""
-    row = record.values["row"]
-    newest = connection.execute(sa.select(tables.cad_models.c.added_at).where(_same(row["class_name"], row["cad_id"]))).scalar()
-    if not known_too and newest is not None and newest >= row["added_at"]:
+    row = before_0005.cad_model_today(record.values["row"])
+    model = tables.cad_models.c
+    newest = connection.execute(sa.select(model.entry, model.added_at).where(_same(row["class_name"], row["cad_id"]))).first()
+    if not known_too and newest is not None and (newest.entry or 0, newest.added_at) >= (row["entry"] or 0, row["added_at"]):
         return 0
     writing.ensure_class(connection, row["class_name"], row["added_at"])
     writing.upsert(connection, tables.cad_models, [row])
@@ -118,7 +130,7 @@ def fill_in_facts(connection: sa.Connection, facts: Sequence[Row]) -> None:
 
 def _fill_in_what_was_said(connection: sa.Connection, row: Row) -> None:
     """Keep of a CAD model's row what an earlier registration said and this one leaves open."""
-    names = ("collection", "uid", "symmetry", "symmetry_origin", "camera", "alignment")
+    names = ("collection", "uid", "symmetry", "symmetry_origin", "symmetry_detail", "camera", "alignment", *_ORIENTATION)
     said = sa.select(*(tables.cad_models.c[name] for name in names)).where(_same(row["class_name"], row["cad_id"]))
     before = connection.execute(said).mappings().one_or_none()
     if before is not None:
@@ -135,7 +147,7 @@ def _row(
     cad_id: str,
     class_name: str,
     source: str,
-    name: str | None = None,
+    cad_name: str | None = None,
     keywords: Sequence[str] = (),
     licence: str | None = None,
     up: str = "auto",
@@ -151,6 +163,10 @@ def _row(
     symmetry_origin: str | None = None,
     camera: Mapping[str, Any] | None = None,
     alignment: Sequence[Sequence[float]] | None = None,
+    symmetry_detail: str | None = None,
+    orientation: str | None = None,
+    orientation_why: str | None = None,
+    orientation_doubts: Sequence[str] | None = None,
 ) -> Row:
     if status not in STATUSES:
         raise ValueError(f"a CAD model is {', '.join(STATUSES)}, not {status}")
@@ -158,7 +174,7 @@ def _row(
     return {
         "class_name": class_name,
         "cad_id": cad_id,
-        "name": name or Path(source).stem,
+        "cad_name": cad_name or Path(source).stem,
         "source": source,
         "keywords": list(keywords),
         "keywords_text": ", ".join(keywords),
@@ -183,4 +199,9 @@ def _row(
         "symmetry_origin": symmetry_origin,
         "camera": plain(camera),
         "alignment": plain(alignment),
+        "symmetry_detail": symmetry_detail,
+        "orientation": orientation,
+        "orientation_why": orientation_why,
+        "orientation_doubts": plain(orientation_doubts),
+        "entry": None,
     }

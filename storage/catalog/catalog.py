@@ -17,6 +17,7 @@ from storage.catalog.quarantine import Quarantine
 from storage.catalog.query import query
 from storage.catalog.releases import Releases
 from storage.catalog.runs import RunGoing, Runs
+from storage.catalog.tags import Tags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Catalog", "RunGoing"]
 
 
-class Catalog(Artifacts, CadModels, Quarantine, Runs, Cohorts, Releases, Others):
+class Catalog(Artifacts, CadModels, Quarantine, Runs, Cohorts, Releases, Others, Tags):
     """The catalog at a SQLAlchemy URL (SQLite file or Postgres). `store`: where its journal is kept; None keeps none."""
 
     @property

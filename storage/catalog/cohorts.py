@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from storage.catalog.room import Room
 from storage.keys import plain
 from storage.stages import OF_A_SAMPLE, behind
 
+_AT_ONCE = 400
 _COUNTED = ("class_name", "recipe", "cad_id", "cad_key", "status", "stage", "reason")
 
 
@@ -40,10 +41,21 @@ class Cohorts(Room):
         and verdict_key (None where it did not get so far), status (`made` or `failed`) and, for failed, stage, reason and detail.
         control_key: the control that stands for all of them; left out, the first in order of kind. Keys of stages behind the one
         that failed are not kept: nothing was made under them.
-        Samples that were members before and have an image stay, with in_cohort = 0.
+        Samples that were members before and have an image stay, with in_cohort = 0. That the run listed them is kept for ever.
         """
         with self.database.writing() as connection:
             return write(connection, class_name, recipe, run_id, members)
+
+    def add_to_run(self, class_name: str, recipe: str, run_id: str, members: Iterable[Mapping[str, Any]]) -> int:
+        """Note the samples that a run had finished when it ended before its time; the class's cohort stays as it is.
+
+        members: as in `set_cohort`. Those that are new have in_cohort = 0.
+        """
+        with self.database.writing() as connection:
+            if left_a_cohort(connection, {"run_id": run_id, "class_name": class_name, "recipe": recipe}):
+                # It broke off behind that, while it was checked.
+                return 0
+            return add(connection, class_name, recipe, run_id, members)
 
     def complete_run(
         self, class_name: str, recipe: str, recipe_specs: Mapping[str, Any], images: Mapping[str, str | None]
@@ -67,7 +79,20 @@ class Cohorts(Room):
         """Return the rows of a sample, one for each image it ever had: those of present cohorts and of late runs first."""
         member, run = tables.members, tables.runs
         found = sa.select(member).join(run, run.c.run_id == member.c.run_id).where(member.c.sample_id == sample_id)
-        return self._select(found.order_by(member.c.in_cohort.desc(), run.c.started_at.desc()))
+        newest = sa.func.coalesce(run.c.number, 0).desc(), run.c.started_at.desc()
+        return self._select(found.order_by(member.c.in_cohort.desc(), *newest))
+
+    def members_of(self, sample_ids: Sequence[str]) -> dict[str, list[Row]]:
+        """Return sample_id -> its rows, as `members` does, of many samples at once; one that is not there is not in it."""
+        member, run = tables.members, tables.runs
+        joined = sa.select(member).join(run, run.c.run_id == member.c.run_id)
+        found: dict[str, list[Row]] = {}
+        wanted = sorted(set(sample_ids))
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = joined.where(member.c.sample_id.in_(wanted[start : start + _AT_ONCE]))
+            for row in self._select(some.order_by(member.c.in_cohort.desc(), run.c.started_at.desc())):
+                found.setdefault(row["sample_id"], []).append(row)
+        return found
 
     def sample_ids(self, start: str, limit: int | None = None) -> list[str]:
         """Return the names of the samples that begin with `start`, in order."""
@@ -81,6 +106,17 @@ class Cohorts(Room):
         member = tables.members.c
         found = self._select(sa.select(member.class_name).where(member.sample_id == sample_id).limit(1))
         return str(found[0]["class_name"]) if found else None
+
+    def recipes(self) -> list[str]:
+        """Return the names of the recipes that runs had, in order."""
+        run = tables.runs.c
+        return [row["recipe"] for row in self._select(sa.select(run.recipe).distinct().order_by(run.recipe))]
+
+    def with_image(self, class_name: str) -> set[str]:
+        """Return the keys of the images that cohorts of a class have, past and present."""
+        member = tables.members.c
+        found = sa.select(member.image_key).where(member.class_name == class_name, member.status == "made")
+        return {row["image_key"] for row in self._select(found.distinct())}
 
     def failed_members(self, class_name: str, recipe: str) -> list[Row]:
         """Return the members of a present cohort that failed, by sample_id."""
@@ -133,7 +169,36 @@ class Cohorts(Room):
 def write(connection: sa.Connection, class_name: str, recipe: str, run_id: str, members: Iterable[Mapping[str, Any]]) -> int:
     """Make `members` the cohort of a class under a recipe; see Cohorts.set_cohort."""
     table = tables.members
-    names = [column.name for column in table.columns]
+    rows = _rows(class_name, recipe, run_id, members, in_cohort=1)
+    of_cohort = sa.and_(table.c.class_name == class_name, table.c.recipe == recipe)
+    connection.execute(sa.update(table).where(of_cohort).values(in_cohort=0))
+    writing.upsert(connection, table, rows, keep=("first_run_id",))
+    # A sample that had failed before it had an image has nothing that could stay behind.
+    connection.execute(sa.delete(table).where(of_cohort, table.c.in_cohort == 0, table.c.image_key.is_(None)))
+    note_members(connection, run_id, rows)
+    return len(rows)
+
+
+def add(connection: sa.Connection, class_name: str, recipe: str, run_id: str, members: Iterable[Mapping[str, Any]]) -> int:
+    """Note the samples that a run had finished when it ended before its time; see Cohorts.add_to_run."""
+    rows = _rows(class_name, recipe, run_id, members, in_cohort=0)
+    writing.insert_new(connection, tables.members, rows)
+    note_members(connection, run_id, rows)
+    return len(rows)
+
+
+def note_members(connection: sa.Connection, run_id: str, members: Iterable[Mapping[str, Any]]) -> None:
+    """Note which samples a run listed, in place of what was noted of it before."""
+    table = tables.run_members
+    columns = [column.name for column in table.columns if column.name != "run_id"]
+    rows = [{"run_id": run_id, **{column: member[column] for column in columns}} for member in members]
+    connection.execute(sa.delete(table).where(table.c.run_id == run_id))
+    writing.upsert(connection, table, rows)
+
+
+def _rows(class_name: str, recipe: str, run_id: str, members: Iterable[Mapping[str, Any]], in_cohort: int) -> list[Row]:
+    """Return complete rows of members, by sample."""
+    names = [column.name for column in tables.members.columns]
     rows: list[Row] = []
     for member in members:
         row = {name: member.get(name) for name in names}
@@ -148,25 +213,32 @@ def write(connection: sa.Connection, class_name: str, recipe: str, run_id: str, 
             class_name=class_name,
             recipe=recipe,
             run_id=run_id,
-            in_cohort=1,
+            in_cohort=in_cohort,
             member_key=reached[0] if reached else "",
             first_run_id=row["first_run_id"] or run_id,
         )
         rows.append(row)
-    rows.sort(key=lambda row: (row["sample_id"], row["member_key"]))
-    of_cohort = sa.and_(table.c.class_name == class_name, table.c.recipe == recipe)
-    connection.execute(sa.update(table).where(of_cohort).values(in_cohort=0))
-    writing.upsert(connection, table, rows, keep=("first_run_id",))
-    # A sample that had failed before it had an image has nothing that could stay behind.
-    connection.execute(sa.delete(table).where(of_cohort, table.c.in_cohort == 0, table.c.image_key.is_(None)))
-    return len(rows)
+    return sorted(rows, key=lambda row: (row["sample_id"], row["member_key"]))
 
 
-def left_by(connection: sa.Connection, run_id: str) -> list[Row]:
-    """Return the members of the cohort that a run left behind, by sample_id."""
-    member = tables.members
-    mine = sa.select(member).where(member.c.run_id == run_id, member.c.in_cohort == 1).order_by(member.c.sample_id)
-    return [dict(found) for found in connection.execute(mine).mappings()]
+def left_by(connection: sa.Connection, run: Mapping[str, Any]) -> list[Row]:
+    """Return the members that a run listed, by sample_id, with what it found of them."""
+    member, listed = tables.members, tables.run_members
+    mine = (
+        sa.select(member, listed.c.verdict_key.label("its_verdict"))
+        .join(listed, sa.and_(listed.c.sample_id == member.c.sample_id, listed.c.member_key == member.c.member_key))
+        .where(listed.c.run_id == run["run_id"], member.c.class_name == run["class_name"], member.c.recipe == run["recipe"])
+        .order_by(member.c.sample_id)
+    )
+    found = [dict(row) for row in connection.execute(mine).mappings()]
+    return [{**row, "verdict_key": row.pop("its_verdict")} for row in found]
+
+
+def left_a_cohort(connection: sa.Connection, run: Mapping[str, Any]) -> bool:
+    """Say whether a run's samples are the present cohort of its class."""
+    member = tables.members.c
+    its = sa.select(member.sample_id).where(_present(run["class_name"], run["recipe"]), member.run_id == run["run_id"])
+    return connection.execute(its.limit(1)).first() is not None
 
 
 def _present(class_name: str, recipe: str) -> sa.ColumnElement[bool]:

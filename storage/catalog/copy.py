@@ -3,7 +3,8 @@
 Enters: a catalog, a folder. Leaves: one Parquet file for each flat view and table, and `copy.json`, which says when it was made
 and of what. The folder appears whole or not at all. Columns that hold JSON stay behind: they are asked for sample by sample.
 
-    samples coverage yields rejections costs cad_models runs quarantine releases release_samples foreign_images foreign_captions
+    samples coverage yields rejections costs cad_models runs run_members quarantine releases release_samples foreign_images
+    foreign_captions
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 ABOUT = "copy.json"
 _VIEWS = ("samples", "coverage", "yields", "rejections", "costs")
 _TABLES = (
-    "cad_models", "runs", "quarantine", "releases", "release_samples", "foreign_images", "foreign_captions",
+    "cad_models", "runs", "run_members", "quarantine", "releases", "release_samples", "foreign_images", "foreign_captions",
+    "tags",
 )  # fmt: skip
 _INTEGERS = {"made", "failed", "kept", "dropped", "unjudged", "rejected", "azimuth_from_deg", "elevation_from_deg"}
-_FLOATS = {"control_density", "kept_share", "yield", "seconds", "seconds_each"}
+_FLOATS = {"control_density", "kept_share", "yield", "seconds", "seconds_each", "waited"}
 _ACCEPTED = "CREATE VIEW accepted AS SELECT * FROM samples WHERE in_cohort = 1 AND status = 'made' AND kept = 1"
 _ROWS = 50_000
 """Rows of a row group."""

@@ -88,6 +88,7 @@ class Indexer:
                 "bytes": sum(facts["bytes"] for facts in record.files.values()),
                 "runtime": record.runtime,
                 "path": f"{record.stage}/{record.key[:2]}/{record.key}",
+                **_work(record),
                 **_outcome(record),
             },
         )
@@ -170,6 +171,12 @@ def _outcome(record: Record) -> Row:
         "detail": record.detail,
         "created_at": record.created_at,
     }
+
+
+def _work(record: Record) -> Row:
+    """Return who made an artifact and what it took, as tasks.shard has noted it; None where it was not."""
+    names = {"made_by": "run", "attempt": "task_attempt", "seconds": "seconds", "waited": "waited"}
+    return {column: record.runtime.get(name) for column, name in names.items()}
 
 
 def _view(record: Record) -> Row:

@@ -18,6 +18,12 @@ LEFT JOIN filters f ON f.verdict_key = m.verdict_key
 """A sample with the row of every stage behind it; what there is no row of is null."""
 
 
+MAKER = """LEFT JOIN artifacts w ON w.key = m.member_key
+LEFT JOIN runs o ON o.run_id = w.made_by
+"""
+"""The artifact that a member comes down to (its image, or what failed), and the run that made it."""
+
+
 def score_columns(names: Sequence[str]) -> str:
     """Return a column for each score of member `m`. Looked up by primary key, and only where somebody asks for the column."""
     return ", ".join(
@@ -25,6 +31,17 @@ def score_columns(names: Sequence[str]) -> str:
         f'AS "{name}"'
         for name in names
     )
+
+
+def _tag(column: str) -> str:
+    said = f"SELECT CASE WHEN g.tag IS NOT NULL THEN g.{column} END FROM tags g"
+    return f"({said} WHERE g.image_key = m.image_key ORDER BY g.number DESC LIMIT 1)"
+
+
+TAG_COLUMNS = (
+    f"{_tag('tag')} AS tag, {_tag('note')} AS tag_note, {_tag('tagged_by')} AS tagged_by, {_tag('tagged_at')} AS tagged_at"
+)
+"""What a person said last of member `m`'s image, NULL where nobody did. Looked up as scores are."""
 
 
 def file_of(stage: str, key: str, name: str = "") -> str:

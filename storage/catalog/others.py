@@ -68,7 +68,8 @@ class Others(Room):
             return 0
         with self.database.writing() as connection:
             writing.upsert(connection, table, complete)
-        self._note(journal.foreign(table.name, complete))
+            (number,) = writing.numbers(connection)
+        self._note(journal.foreign(number, table.name, complete))
         return len(complete)
 
 

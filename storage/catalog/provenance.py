@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storage.catalog.joins import OF_A_SAMPLE, score_columns
+from storage.catalog.joins import MAKER, OF_A_SAMPLE, TAG_COLUMNS, score_columns
 
 
 def provenance(scores: Sequence[str]) -> str:
@@ -19,7 +19,7 @@ def provenance(scores: Sequence[str]) -> str:
     return f"""
 SELECT
     m.sample_id, m.class_name, m.cad_id, m.view_index, m.draw_index, m.recipe, m.in_cohort, m.status, m.stage, m.reason, m.detail,
-    c.name AS cad_name, c.source AS cad_source, c.collection, c.uid, c.licence, c.keywords_text AS keywords,
+    c.cad_name, c.source AS cad_source, c.collection, c.uid, c.licence, c.keywords_text AS keywords,
     c.up, c.front, c.symmetry,
     v.azimuth_deg, v.elevation_deg, v.inplane_deg, v.distance, v.requested_distance, v.moved_back,
     v.intrinsics, v.rotation, v.translation,
@@ -41,16 +41,18 @@ SELECT
          WHEN d.kept = 0 THEN 'dropped: ' || COALESCE(d.reason, 'for a reason that was not written down')
          WHEN substr(f.rule, 1, 10) = 'not judged' THEN f.rule
          ELSE 'not judged' END AS why,
+    {TAG_COLUMNS},
     q.runtime ->> 'code' AS code, q.runtime ->> 'machine' AS machine, q.runtime ->> 'python' AS python,
     q.runtime -> 'packages' AS packages, ai.runtime AS image_runtime, ar.runtime AS render_runtime,
-    m.run_id, r.flow_run_url, m.first_run_id, q.flow_run_url AS first_flow_run_url, q.started_at AS first_run_started_at,
+    w.made_by AS made_by_run, o.flow_run_url AS made_by_url, o.started_at AS made_by_started_at, w.attempt AS made_by_attempt,
+    w.seconds, w.waited, m.run_id, r.flow_run_url, m.first_run_id,
     m.cad_key, m.render_key, m.control_key, m.caption_key, m.image_key, m.verdict_key,
     ac.path AS cad_folder, ar.path AS render_folder, ak.path AS control_folder, ap.path AS caption_folder,
     ai.path AS image_folder, af.path AS verdict_folder,
     ac.files AS cad_files, ar.files AS render_files, ak.files AS control_files, ap.files AS caption_files,
     ai.files AS image_files, af.files AS verdict_files,
     i.sha256, i.created_at
-{OF_A_SAMPLE}LEFT JOIN specs sv ON sv.spec_key = v.spec_key
+{OF_A_SAMPLE}{MAKER}LEFT JOIN specs sv ON sv.spec_key = v.spec_key
 LEFT JOIN specs sk ON sk.spec_key = k.spec_key
 LEFT JOIN specs si ON si.spec_key = i.spec_key
 LEFT JOIN verdict_scores j ON j.verdict_key = m.verdict_key AND j.judge = 'kcf'
@@ -64,5 +66,5 @@ LEFT JOIN artifacts ap ON ap.key = m.caption_key
 LEFT JOIN artifacts ai ON ai.key = m.image_key
 LEFT JOIN artifacts af ON af.key = m.verdict_key
 LEFT JOIN runs r ON r.run_id = m.run_id
-LEFT JOIN runs q ON q.run_id = m.first_run_id
+LEFT JOIN runs q ON q.run_id = COALESCE(w.made_by, m.first_run_id)
 """

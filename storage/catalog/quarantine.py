@@ -48,7 +48,8 @@ class Quarantine(Room):
         }
         with self.database.writing() as connection:
             writing.upsert(connection, tables.quarantine, [row])
-        self._note(journal.quarantine(str(path), row))
+            (number,) = writing.numbers(connection)
+        self._note(journal.quarantine(number, str(path), row))
         return row
 
     def unquarantine(self, path: Path | str) -> bool:
@@ -56,8 +57,9 @@ class Quarantine(Room):
         table = tables.quarantine
         with self.database.writing() as connection:
             gone = connection.execute(sa.delete(table).where(table.c.path == str(path))).rowcount
+            (number,) = writing.numbers(connection)
         if gone:
-            self._note(journal.quarantine(str(path), None))
+            self._note(journal.quarantine(number, str(path), None))
         return bool(gone)
 
     def quarantined(self, class_name: str | None = None, origin: str | None = None) -> list[Row]:

@@ -215,7 +215,7 @@ def _named(database: Database, column: str) -> list[str]:
     if column == "class_name":
         known = [table.c.class_name for table in (tables.classes, tables.members, tables.foreign_images)]
     else:
-        known = [tables.cad_models.c.name if column == "cad_name" else tables.cad_models.c.cad_id]
+        known = [tables.cad_models.c.cad_name if column == "cad_name" else tables.cad_models.c.cad_id]
     with database.reading() as connection:
         found = [name for one in known for name in connection.scalars(sa.select(one).distinct())]
     return sorted({str(name) for name in found if name is not None})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from storage.catalog.joins import CONTROL_FILE, file_of, score_columns
+from storage.catalog.joins import CONTROL_FILE, TAG_COLUMNS, file_of, score_columns
 from storage.stages import FILE, STAGES
 
 
@@ -16,13 +16,14 @@ def accepted(scores: Sequence[str]) -> str:
     """Samples of the present cohorts that the recipe's rules kept, with pose, camera, boxes and files."""
     return f"""
 SELECT
-    m.sample_id, m.class_name, m.cad_id, c.name AS cad_name, c.licence, c.symmetry, m.view_index, m.draw_index,
+    m.sample_id, m.class_name, m.cad_id, c.cad_name, c.licence, c.symmetry, m.view_index, m.draw_index,
     m.recipe, m.run_id,
     v.azimuth_deg, v.elevation_deg, v.inplane_deg, v.distance,
     v.width, v.height, v.box_x0, v.box_y0, v.box_x1, v.box_y1, v.box3d, v.box3d_extents,
     v.intrinsics, v.rotation, v.translation, v.visible_fraction, v.truncated_fraction,
     k.kind AS control_kind, k.density AS control_density, k.spec_key AS control_spec, t.prompt, i.seed,
     {score_columns(scores)},
+    {TAG_COLUMNS},
     {file_of("image", "m.image_key")} AS file, i.sha256,
     {file_of("render", "m.render_key", "mask.png")} AS mask_file, {CONTROL_FILE} AS control_file,
     m.render_key, m.control_key, m.image_key, m.verdict_key
@@ -69,7 +70,7 @@ GROUP BY m.class_name, m.recipe, 3, 4
 
 YIELDS = f"""
 SELECT
-    m.class_name, m.recipe, m.cad_id, max(c.name) AS cad_name, max(c.licence) AS licence, max(c.collection) AS collection,
+    m.class_name, m.recipe, m.cad_id, max(c.cad_name) AS cad_name, max(c.licence) AS licence, max(c.collection) AS collection,
     count(*) AS samples,
     sum(CASE WHEN m.status = 'made' THEN 1 ELSE 0 END) AS made,
     sum(CASE WHEN m.status = 'failed' THEN 1 ELSE 0 END) AS failed,
@@ -110,11 +111,15 @@ SELECT
     CAST(r.seconds ->> st.stage AS FLOAT) AS seconds,
     CAST(r.counts ->> ('new_' || st.stage) AS INTEGER) AS made,
     CAST(r.seconds ->> st.stage AS FLOAT) / NULLIF(CAST(r.counts ->> ('new_' || st.stage) AS INTEGER), 0) AS seconds_each,
+    CAST(r.waited ->> st.stage AS FLOAT) AS waited,
     r.runtime ->> 'machine' AS machine, r.runtime ->> 'device' AS device
 FROM runs r
 JOIN ({" UNION ALL ".join(f"SELECT '{stage}' AS stage" for stage in STAGES)}) st ON r.seconds ->> st.stage IS NOT NULL
 """
-"""Seconds of work that each run spent on each stage, and the artifacts it made in them."""
+"""Seconds of work that each run spent on each stage, the artifacts it made in them, and how long it waited for others before.
+
+waited is NULL for runs before schema 0005: their seconds have it in them, and what they had found made they counted again.
+"""
 
 _VIEW = "JOIN views v ON v.render_key = k.render_key"
 _OF_IMAGE = "image_controls ic JOIN controls k ON k.control_key = ic.control_key"

@@ -52,7 +52,8 @@ class Releases(Room):
                 raise ValueError(f'there is a release "{name}" since {since[:10]}, and releases never change; give another name')
             writing.upsert(connection, tables.releases, [row])
             writing.upsert(connection, tables.release_samples, listed)
-        self._note(journal.release(row, listed))
+            (number,) = writing.numbers(connection)
+        self._note(journal.release(number, row, listed))
         return row
 
     def add_release_copy(self, name: str, format: str, path: Path | str) -> None:
@@ -67,8 +68,9 @@ class Releases(Room):
                 return
             row["card"] = card | {"copies": [*card.get("copies", ()), copy | {"created_at": journal.now()}]}
             writing.upsert(connection, table, [row])
+            (number,) = writing.numbers(connection)
         # The samples are in the entry that the release began with.
-        self._note(journal.release(row, ()))
+        self._note(journal.release(number, row, ()))
 
     def releases(self) -> list[Row]:
         """Return the rows of releases, the oldest first."""

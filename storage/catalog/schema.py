@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -23,10 +23,11 @@ _ONE_AT_A_TIME = threading.Lock()
 """Alembic keeps in globals which catalog it is at: two of them in one process take turns."""
 
 
-def migrate(database: Database) -> bool:
+def migrate(database: Database, take_up: Callable[[sa.Connection], None] = lambda connection: None) -> bool:
     """Bring the catalog to the current schema; return whether there was anything to do.
 
-    Raises CatalogTooNew, and CatalogError for tables that are not of the schema they say they are of.
+    take_up: what is to be done, in the same transaction, behind the migrations that were run. Raises CatalogTooNew, and
+    CatalogError for tables that are not of the schema they say they are of.
     """
     if database.schema == tables.SCHEMA:
         with database.reading() as connection:
@@ -39,6 +40,7 @@ def migrate(database: Database) -> bool:
         _drop_views(connection)
         if schema != tables.SCHEMA:
             _upgrade(database, connection, schema)
+            take_up(connection)
         _make_views(connection)
     return True
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.type_api import TypeEngine
 
-SCHEMA = "0004"
+SCHEMA = "0006"
 """The newest migration: what this code reads and writes."""
 
 metadata = MetaData(
@@ -73,7 +73,7 @@ cad_models = Table(
     metadata,
     Column("class_name", String(200), ForeignKey("classes.class_name"), primary_key=True),
     Column("cad_id", String(64), primary_key=True),
-    Column("name", Text, nullable=False),
+    Column("cad_name", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("keywords", _json(), nullable=False),
     Column("keywords_text", Text, nullable=False),
@@ -96,8 +96,13 @@ cad_models = Table(
     Column("uid", Text),
     Column("symmetry", Integer),
     Column("symmetry_origin", Text),
+    Column("symmetry_detail", Text),
     Column("camera", _json()),
     Column("alignment", _json()),
+    Column("orientation", String(16)),
+    Column("orientation_why", Text),
+    Column("orientation_doubts", _json()),
+    Column("entry", BigInteger),
     Index(None, "cad_id"),
     Index(None, "cad_key"),
     Index(None, "collection", "uid"),
@@ -105,7 +110,8 @@ cad_models = Table(
 """What people registered: status ok, rejected (with a reason) or removed.
 
 symmetry: rotational, about +z: 1 none, n-fold, 0 any angle, NULL not known; symmetry_origin: given, mesh or class. camera: what
-its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the canonical frame.
+its CAD list asks of the camera for this one. alignment: an extra 3x3 rotation into the canonical frame. entry: the number of its
+latest entry in the journal (see storage.catalog.journal); NULL where that was written before schema 0005.
 """
 
 quarantine = Table(
@@ -149,8 +155,14 @@ artifacts = Table(
     Column("runtime", _json(), nullable=False),
     Column("path", Text, nullable=False),
     Column("created_at", String(32), nullable=False),
+    Column("made_by", String(64)),
+    Column("attempt", Integer),
+    Column("seconds", Float),
+    Column("waited", Float),
+    Index(None, "made_by"),
 )
-"""One row for each record in the store; `path` is the folder, relative to the store's root."""
+"""One row for each record in the store; `path` is the folder, relative to the store's root. made_by: the run that made it (also
+where it failed), attempt: which try of the run's task. seconds: of work, waited: behind others before that. NULL: not known."""
 
 views = Table(
     "views",
@@ -238,6 +250,7 @@ images = Table(
     *_made(),
     Index(None, "class_name", "cad_id"),
     Index(None, "sha256"),
+    Index(None, "created_at", "image_key"),
 )
 
 image_controls = Table(
@@ -321,9 +334,16 @@ runs = Table(
     Column("heartbeat_at", String(32)),
     Column("parent_run", Text),
     Column("kind", Text, nullable=False, server_default="generate"),
+    Column("waited", _json()),
+    Column("number", BigInteger),
+    Column("entry", BigInteger),
     Index(None, "class_name"),
 )
-"""One class, one recipe, one flow run: status running, complete, invalid, failed or crashed."""
+"""One class, one recipe, one flow run: status running, complete, invalid, stopped (told to), failed or crashed.
+
+seconds: stage -> seconds of work on what this run itself made, waited: behind others before that. number: runs in the order in
+which they began, entry: of its latest entry in the journal; clocks go back, these do not. NULL, but seconds, before schema 0005.
+"""
 
 members = Table(
     "members",
@@ -358,6 +378,25 @@ members = Table(
 controls: kind -> key of all its controls; control_key: of the one a strip shows first, or of the one that failed.
 """
 
+run_members = Table(
+    "run_members",
+    metadata,
+    Column("run_id", String(64), ForeignKey("runs.run_id"), primary_key=True),
+    Column("sample_id", String(300), primary_key=True),
+    Column("member_key", String(64), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("stage", String(16)),
+    Column("reason", String(64)),
+    Column("caption_key", String(64)),
+    Column("image_key", String(64)),
+    Column("verdict_key", String(64)),
+    Index(None, "sample_id"),
+)
+"""Every run's own samples, as they were when it ended: of a run that did not come to its end, those it had finished.
+
+`members` says what a class consists of, this who listed what. member_key: of its image, or of the artifact that failed.
+"""
+
 file_checks = Table(
     "file_checks",
     metadata,
@@ -385,6 +424,21 @@ coverage_checks = Table(
     Column("repeated", Integer, nullable=False),
 )
 """How the poses of a run compare with the distribution that its viewpoint strategy promises."""
+
+tags = Table(
+    "tags",
+    metadata,
+    Column("image_key", String(64), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("sample_id", String(300), nullable=False),
+    Column("class_name", String(200), nullable=False),
+    Column("tag", String(16)),
+    Column("note", Text),
+    Column("tagged_by", Text, nullable=False),
+    Column("tagged_at", String(32), nullable=False),
+)
+"""What people said of images: tag good, bad or doubtful, NULL where it was taken away. number: of the entry in the journal; of an
+image the highest stands."""
 
 releases = Table(
     "releases",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,8 @@ _DERIVED = {
 }
 """Stage -> the tables of rows that come from its records, besides `artifacts`."""
 _JOURNALLED = (
-    tables.cad_models, tables.runs, tables.quarantine, tables.releases, tables.release_samples, tables.foreign_images,
-    tables.foreign_captions,
+    tables.cad_models, tables.runs, tables.run_members, tables.quarantine, tables.releases, tables.release_samples,
+    tables.foreign_images, tables.foreign_captions, tables.tags,
 )  # fmt: skip
 _NOT_WRITTEN_DOWN = {"heartbeat_at"}
 """Columns that only the catalog knows."""
@@ -54,19 +54,37 @@ class Difference:
     """Which artifact, row or file."""
     what: str
     """One line: what is wrong."""
+    made_by: str | None = field(default=None, compare=False)
+    """For an artifact without a row: the run that made it, if its record says so."""
 
     def __str__(self) -> str:
         return f"{self.kind:<14} {self.where}  {self.what}"
 
 
 Tell = Callable[[int], None]
+_CAME_TO_ITS_END = ("complete", "invalid")
+"""Of any other run, an artifact without a row is no difference: the run writes it when it ends, or the next one of its class."""
 
 
 def verify(
-    catalog: Catalog, store: ArtifactStore, *, digests: bool = True, tell: Tell = lambda count: None
+    catalog: Catalog,
+    store: ArtifactStore,
+    *,
+    digests: bool = True,
+    tell: Tell = lambda count: None,
+    unwritten: Callable[[str], None] = lambda run_id: None,
 ) -> Iterator[Difference]:
-    """Yield every difference. digests: read every file's bytes, else compare sizes only. tell(artifacts seen so far)."""
-    yield from _artifacts(catalog, store, digests, tell)
+    """Yield every difference. digests: read every file's bytes, else compare sizes only. tell(artifacts seen so far).
+
+    unwritten(run) is called for each artifact without a row that is no difference: its run is going on, or was broken off, and
+    what it made is written down by it or by the next.
+    """
+    left = {row["run_id"] for row in catalog.runs() if row["status"] not in _CAME_TO_ITS_END}
+    for difference in _artifacts(catalog, store, digests, tell):
+        if difference.kind == "no_row" and difference.made_by in left:
+            unwritten(str(difference.made_by))
+        else:
+            yield difference
     yield from _journalled(catalog, store)
     yield from _orphans(catalog)
 
@@ -117,7 +135,8 @@ def _compare(
                 # Its verdicts.json, the one file that rows are made from, is gone or damaged: said above.
                 unreadable.add(key)
         else:
-            yield Difference(kind="no_row", where=where, what="the catalog has no row for this artifact")
+            what = "the catalog has no row for this artifact"
+            yield Difference(kind="no_row", where=where, what=what, made_by=artifact.record.runtime.get("run"))
     there = {artifact.key for artifact in readable}
     for key in sorted(known - there):
         yield _lost(stage, key)
@@ -188,8 +207,8 @@ def _journalled(catalog: Catalog, store: ArtifactStore) -> Iterator[Difference]:
         for table in _JOURNALLED:
             wanted = {_key(table, row): row for row in _dicts(replayed, sa.select(table))}
             found = {_key(table, row): row for row in _dicts(catalog, sa.select(table))}
-            if table is tables.runs:
-                # A run writes itself down when it ends; one that was killed never did.
+            if table in (tables.runs, tables.run_members):
+                # A run writes itself down when it ends; one that was killed has not yet.
                 found = {key: row for key, row in found.items() if key in wanted or row["run_id"] not in unfinished}
             yield from _rows_compared(table, wanted, found, "the journal")
         member = tables.members

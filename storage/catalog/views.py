@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from storage.catalog import questions
-from storage.catalog.joins import CONTROL_FILE, OF_A_SAMPLE, file_of, score_columns
+from storage.catalog.changes import run_changes
+from storage.catalog.joins import CONTROL_FILE, MAKER, OF_A_SAMPLE, TAG_COLUMNS, file_of, score_columns
 from storage.catalog.provenance import provenance
 from storage.keys import digest
 
@@ -22,7 +23,7 @@ def samples(scores: Sequence[str]) -> str:
     return f"""
 SELECT
     m.sample_id, m.class_name, m.cad_id, m.view_index, m.draw_index,
-    c.name AS cad_name, c.source, c.keywords_text AS keywords, c.licence,
+    c.cad_name, c.source, c.keywords_text AS keywords, c.licence,
     v.azimuth_deg, v.elevation_deg, v.inplane_deg, v.distance,
     v.width, v.height, v.box_x0, v.box_y0, v.box_x1, v.box_y1,
     v.visible_fraction, v.truncated_fraction,
@@ -32,7 +33,9 @@ SELECT
     m.status, m.stage, m.reason, m.detail,
     {score_columns(scores)},
     d.kept, d.reason AS drop_reason, f.rule,
-    m.in_cohort, m.recipe, m.run_id, m.first_run_id, r.flow_run_url,
+    {TAG_COLUMNS},
+    m.in_cohort, m.recipe, w.made_by AS made_by_run, o.flow_run_url AS made_by_url,
+    m.run_id, r.flow_run_url, m.first_run_id,
     m.cad_key, m.render_key, m.control_key, m.caption_key, m.image_key, m.verdict_key,
     c.spec_key AS cad_spec, v.spec_key AS render_spec, k.spec_key AS control_spec, t.spec_key AS caption_spec,
     i.spec_key AS image_spec, f.spec_key AS verdict_spec,
@@ -40,7 +43,7 @@ SELECT
     CASE WHEN v.status = 'made' THEN {file_of("render", "m.render_key")} END AS render_file,
     CASE WHEN k.status = 'made' THEN {CONTROL_FILE} END AS control_file,
     i.sha256, i.created_at
-{OF_A_SAMPLE}LEFT JOIN runs r ON r.run_id = m.run_id
+{OF_A_SAMPLE}{MAKER}LEFT JOIN runs r ON r.run_id = m.run_id
 """
 
 
@@ -50,6 +53,7 @@ def texts(scores: Sequence[str] = SCORES) -> dict[str, str]:
         "samples": samples(scores),
         "provenance": provenance(scores),
         "accepted": questions.accepted(scores),
+        "run_changes": run_changes(scores),
         **questions.QUESTIONS,
     }
 

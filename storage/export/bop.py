@@ -7,13 +7,14 @@ t are ours as they are (OpenCV), lengths times 1000: the longest side of a CAD m
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
+from storage.catalog.catalog import Catalog
 from storage.export.format import Export, write_json, write_mapping
 from storage.export.mesh import ply
 from storage.export.rows import MM, SamplePictures
@@ -98,7 +99,7 @@ K = json.load(open(f"{scene}/scene_camera.json"))["0"]["cam_K"]
         with export.folder.open("camera.json") as file:
             write_json(file, camera | {"depth_scale": first["camera"]["depth_scale"]})
         infos, objects = {}, {}
-        symmetries = _symmetries(export)
+        symmetries = symmetries_said(export.catalog, export.class_ids)
         for model, number in export.object_ids.items():
             mesh = export.mesh(model)
             export.folder.write(f"models/obj_{number:06d}.ply", ply(mesh, MM))
@@ -141,11 +142,15 @@ def _reach(shown: SamplePictures, points: Any) -> list[int] | None:
     return [int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])]
 
 
-def _symmetries(export: Export) -> dict[tuple[str, str], int | None]:
+def symmetries_said(catalog: Catalog, classes: Iterable[str]) -> dict[tuple[str, str], int | None]:
+    """Return (class, cad_id) -> its symmetry, None where it is not known well enough to be published.
+
+    `mesh` is where versions before 0.2 found symmetries that were not there: adding the file again looks anew.
+    """
     return {
-        (class_name, row["cad_id"]): row["symmetry"]
-        for class_name in export.class_ids
-        for row in export.catalog.cad_models(class_name, status=None)
+        (class_name, row["cad_id"]): None if row["symmetry_origin"] == "mesh" else row["symmetry"]
+        for class_name in classes
+        for row in catalog.cad_models(class_name, status=None)
     }
 
 

@@ -56,6 +56,7 @@ def card(catalog: Catalog, selection: Selection, name: str, format: str) -> dict
             for class_name in selection.classes()
         },
         "verdicts": dict(sorted(figures.verdicts.items())),
+        "tags": dict(sorted(figures.tags.items())),
         "recipes": dict(sorted(figures.recipes.items())),
         "generators": dict(sorted(figures.generators.items())),
         "controls": dict(sorted(figures.controls.items())),
@@ -115,7 +116,8 @@ def markdown(facts: Mapping[str, Any], contents: str, loading: str) -> str:
         "|---|---|---|",
         *(f"| {class_name} | {counts['samples']:,} | {counts['cad_models']} |" for class_name, counts in classes.items()),
         "",
-        f"Verdicts: {_counted(facts['verdicts'])}. {facts['truncated']:,} objects reach beyond the picture's edge, "
+        f"Verdicts: {_counted(facts['verdicts'])}. {_tagged(facts)}"
+        f"{facts['truncated']:,} objects reach beyond the picture's edge, "
         f"{facts['from_below']:,} are seen from below.",
         "",
         "## Viewpoints",
@@ -156,6 +158,7 @@ def summary(facts: Mapping[str, Any]) -> str:
         f"digest     {facts['digest']}",
         f"classes    {classes}",
         f"verdicts   {_counted(facts['verdicts'])}",
+        *([f"tags       {_counted(facts['tags'])}"] if facts.get("tags") else []),
         f"recipes    {_counted(facts['recipes'])}",
         f"generators {_counted(facts['generators'])}",
         f"controls   {_counted(facts['controls'])}",
@@ -169,6 +172,11 @@ def summary(facts: Mapping[str, Any]) -> str:
     for name, spread in facts["scores"].items():
         lines.append(f"score      {name}: median {spread['median']:.3f}, {spread['min']:.3f} to {spread['max']:.3f}")
     return "\n".join([*lines, "limits", *(f"  - {limit}" for limit in facts["limits"])])
+
+
+def _tagged(facts: Mapping[str, Any]) -> str:
+    """Return what people said of the samples, as a sentence; nothing where nobody said anything."""
+    return f"Tagged by people: {_counted(facts['tags'])}. " if facts.get("tags") else ""
 
 
 def viewpoints_svg(poses: Sequence[tuple[float, float, float]]) -> str:

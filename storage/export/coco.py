@@ -1,7 +1,7 @@
 """COCO: pictures, boxes and run-length masks in one JSON that pycocotools, detectron2 and torchvision read.
 
-Enters: an export. Leaves: `images/*.png`, `annotations/instances.json`. Category ids count from 1, annotation ids are unique,
-boxes are x, y, width, height with the far edge outside the last pixel, as COCO means them.
+Enters: an export. Leaves: `images/*.png`, `annotations/instances_default.json`, which CVAT finds by that name. Category ids count
+from 1, annotation ids are unique, boxes are x, y, width, height with the far edge outside the last pixel, as COCO means them.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ class Coco:
     name = "coco"
     contents = """
 - `images/<sample>.png`: the pictures, each with its own provenance inside.
-- `annotations/instances.json`: one object a picture; `bbox` in COCO's x, y, width, height; `segmentation` as compressed run
-  lengths of the CAD model's mask; `area` in pixels of it. Category ids count from 1 in order of the class names. `images[].dst`
-  says where a picture comes from, `annotations[].dst` holds pose, K, R, t and the projected 3D box (see docs/conventions.md).
+- `annotations/instances_default.json`: one object a picture; `bbox` in COCO's x, y, width, height; `segmentation` as compressed
+  run lengths of the CAD model's mask; `area` in pixels of it. Category ids count from 1 in order of the class names.
+  `images[].dst` says where a picture comes from, `annotations[].dst` holds pose, K, R, t and the projected 3D box (see
+  docs/conventions.md).
 """
     loading = """
 from pycocotools.coco import COCO
 
-coco = COCO(f"{OUT}/annotations/instances.json")
+coco = COCO(f"{OUT}/annotations/instances_default.json")
 annotation = coco.loadAnns(coco.getAnnIds())[0]
 mask = coco.annToMask(annotation)  # (H, W), 0 or 1
 camera = annotation["dst"]["K"], annotation["dst"]["R"], annotation["dst"]["t"]
@@ -64,7 +65,7 @@ camera = annotation["dst"]["K"], annotation["dst"]["R"], annotation["dst"]["t"]
         return entries
 
     def finish(self, export: Export) -> None:
-        with export.folder.open("annotations/instances.json") as file:
+        with export.folder.open("annotations/instances_default.json") as file:
             info = {
                 "description": f"3D-DST release {export.name}",
                 "version": export.facts["digest"],

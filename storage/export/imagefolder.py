@@ -16,7 +16,7 @@ from storage.export.rows import SamplePictures
 
 _COLUMNS = (
     "file_name", "label", "class_name", "verdict", "azimuth_deg", "elevation_deg", "inplane_deg", "distance",
-    "drop_reason", "sample_id", "cad_id", "prompt", "seed", "sha256",
+    "drop_reason", "tag", "tag_note", "sample_id", "cad_id", "prompt", "seed", "sha256",
 )  # fmt: skip
 
 

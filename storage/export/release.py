@@ -27,12 +27,14 @@ from storage.export.pascal3d import Pascal3d
 from storage.export.rows import load_each
 from storage.export.selection import DEFAULT_WHERE, PIECE, Selection, freeze, refuse_several_recipes, unjudged
 from storage.export.webdataset import WebDataset
+from storage.export.yolo import DETECT, ORIENTED, SEGMENT
 
 if TYPE_CHECKING:
     from storage.catalog.catalog import Catalog
 
 FORMATS: dict[str, Format] = {
-    format.name: format for format in (Coco(), Bop(), WebDataset(), HuggingFace(), Pascal3d(), ImageFolder(), Official())
+    format.name: format
+    for format in (Coco(), Bop(), WebDataset(), HuggingFace(), Pascal3d(), ImageFolder(), Official(), DETECT, SEGMENT, ORIENTED)
 }
 CARD = "release/release.json"
 SAMPLES = "release/samples.tsv"

@@ -80,6 +80,7 @@ class ReleaseSample:
 PROVENANCE = (
     "sample_id", "cad_id", "cad_name", "licence", "view_index", "draw_index", "prompt", "negative_prompt", "seed", "attempt",
     "model_id", "model_revision", "captioner", "captioner_revision", "recipe", "run_id", "kept", "drop_reason",
+    "tag", "tag_note", "tagged_by", "tagged_at",
     "visible_fraction", "truncated_fraction", "cad_key", "render_key", "caption_key", "image_key", "verdict_key", "sha256",
 )  # fmt: skip
 """Columns that say where a sample comes from."""

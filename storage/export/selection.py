@@ -40,6 +40,7 @@ _FLOATS = (
 _TEXTS = (
     "sample_id", "class_name", "cad_id", "cad_name", "keywords", "licence", "prompt", "negative_prompt", "colour", "material",
     "scene", "light", "captioner", "captioner_revision", "model_id", "model_revision", "drop_reason", "recipe", "run_id",
+    "tag", "tag_note", "tagged_by", "tagged_at",
     "flow_run_url", "sha256", "created_at", *(f"{stage}_{what}" for stage in _STAGES for what in ("key", "spec")),
 )  # fmt: skip
 
@@ -70,6 +71,8 @@ class Figures:
     """captioner and revision -> samples."""
     verdicts: Counter[str] = field(default_factory=Counter)
     """kept, dropped, unjudged (no rule could decide) -> samples."""
+    tags: Counter[str] = field(default_factory=Counter)
+    """good, bad, doubtful -> samples of which a person said so; the others are not in it."""
     sizes: Counter[str] = field(default_factory=Counter)
     """width x height of the renders -> samples."""
     filters: Counter[str] = field(default_factory=Counter)
@@ -102,6 +105,7 @@ class Figures:
         self.generators[f"{row['model_id']} @ {row['model_revision'] or 'no revision'}"] += 1
         self.captioners[f"{row['captioner']} {row['captioner_revision'] or ''}".strip()] += 1
         self.verdicts["unjudged" if row["kept"] is None else "kept" if row["kept"] else "dropped"] += 1
+        self.tags.update([row["tag"]] if row["tag"] else [])
         self.sizes[f"{row['width']} x {row['height']}"] += 1
         if row["verdict_key"]:
             self.filters[row["verdict_key"]] += 1
@@ -233,20 +237,18 @@ def _nothing(catalog: Catalog, where: str) -> str:
     return f"no sample with an image fulfils: {where}; {told}"
 
 
-def refuse_several_recipes(catalog: Catalog) -> None:
-    """Raise SeveralRecipes where DEFAULT_WHERE holds for samples of more than one recipe: pictures of two kinds in one release.
+def refuse_several_recipes(catalog: Catalog, where: str = DEFAULT_WHERE) -> None:
+    """Raise SeveralRecipes where a condition holds for samples of more than one recipe: pictures of two kinds in one release.
 
     A condition that somebody said means what it says.
     """
-    sql = (
-        f"SELECT recipe, count(*) AS n FROM samples WHERE {DEFAULT_WHERE} AND file IS NOT NULL GROUP BY recipe ORDER BY n DESC, 1"
-    )
+    sql = f"SELECT recipe, count(*) AS n FROM samples WHERE {where} AND file IS NOT NULL GROUP BY recipe ORDER BY n DESC, 1"
     found = catalog.rows(sql)
     if len(found) > 1:
         listed = ", ".join(f"{row['recipe']} ({row['n']})" for row in found)
         raise SeveralRecipes(
             f"which recipe? kept are samples of {listed}; say one: "
-            f'--where "{DEFAULT_WHERE} and recipe = \'{found[0]["recipe"]}\'" (or all: --where "{DEFAULT_WHERE}")'
+            f'--where "{where} and recipe = \'{found[0]["recipe"]}\'" (or all: --where "{where}")'
         )
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from storage.artifacts import ArtifactError, ArtifactStore, at
 from storage.images import UnreadablePicture, from_png
 from storage.report import thumbnails
+from storage.report.agreement import of_rows
 from storage.report.content import (
     STATUSES,
     Annotation,
@@ -30,7 +31,7 @@ from storage.report.content import (
     side_of,
 )
 from storage.report.facts import scores, verdicts
-from storage.report.verdict import Verdict, parsed
+from storage.report.verdict import Verdict, decided, parsed
 from storage.stages import FILE, OF_A_SAMPLE
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ CARDS = 144
 
 _COLUMNS = (
     "sample_id", "cad_id", "cad_name", "view_index", "draw_index", "status", "stage", "reason", "detail", "kept", "drop_reason",
+    "tag", "tag_note",
     "azimuth_deg", "elevation_deg", "inplane_deg", "distance", "width", "height", "box_x0", "box_y0", "box_x1", "box_y1",
     "visible_fraction", "truncated_fraction", "prompt", "seed", "attempt", "model_id", "model_revision", "captioner",
     "captioner_revision", *(f"{stage}_key" for stage in (*OF_A_SAMPLE, "verdict")), "render_file", "control_file", "file",
@@ -50,6 +52,8 @@ SELECT {", ".join(f"s.{name}" for name in _COLUMNS)}, v.box3d, v.intrinsics, v.r
 FROM samples s LEFT JOIN views v ON v.render_key = s.render_key
 WHERE {{which}} ORDER BY s.view_index, s.draw_index, s.cad_id
 """
+
+_LISTED = "SELECT sample_id, image_key FROM run_members WHERE run_id = :run_id"
 
 Row = dict[str, Any]
 
@@ -87,8 +91,9 @@ def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CA
         distances=tuple((row["distance"], state) for row, state in zip(rows, states, strict=True) if row["distance"] is not None),
         scores=_by_name(rows, states, measured, verdict),
         verdict=verdict,
+        agreement=of_rows(catalog, rows),
         counts=dict(Counter(states)),
-        stages=_stages(rows, measured, parsed(run["seconds"]) or {}),
+        stages=_stages(rows, measured, parsed(run["seconds"]) or {}, parsed(run["waited"]) or {}),
         wall_s=_between(run["started_at"], run["finished_at"]),
         cad_models=_cad_models(catalog, run["class_name"], rows, states, samples),
         specs={name: spec for name, spec in (parsed(run["recipe_specs"]) or {}).items() if isinstance(spec, dict)},
@@ -125,12 +130,17 @@ def select(rows: Sequence[tuple[Mapping[str, Any], Status]], cards: int) -> list
 
 def _rows(catalog: Catalog, run: Mapping[str, Any]) -> list[Row]:
     """Return the run's samples, each with the keys of its controls by kind."""
-    which: dict[str, Any] = {"run_id": run["run_id"]}
-    rows = catalog.rows(_ROWS.format(which=_holds("s", which)), **which)
-    if not rows and run["status"] != "running":
-        # A later run of the same cohort has taken the samples over: they are the same ones.
-        which = {"class_name": run["class_name"], "recipe": run["recipe"], "in_cohort": 1}
-        rows = catalog.rows(_ROWS.format(which=_holds("s", which)), **which)
+    which: dict[str, Any] = {"class_name": run["class_name"], "recipe": run["recipe"]}
+    listed = {row["sample_id"]: row["image_key"] for row in catalog.rows(_LISTED, run_id=run["run_id"])}
+    if listed:
+        mine = f"{_holds('s', which)} AND s.sample_id IN (SELECT sample_id FROM run_members WHERE run_id = :run_id)"
+        rows = catalog.rows(_ROWS.format(which=mine), **which, run_id=run["run_id"])
+        # Another run may have made another image of the sample.
+        rows = [row for row in rows if row["image_key"] == listed[row["sample_id"]]]
+    else:
+        # Of a run of an old home it may not be known who listed what.
+        which |= {"in_cohort": 1}
+        rows = catalog.rows(_ROWS.format(which=_holds("s", which)), **which) if run["status"] != "running" else []
     sql = f"SELECT m.sample_id, m.image_key, m.controls FROM members m WHERE {_holds('m', which)}"
     controls = {(row["sample_id"], row["image_key"]): parsed(row["controls"]) or {} for row in catalog.rows(sql, **which)}
     for row in rows:
@@ -163,11 +173,7 @@ def _by_name(
 
 
 def _status(row: Row) -> Status:
-    if row["status"] == "failed":
-        return "failed"
-    if row["kept"] is None:
-        return "unjudged"
-    return "kept" if row["kept"] else "dropped"
+    return "failed" if row["status"] == "failed" else decided(row["kept"])
 
 
 def _sample(store: ArtifactStore, row: Row, status: Status, measured: Mapping[str, float], size: int) -> ReportSample:
@@ -188,6 +194,8 @@ def _sample(store: ArtifactStore, row: Row, status: Status, measured: Mapping[st
         seed=row["seed"],
         attempt=row["attempt"],
         scores=measured,
+        tag=row["tag"] or "",
+        note=row["tag_note"] or "",
         annotation=_annotation(row),
         render=picture(store, row["render_file"], size),
         controls=tuple((kind, picture(store, address, size)) for kind, address in control_files(row, row["controls"])),
@@ -230,7 +238,9 @@ def control_files(row: Mapping[str, Any], controls: Mapping[str, str]) -> list[t
     ]
 
 
-def _stages(rows: Sequence[Row], measured: Mapping[str, Any], seconds: Mapping[str, float]) -> tuple[StageRow, ...]:
+def _stages(
+    rows: Sequence[Row], measured: Mapping[str, Any], seconds: Mapping[str, float], waited: Mapping[str, float]
+) -> tuple[StageRow, ...]:
     made = {
         "cad": {row["cad_key"] for row in rows if row["cad_key"] and row["stage"] != "cad"},
         "render": {row["render_key"] for row in rows if row["render_file"]},
@@ -258,6 +268,7 @@ def _stages(rows: Sequence[Row], measured: Mapping[str, Any], seconds: Mapping[s
             dropped=tuple(drops.most_common()) if stage == "verdict" else (),
             unjudged=unjudged if stage == "verdict" else 0,
             seconds=times[stage],
+            waited=waited.get(stage, 0.0),
         )
         for stage in times
     )
@@ -277,11 +288,12 @@ def _cad_models(
         models.append(
             ReportModel(
                 cad_id=cad_id,
-                name=str(row.get("name") or cad_id[:12]),
+                name=str(row.get("cad_name") or cad_id[:12]),
                 source=_source(str(row.get("source") or "")),
                 keywords=tuple(row.get("keywords") or ()),
                 faces=row.get("faces"),
                 licence=str(row.get("licence") or ""),
+                orientation=_orientation(row),
                 warnings=tuple((row.get("facts") or {}).get("warnings", ())),
                 thumbnail=_portrait(cad_id, samples),
                 made=made,
@@ -291,6 +303,15 @@ def _cad_models(
             )
         )
     return tuple(sorted(models, key=lambda model: (model.name, model.cad_id)))
+
+
+def _orientation(row: Mapping[str, Any]) -> str:
+    """Return which axes of its file are up and front, and who says so; "" where the catalog has no row of it."""
+    facts = row.get("facts") or {}
+    if "up" not in facts:
+        return ""
+    said = f"up {facts['up']}, front {facts['front']}: {row.get('orientation') or 'assumed'}"
+    return "; ".join([said, *(row.get("orientation_doubts") or ())])
 
 
 def _portrait(cad_id: str, samples: Sequence[ReportSample]) -> Thumbnail | None:

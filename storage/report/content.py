@@ -13,6 +13,7 @@ from functools import cached_property
 from statistics import median
 from typing import Any, Literal
 
+from storage.report.agreement import Agreement
 from storage.report.verdict import RuleFacts, Verdict
 
 Status = Literal["kept", "dropped", "unjudged", "failed"]
@@ -97,6 +98,10 @@ class ReportSample:
     """Which attempt made it."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """name -> what a judge measured; a name that others have and this one lacks was not judged here."""
+    tag: str = ""
+    """good, bad or doubtful, where a person said so."""
+    note: str = ""
+    """What that person said with it."""
     annotation: Annotation | None = None
     """What the overlay draws."""
     render: Thumbnail | None = None
@@ -133,6 +138,8 @@ class ReportModel:
     """Number of faces of the source."""
     licence: str = ""
     """Licence, where known."""
+    orientation: str = ""
+    """Its axes that are up and front, whether they are assumed, set or confirmed, and what speaks against them."""
     warnings: tuple[str, ...] = ()
     """What was left out or read as best it could when its file was read."""
     thumbnail: Thumbnail | None = None
@@ -164,7 +171,9 @@ class StageRow:
     unjudged: int = 0
     """Images about which the filter could not decide."""
     seconds: float | None = None
-    """Time spent, summed over workers, where recorded."""
+    """Seconds of work on what this run itself made, summed over workers; None where it made nothing."""
+    waited: float = 0.0
+    """Seconds behind others before that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +202,8 @@ class Report:
     """name -> (value, status) of every sample that has this score, shown or not; those that rules look at come first."""
     verdict: Verdict | None = None
     """What was measured and decided; None before anything was."""
+    agreement: Agreement = field(default_factory=Agreement)
+    """What people who tagged images say of the rules and scores."""
     counts: dict[str, int] = field(default_factory=dict)
     """status -> number of samples, of all samples."""
     stages: tuple[StageRow, ...] = ()
@@ -274,6 +285,7 @@ class Report:
         """Return what the index tells of this run: its counts and a few samples."""
         models = tuple(replace(model, thumbnail=None) for model in self.cad_models)
         nothing: dict[str, Any] = {"poses": (), "distances": (), "scores": {}, "stages": (), "specs": {}, "provenance": ()}
+        nothing["agreement"] = Agreement()
         return replace(self, samples=tuple(self.varied(6)), cad_models=models, **nothing)
 
     def varied(self, count: int) -> list[ReportSample]:

@@ -23,7 +23,7 @@ from storage.report import thumbnails
 from storage.report.collect import control_files
 from storage.report.facts import controls, scores
 from storage.report.page import environment, frame, relative_link, save
-from storage.report.verdict import in_words
+from storage.report.verdict import decided, in_words
 
 if TYPE_CHECKING:
     from storage.catalog.catalog import Catalog
@@ -123,7 +123,7 @@ def _entry(
     addresses = [[said(name), *_spelled(address, said)] for name, address in pictures.items()]
     return [
         row["sample_id"],
-        "unjudged" if row["kept"] is None else "kept" if row["kept"] else "dropped",
+        decided(row["kept"]),
         *(None if row[name] is None else round(float(row[name]), 3) for name in _POSE),
         said(row["prompt"]),
         str(row["seed"]),

@@ -229,11 +229,14 @@ def environment() -> jinja2.Environment:
 
 
 @cache
-def frame(script_name: str = "page.js") -> dict[str, Any]:
-    """Return what every page carries: style, script (the policy names its digest, so no other can run), icon."""
+def frame(script_name: str = "page.js", *styles: str) -> dict[str, Any]:
+    """Return what every page carries: style, script (the policy names its digest, so no other can run), icon.
+
+    styles: further style sheets, behind the one of all pages.
+    """
     script = (TEMPLATES / script_name).read_text()
     return {
-        "style": Markup((TEMPLATES / "page.css").read_text()),
+        "style": Markup("".join((TEMPLATES / name).read_text() for name in ("page.css", *styles))),
         "script": Markup(script),
         "script_digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         "icon": "data:image/svg+xml;base64," + base64.b64encode(_ICON.encode()).decode(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 UNJUDGED = "not judged"
 ONE_CAD_MODEL = (
@@ -17,6 +17,13 @@ ONE_CAD_MODEL = (
     "can compare views alone: a mistake that all views share is not found. Add more: dst cad add PATH --class NAME"
 )
 """What a class with a single CAD model costs."""
+
+
+def decided(kept: int | None) -> Literal["kept", "dropped", "unjudged"]:
+    """Return the status of an image by the column `kept`: 1, 0, or NULL where it was not judged."""
+    if kept is None:
+        return "unjudged"
+    return "kept" if kept else "dropped"
 
 
 def in_words(name: str) -> str:

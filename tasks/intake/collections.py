@@ -89,7 +89,11 @@ def of_collection(found: Iterable[Entry], classes: Sequence[str], limit: int | N
     wanted: list[Candidate] = []
     unsorted = 0
     there: Counter[str] = Counter()
+    stand_ins: list[Path] = []
     for entry in found:
+        if entry.stands_in_for is not None:
+            stand_ins.append(entry.path)
+            continue
         name = entry.class_name
         if name is None:
             unsorted += 1
@@ -100,6 +104,9 @@ def of_collection(found: Iterable[Entry], classes: Sequence[str], limit: int | N
         if (classes and name not in classes) or (limit is not None and there[name] > limit):
             continue
         wanted.append(Candidate(path=absolute(entry.path), class_name=check_class_name(name), said=_said(entry)))
+    if stand_ins:
+        named = f"{', '.join(path.name for path in stand_ins[:4])}{', ...' if len(stand_ins) > 4 else ''}"
+        log.warning("%d files are for collisions or afar, beside a mesh to be seen, and left out: %s", len(stand_ins), named)
     strange = [name for name in classes if name not in there]
     if strange:
         close = ", ".join(sorted(there)[:12]) or "none"
@@ -149,6 +156,8 @@ def of_list(
             up=up,
             front=front,
             turn=turn_of(row.azimuth, row.elevation),
+            axes_by="the CAD list",
+            by_convention=False,
             camera=dict(row.camera) or None,
         )
         if row.symmetry is not None:
@@ -172,6 +181,8 @@ def _said(entry: Entry) -> Description:
         keywords=entry.keywords or None,
         up=entry.up,
         front=entry.front,
+        axes_by=entry.axes_by,
+        by_convention=entry.by_convention,
         licence=entry.licence,
         name=entry.name,
         collection=entry.collection,
@@ -366,5 +377,6 @@ class _Import:
 
 def _spelled(model: Candidate) -> str:
     """Return a digest of what is said about a model: said otherwise, it is looked at again."""
-    said: Mapping[str, Any] = {name: value for name, value in vars(model.said).items() if value is not None}
+    who = ("axes_by", "by_convention")
+    said: Mapping[str, Any] = {name: value for name, value in vars(model.said).items() if value is not None and name not in who}
     return digest(canonical_json(said).encode())[:32]

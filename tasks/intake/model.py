@@ -25,6 +25,8 @@ from storage.cad.names import check_class_name
 from storage.cad.sidecar import Sidecar, keywords_of
 from storage.catalog.catalog import Catalog
 from storage.keys import artifact_key, plain
+from tasks import stopping
+from tasks.intake import orientation
 from tasks.plan.place import Place
 
 MODEL = "model.glb"
@@ -55,6 +57,8 @@ class Registration:
     """Key of the cad artifact."""
     warnings: tuple[str, ...] = ()
     """What a person should know about an accepted one."""
+    row: Mapping[str, Any] | None = None
+    """As the catalog has it, or is to have it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +73,10 @@ class Description:
     """The source axis that the front faces."""
     turn: tuple[tuple[float, float, float], ...] | None = None
     """A further rotation, see CadSpec."""
+    axes_by: str | None = None
+    """Who says the axes, where somebody does."""
+    by_convention: bool = False
+    """It is a collection's convention that says them, and no person who looked."""
     licence: str | None = None
     """As its author puts it."""
     name: str | None = None
@@ -78,7 +86,7 @@ class Description:
     uid: str | None = None
     """What it is called there."""
     symmetry: int | None = None
-    """Rotational symmetry about the upright axis: 1 none, n-fold, 0 any turn; None: looked for in the mesh."""
+    """Rotational symmetry about the upright axis: 1 none, n-fold, 0 any turn; None: looked for in pictures of it turned."""
     symmetry_origin: str | None = None
     """`given` for this model or `class` for all of its class."""
     camera: Mapping[str, Any] | None = None
@@ -109,10 +117,13 @@ def register(
     said: Mapping[str, Sidecar] | None = None,
     symmetry: int | None = None,
     symmetry_origin: str | None = None,
+    axes_by: str | None = None,
+    by_convention: bool = False,
 ) -> Registration:
     """Take the CAD model at `path` into a class: canonicalise it in a worker, write artifact and row.
 
-    said: cad_id -> what a list of CAD models says, for what the other arguments leave open.
+    said: cad_id -> what a list of CAD models says, for what the other arguments leave open. axes_by, by_convention: see
+    Description.
     The same bytes again are `known`; other keywords, licence, axes or symmetry said about them are `changed`. What nobody says
     stays as an earlier registration or `dst cad align` said; a symmetry that nobody ever gave is looked for in the mesh. Raises
     BadModel for what is no CAD file at all, ValueError for a class name or axes that make no sense; a CAD file that cannot be
@@ -128,12 +139,15 @@ def register(
     listed = (said or {}).get(cad_id, Sidecar())
     if (up, front) == ("auto", "auto"):
         up, front = listed.up or "auto", listed.front or "auto"
+        axes_by = axes_by if (up, front) == ("auto", "auto") else "a list of orientations"
     if symmetry is None:
         symmetry, symmetry_origin = listed.symmetry, "given"
     words_said = Description(
         keywords=listed.keywords if words is None else words,
         up=up,
         front=front,
+        axes_by=axes_by,
+        by_convention=by_convention,
         licence=listed.licence if licence is None else licence,
         name=name,
         symmetry=symmetry,
@@ -158,12 +172,13 @@ def prepare(
     spec = CadSpec(up=said.up, front=said.front, turn=said.turn)
     if before is not None and spec == CadSpec():
         spec = spec_of(before)
+    same_axes = before is not None and spec == spec_of(before)
     artifact = canonical(place, path, cad_id, spec, again=True)
     record = artifact.record
     made = record.outcome == "made"
     row = catalog_row(class_name, cad_id, spec, record) | {
         "source": source,
-        "name": said.name or name_of(path),
+        "cad_name": said.name or name_of(path),
         "keywords": said.keywords or (),
         "licence": said.licence,
         "collection": said.collection,
@@ -171,12 +186,13 @@ def prepare(
         "camera": None if said.camera is None else dict(said.camera),
     }
     row |= symmetry_of(place, artifact, said, before)
+    row |= orientation.columns(place, artifact, spec, said, before, same_axes)
     if before is not None:
         same = before["status"] == row["status"] and before["cad_key"] == row["cad_key"]
-        row |= {"source": before["source"] if Path(before["source"]).exists() else source, "name": before["name"]}
+        row |= {"source": before["source"] if Path(before["source"]).exists() else source, "cad_name": before["cad_name"]}
         row["keywords"] = before["keywords"] if said.keywords is None else said.keywords
         row["licence"] = before["licence"] if said.licence is None else said.licence
-        unchanged = ("licence", "symmetry", "symmetry_origin", "collection", "uid", "camera")
+        unchanged = ("licence", "symmetry", "symmetry_origin", "collection", "uid", "camera", "orientation", "orientation_doubts")
         still = all(row[name] is None or plain(row[name]) == before[name] for name in unchanged)
         still = still and list(row["keywords"]) == list(before["keywords"])
         if same and still and row["source"] == before["source"] and made:
@@ -184,44 +200,47 @@ def prepare(
             known = Registration(
                 cad_id=cad_id,
                 class_name=class_name,
-                name=str(before["name"]),
+                name=str(before["cad_name"]),
                 status="known",
-                detail=f'the same bytes are in class "{class_name}" already{where}',
+                detail=f'{path.name}: the same bytes are in class "{class_name}" already{where}',
                 cad_key=record.key,
                 warnings=tuple(record.values.get("warnings", ())),
+                row=before,
             )
             return Prepared(registration=known)
     status: Literal["added", "changed", "rejected"] = "rejected" if not made else ("added" if before is None else "changed")
     registration = Registration(
         cad_id=cad_id,
         class_name=class_name,
-        name=str(row["name"]),
+        name=str(row["cad_name"]),
         status=status,
         reason=record.reason,
         detail=record.detail,
         cad_key=record.key,
         warnings=tuple(record.values.get("warnings", ())),
+        row=row,
     )
     return Prepared(registration=registration, artifact=artifact, row=row)
 
 
 def symmetry_of(place: Place, artifact: Artifact, said: Description, before: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return the columns symmetry and symmetry_origin: as said now, as given before, else found from the canonical mesh."""
+    """Return the columns of the symmetry: as said now, as given before, else found in pictures of the canonical mesh turned."""
+    from models.cad import symmetry
     from models.symmetry import check
 
+    names = ("symmetry", "symmetry_origin", "symmetry_detail")
     if said.symmetry is not None:
-        return {"symmetry": check(said.symmetry), "symmetry_origin": said.symmetry_origin or "given"}
-    known = before is not None and before["symmetry"] is not None
-    # What a person gave holds whatever the axes; what was found holds as long as the canonical mesh is the same.
-    if before is not None and known and (before["symmetry_origin"] != "mesh" or before["cad_key"] == artifact.key):
-        return {"symmetry": before["symmetry"], "symmetry_origin": before["symmetry_origin"]}
-    if artifact.record.outcome != "made":
-        return {"symmetry": None, "symmetry_origin": None}
-    from models.cad import symmetry
-
-    with place.store.local(artifact, MODEL) as glb:
-        found = symmetry.symmetry_of(glb)
-    return {"symmetry": found, "symmetry_origin": None if found is None else "mesh"}
+        return dict(zip(names, (check(said.symmetry), said.symmetry_origin or "given", "said by a person")))
+    if before is not None and before["symmetry"] is not None:
+        same = before["cad_key"] == artifact.key
+        # What a person gave holds whatever the axes; what was found, as long as the mesh and the way of finding are the same.
+        if before["symmetry_origin"] not in FOUND or (same and before["symmetry_origin"] == symmetry.METHOD):
+            return {name: before[name] for name in names}
+    found = None
+    if artifact.record.outcome == "made":
+        with place.store.local(artifact, MODEL) as glb:
+            found = symmetry.find(glb)
+    return dict(zip(names, (None, None, None) if found is None else (found.times, symmetry.METHOD, found.detail)))
 
 
 def align(place: Place, class_name: str, cad_id: str, up: str, front: str) -> Registration:
@@ -238,22 +257,30 @@ def align(place: Place, class_name: str, cad_id: str, up: str, front: str) -> Re
     path = source_of(row)
     artifact = canonical(place, path, cad_id, spec, again=True)
     catalog.index([artifact])
-    kept = {name: row[name] for name in ("source", "name", "keywords", "licence")}
-    kept |= symmetry_of(place, artifact, Description(), row)
+    kept = {name: row[name] for name in ("source", "cad_name", "keywords", "licence")}
+    said = Description(up=up, front=front, axes_by=BY_ALIGN)
+    kept |= symmetry_of(place, artifact, said, row) | orientation.columns(place, artifact, spec, said, row, spec == spec_of(row))
     if row["alignment"] is not None:
         kept["alignment"] = UNTURNED
-    catalog.add_cad_model(**(catalog_row(class_name, cad_id, spec, artifact.record) | kept))
+    aligned = catalog.add_cad_model(**(catalog_row(class_name, cad_id, spec, artifact.record) | kept))
     return Registration(
         cad_id=cad_id,
         class_name=class_name,
-        name=str(row["name"]),
+        name=str(row["cad_name"]),
         status="changed" if artifact.record.outcome == "made" else "rejected",
         reason=artifact.record.reason,
         detail=artifact.record.detail,
         cad_key=artifact.key,
         warnings=tuple(artifact.record.values.get("warnings", ())),
+        row=aligned,
     )
 
+
+BY_ALIGN = "dst cad align"
+"""In the column `orientation_why`."""
+
+FOUND = ("mesh", "views")
+"""In the column `symmetry_origin`: nobody gave it. `mesh` is how versions before models.cad.symmetry.METHOD looked."""
 
 UNTURNED = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 """In the column `alignment`: a turn was said before and is no longer."""
@@ -286,7 +313,7 @@ def make(place: Place, path: Path, cad_id: str, spec: CadSpec) -> tuple[Record, 
     )
     started = time.monotonic()
     try:
-        model = canonicalise_isolated(path, spec, place.max_faces, place.mesh_timeout_s)
+        model = canonicalise_isolated(path, spec, place.max_faces, place.mesh_timeout_s, between=stopping.heed)
     except BadModel as error:
         return replace(record, outcome="failed", reason=error.reason, detail=error.detail), {}
     runtime = {"seconds": round(time.monotonic() - started, 3), "source": os.fsencode(path).decode("utf-8", errors="replace")}

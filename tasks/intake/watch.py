@@ -26,6 +26,7 @@ from storage.catalog.catalog import Catalog
 from storage.keys import canonical_json, digest, plain
 from storage.settings import Settings
 from tasks import progress
+from tasks.intake import orientation
 from tasks.intake.model import Registration, identify, moment, register
 from tasks.plan.place import Place
 
@@ -35,6 +36,8 @@ GONE = "source_gone"
 """Reason on a CAD model whose file is not there any more. Its GLB is in the store, so it stays in its class."""
 BAD_CLASS = "bad_class_name"
 BAD_SIDECAR = "bad_sidecar"
+STAND_IN = "stand_in"
+"""Reason on a mesh for collisions, or for afar, beside the one that is meant to be seen."""
 PATIENCE = 12
 """A file whose references are missing, or that is shorter than it says, is given so many settling times to become whole."""
 LOOKS_AT_MOST = 3
@@ -150,7 +153,7 @@ class _Watcher:
                 detail = f"{row['source']} is not there since {moment(time.time())[:19]}; what was made from it stays"
                 self.catalog.mark_cad_model(row["class_name"], row["cad_id"], reason=GONE, detail=detail)
                 self.seen.gone.append(row["cad_id"])
-                log.warning("%s/%s: its file has gone: %s", row["class_name"], row["name"], row["source"])
+                log.warning("%s/%s: its file has gone: %s", row["class_name"], row["cad_name"], row["source"])
         for path, row in self._quarantined.items():
             understood = row["reason"] == BAD_SIDECAR and path not in self._bad_sidecars
             if understood or not Path(path).exists():
@@ -179,8 +182,10 @@ class _Watcher:
                     keywords=tuple(row["keywords"]),
                     up=row["up"],
                     front=row["front"],
+                    axes_by=row["orientation_why"],
+                    by_convention=row["orientation"] == orientation.ASSUMED,
                     licence=row["licence"],
-                    name=row["name"],
+                    name=row["cad_name"],
                 )
 
     def _as_before(self, key: str, model: FoundModel, watched: bool) -> bool:
@@ -219,6 +224,10 @@ class _Watcher:
         """Register a file and mark what it was before; return its cad_id, None where it was quarantined."""
         known = self._quarantined.get(_name(model.path))
         bytes_digest: str | None = None
+        if model.stands_in_for is not None and not any(row["source"] == _name(model.path) for row in self._rows):
+            detail = f"looks like a stand-in for {model.stands_in_for}; add it all the same: dst cad add"
+            self._quarantine(model.path, STAND_IN, f'{detail} "{model.path}" --class "{model.class_name}"', model.class_name)
+            return None
         try:
             class_name = _class_of(model)
             bytes_digest = digest_of(model.path, files)
@@ -233,6 +242,8 @@ class _Watcher:
                 keywords=model.keywords or None,
                 up=model.up,
                 front=model.front,
+                axes_by=model.axes_by,
+                by_convention=model.by_convention,
                 licence=model.licence,
                 name=model.name,
                 symmetry=model.symmetry,

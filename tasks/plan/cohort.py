@@ -82,6 +82,10 @@ class Shard:
         """The class of all of them."""
         return self.samples[0].sample.class_name
 
+    def keys(self, stage: str) -> set[str]:
+        """Return the keys of all artifacts of a stage that it answers for."""
+        return {key for planned in self.samples for key in planned.keys[stage].values()}
+
     def __str__(self) -> str:
         return f"{self.class_name}/{self.index:04d}"
 

@@ -45,6 +45,12 @@ class Recipe:
         if list(self.controls) != sorted(self.controls):
             object.__setattr__(self, "controls", dict(sorted(self.controls.items())))
         self.image.check(self.controls)
+        if self.image.of_controls_size and self.image.resolution != self.render.resolution:
+            raise BadSpec(
+                f"recipe {self.name}: renders of {self.render.resolution} pixels, images of {self.image.resolution}, but its "
+                "generator paints on controls of its own size: say one resolution in [render] and in [image] (the embedded "
+                "generator learned 128)"
+            )
 
     def pinned(self) -> Recipe:
         """Return the recipe with the generator's revision filled in: for a folder, the digest of its weights."""

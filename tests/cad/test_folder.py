@@ -11,7 +11,7 @@ from models.cad import spec
 from models.cad.parse import referenced_files
 from storage.cad import folder
 from storage.cad.digest import cad_id
-from storage.cad.folder import FoundModel, scan
+from storage.cad.folder import FoundModel, scan, scan_each
 from storage.cad.layouts import SHAPENET
 from storage.cad.names import BadClassName, check_class_name
 from storage.cad.sidecar import BadSidecar, read_orientations, read_sidecar
@@ -96,6 +96,40 @@ def test_a_file_and_files_directly_in_the_folder_have_no_class_of_their_own(tmp_
     assert scan(tmp_path / "a.obj") == scan(tmp_path) == [FoundModel(path=tmp_path / "a.obj", name="a")]
 
 
+def test_meshes_for_collisions_or_for_afar_are_told_apart_where_there_is_one_to_be_seen(tmp_path: Path) -> None:
+    seen = ["bus/bus.dae", "suv/meshes/suv.obj", "hull.obj", "collar.obj", "lone/lone_vhacd.obj", "colt/coll.stl", "x/a_lod0.obj"]
+    stand_ins = {
+        "bus/bus_vhacd.obj": "bus.dae", "bus/bus_collision.stl": "bus.dae", "bus/bus-coll.obj": "bus.dae",
+        "bus/UCX_bus.obj": "bus.dae", "bus/bus_convex_12.obj": "bus.dae", "bus/bus.lod2.obj": "bus.dae",
+        "bus/bus_LOD_1.obj": "bus.dae", "bus/other_collider.obj": "bus.dae",
+        "suv/collision/part.obj": "suv.obj", "suv/meshes/collisions/suv.obj": "suv.obj", "x/a_lod1.obj": "a_lod0.obj",
+    }  # fmt: skip
+    for place in (*seen, *stand_ins):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).write_text("x")
+    found = {model.path.relative_to(tmp_path).as_posix(): model.stands_in_for for model in scan(tmp_path)}
+    assert found == {**dict.fromkeys(seen), **stand_ins}
+
+
+def test_files_that_are_named_together_are_taken_once_each_and_told_apart(tmp_path: Path) -> None:
+    for name in ("bus.obj", "bus_vhacd.obj", "car.obj"):
+        (tmp_path / name).write_text("x")
+    bus, hull, car = (tmp_path / name for name in ("bus.obj", "bus_vhacd.obj", "car.obj"))
+    found = {model.path: model.stands_in_for for model in scan_each([bus, hull, car, tmp_path, bus])}
+    assert found == {bus: None, hull: "bus.obj", car: None}
+    assert [model.stands_in_for for model in scan_each([hull])] == [None]
+    with pytest.raises(FileNotFoundError, match=r"no such file or folder: .*other\.obj"):
+        scan_each([bus, tmp_path / "other.obj"])
+
+
+def test_a_folders_name_is_spelled_as_a_class(tmp_path: Path) -> None:
+    for name in ("Fire_Truck", "fire truck", "fire__engine_", "汽车"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.obj").write_text("x")
+    found = {(model.class_name, model.folder) for model in scan(tmp_path)}
+    assert found == {("fire engine", "fire__engine_"), ("fire truck", "Fire_Truck"), ("fire truck", None), ("汽车", None)}
+
+
 def test_nothing_found_is_said(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no CAD model in"):
         scan(tmp_path)
@@ -107,7 +141,8 @@ def test_shapenets_layout_gives_class_orientation_and_name(tmp_path: Path) -> No
     place = tmp_path / "02958343" / "1a2b3c" / "models" / "model_normalized.obj"
     place.parent.mkdir(parents=True)
     place.write_text("x")
-    assert scan(tmp_path) == [FoundModel(path=place, class_name="car", up="+y", front="-z", name="1a2b3c")]
+    said = {"axes_by": "ShapeNet's convention", "by_convention": True}
+    assert scan(tmp_path) == [FoundModel(path=place, class_name="car", up="+y", front="-z", name="1a2b3c", **said)]  # type: ignore[arg-type]
     assert len(SHAPENET) == 55
     assert all(check_class_name(name) == name for name in SHAPENET.values())
 

@@ -186,7 +186,8 @@ def test_a_list_brings_in_what_is_there_and_lists_what_is_missing(
     assert (car["up"], car["front"], car["camera"]) == ("+y", "-z", {"distance": 2, "strategy": 4, "strength": 1})
     assert car["alignment"] == [[0, 1, 0], [-1, 0, 0], [0, 0, 1]]
     assert found[("cab", "c1")]["alignment"] is None
-    assert found[("table lamp", made.LAMP)]["symmetry"] == 0
+    # What is round has spokes in its shade.
+    assert found[("table lamp", made.LAMP)]["symmetry"] == 3
     # Aligned by hand afterwards, its axes say all.
     commands.align("car/c1", up="+y", front="+z")
     (row,) = Catalog(settings.catalog).cad_models("car")

@@ -159,8 +159,9 @@ def test_a_folder_of_classes_is_added_whole_and_its_bad_files_do_no_harm(
     (tmp_path / "cad" / "mug" / "dst.toml").write_text('keywords = ["blue"]\nlicence = "CC0"\n')
     commands.add(tmp_path / "cad")
     said = capsys.readouterr().out
-    assert "2 added, 1 refused, 1 rejected" in said
-    assert {(row["class_name"], row["name"], row["status"]) for row in rows(settings)} == {
+    assert "2 added, 1 left out, 1 rejected" in said
+    assert f"left out  {tmp_path / 'cad' / 'car' / 'empty.glb'}: " in said
+    assert {(row["class_name"], row["cad_name"], row["status"]) for row in rows(settings)} == {
         ("car", "good", "ok"),
         ("car", "bad", "rejected"),
         ("mug", "one", "ok"),
@@ -170,14 +171,50 @@ def test_a_folder_of_classes_is_added_whole_and_its_bad_files_do_no_harm(
     assert "rejected: no_faces" in capsys.readouterr().out
 
 
-def test_a_folder_whose_name_is_no_class_says_what_to_do(settings: Settings, tmp_path: Path) -> None:
-    makers.write_obj(tmp_path / "cad" / "Coffee_Mug" / "a.obj")
-    with pytest.raises(ValueError, match=r'say "coffee mug".*rename the folder'):
-        commands.add(tmp_path / "cad")
+def test_underscores_of_a_folder_become_blanks_and_what_is_no_class_is_left_out_while_the_rest_goes_on(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("Fire_Truck", "汽车", "mug"):
+        makers.write_stl(_made(tmp_path / "cad" / folder) / "a.stl")
+    (tmp_path / "cad" / "mug" / "a.stl.dst.toml").write_text('up = "+z"\nfront = "-z"\n')
+    commands.add(tmp_path / "cad")
+    said = capsys.readouterr().out
+    assert 'the folder "Fire_Truck" is taken as class "fire truck"' in said
+    assert "cannot be a class name" in said.split("left out", 1)[1]
+    assert "up +z and front -z lie on one line" in said.split("left out", 1)[1]
+    assert "1 added, 2 left out" in said
+    assert [row["class_name"] for row in rows(settings)] == ["fire truck"]
     with pytest.raises(ValueError, match="which class is"):
-        commands.add(tmp_path / "cad" / "Coffee_Mug" / "a.obj")
-    commands.add(tmp_path / "cad", class_name="coffee mug")
-    assert rows(settings)[0]["class_name"] == "coffee mug"
+        commands.add(tmp_path / "cad" / "Fire_Truck" / "a.stl")
+    with pytest.raises(ValueError, match=r'say "coffee mug"'):
+        commands.add(tmp_path / "cad" / "mug", class_name="Coffee_Mug")
+    commands.add(tmp_path / "cad" / "Fire_Truck", class_name="fire truck")
+    assert "known     fire truck/a" in (said := capsys.readouterr().out)
+    assert "(a.stl: the same bytes are in class" in said
+
+
+def test_meshes_for_collisions_are_left_out_unless_a_person_asks_for_them(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _made(tmp_path / "cad" / "car")
+    for name in ("suv.stl", "suv_vhacd.stl"):
+        makers.write_stl(folder / name)
+    # Other bytes, so that it is another CAD model.
+    (folder / "suv_vhacd.stl").write_bytes((folder / "suv.stl").read_bytes() + b" ")
+    commands.add(tmp_path / "cad")
+    said = capsys.readouterr().out
+    assert "suv_vhacd.stl: by its name a mesh for collisions, or for afar, of suv.stl" in said
+    assert f'dst cad add "{folder / "suv_vhacd.stl"}" --class "car"' in said
+    assert [row["cad_name"] for row in rows(settings)] == ["suv"]
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda question: "y" if "all the same" in question else "")
+    commands.add(tmp_path / "cad")
+    assert sorted(row["cad_name"] for row in rows(settings)) == ["suv", "suv_vhacd"]
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def test_a_class_with_one_cad_model_is_told_what_that_costs_until_another_one_joins(

@@ -231,6 +231,20 @@ def test_broken_files_are_quarantined_with_a_reason_read_once_and_stop_nothing(
     assert set(look(settings).refused) == {cars / "points.obj"}
 
 
+def test_a_mesh_for_collisions_is_listed_as_such_until_a_person_adds_it(settings: Settings, cars: Path) -> None:
+    (cars / "suv_vhacd.stl").write_bytes(makers.write_stl(cars / "suv.stl").read_bytes() + b" ")
+    seen = look(settings)
+    assert ([made.name for made in seen.registered], list(seen.refused)) == (["suv"], [cars / "suv_vhacd.stl"])
+    (listed,) = refused(Catalog(settings.catalog))
+    assert listed["reason"] == "stand_in"
+    assert f'dst cad add "{cars / "suv_vhacd.stl"}" --class "car"' in listed["detail"]
+    assert not look(settings).changed
+    commands.add(cars / "suv_vhacd.stl", class_name="car")
+    assert refused(Catalog(settings.catalog)) == []
+    assert not look(settings).changed
+    assert {row["status"] for row in rows(settings).values()} == {"ok"}
+
+
 def test_a_quarantined_file_that_was_put_right_is_registered_and_no_longer_listed(settings: Settings, cars: Path) -> None:
     good = makers.write_stl(cars.parent / "whole.stl").read_bytes()
     (cars.parent / "whole.stl").unlink()

@@ -14,6 +14,7 @@ import pytest
 from storage.artifacts import ArtifactStore
 from storage.catalog import copy, views
 from storage.catalog.catalog import Catalog
+from storage.catalog.tags import Said
 from storage.catalog.verify import verify
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +31,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "tests.export.made", str(home)]
     done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
+    catalog = Catalog(f"sqlite:///{home / 'catalog.sqlite'}", ArtifactStore(home / "artifacts"))
+    rows = catalog.rows("SELECT image_key, sample_id, class_name FROM samples WHERE file IS NOT NULL ORDER BY sample_id LIMIT 5")
+    catalog.add_tags([Said(**row, tag="bad" if number else "good") for number, row in enumerate(rows)], by="ada")
     return home
 
 
@@ -42,8 +46,8 @@ def real(request: pytest.FixtureRequest, home: Path) -> Catalog:
     return catalog
 
 
-def test_there_are_twelve_queries() -> None:
-    assert [int(title.split(".")[0]) for title in QUERIES] == list(range(1, 13))
+def test_there_are_thirteen_queries() -> None:
+    assert [int(title.split(".")[0]) for title in QUERIES] == list(range(1, 14))
 
 
 def test_every_query_of_the_cookbook_has_an_answer(real: Catalog) -> None:
@@ -53,6 +57,7 @@ def test_every_query_of_the_cookbook_has_an_answer(real: Catalog) -> None:
     assert answers["8. What was the newest image made from?"].upstream_stage.tolist() == [
         "caption", "control", "render", "cad", "source",
     ]  # fmt: skip
+    assert answers["13. Do the rules agree with people?"].images.sum() == 5
     assert answers["5. Why are things rejected?"].rejected.sum() == 6
     assert not answers["11. Who made a sample, with what, and why is it kept?"][["seed", "steps", "generator"]].isna().any().any()
 

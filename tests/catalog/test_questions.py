@@ -21,7 +21,7 @@ def run(catalog: Catalog, class_name: str, histories: Sequence[History], **how: 
     for history in histories:
         number = history.sample.cad_id[:4]
         catalog.add_cad_model(
-            cad_id=history.sample.cad_id, class_name=class_name, source=f"{number}.obj", name=number, licence="CC0",
+            cad_id=history.sample.cad_id, class_name=class_name, source=f"{number}.obj", cad_name=number, licence="CC0",
             cad_key=history.records["cad"].key, facts=records.cad_values(),
         )  # fmt: skip
     run_id = catalog.start_run(class_name=class_name, recipe="embedded", recipe_specs={}, samples=len(histories), **how)

@@ -87,7 +87,7 @@ def test_an_unknown_run_is_named(catalog: Catalog) -> None:
 
 
 def test_a_run_cannot_end_in_a_made_up_status(catalog: Catalog) -> None:
-    with pytest.raises(ValueError, match="a run is running, complete, invalid, failed, crashed, not splendid"):
+    with pytest.raises(ValueError, match="a run is running, complete, invalid, stopped, failed, crashed, not splendid"):
         catalog.finish_run(_finished(catalog, 1), status="splendid")
 
 

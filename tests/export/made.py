@@ -28,7 +28,7 @@ RENDER: dict[str, dict[str, Any]] = {
 
 def make(home: Path) -> None:
     """Fill `home` with a catalog and a store."""
-    from flows import recipes, runs
+    from flows import ending, recipes, runs
     from models.cad import parametric
     from storage.keys import plain
     from storage.settings import Settings
@@ -36,7 +36,6 @@ def make(home: Path) -> None:
     from tasks.catalog import _members, records
     from tasks.intake import model
     from tasks.plan.place import Place
-    from tasks.run import newly_made, summarise
     from tests.flows.conftest import small
 
     place = Place.of(Settings())
@@ -55,17 +54,21 @@ def make(home: Path) -> None:
             }
         )
         cohort = runs.cohort(place, class_name, SAMPLES, recipes.resolve("embedded", overrides))
-        walked = [stage.run() for stage in stages.OF_A_SAMPLE if stage.name != "cad"]
-        reports = [task.fn(place, shard, cohort.recipe) for task in walked for shard in cohort.shards()]
-        for stage in stages.OF_A_COHORT:
-            reports += [stage.run().fn(place, cohort, part) for part in stage.parts(cohort.recipe)]
         run_id = catalog.start_run(
             class_name=class_name, recipe=cohort.recipe.name, recipe_specs=plain(cohort.recipe), samples=SAMPLES
         )
+        place = Place.of(Settings(), run=run_id)
+        walked = [stage.run() for stage in stages.OF_A_SAMPLE if stage.name != "cad"]
+        for task in walked:
+            for shard in cohort.shards():
+                task.fn(place, shard, cohort.recipe)
+        for stage in stages.OF_A_COHORT:
+            for part in stage.parts(cohort.recipe):
+                stage.run().fn(place, cohort, part)
         judged = cohort.judged(cohort.made(store))
         catalog.index(records(cohort, store, judged))
         catalog.set_cohort(class_name, cohort.recipe.name, run_id, list(_members(cohort, store, judged["verdict", ""])))
-        catalog.finish_run(run_id, status="complete", seconds=summarise(reports), counts=newly_made(reports))
+        catalog.finish_run(run_id, status="complete", **ending.credits_of(catalog, run_id, {}))
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def corners(extents: Any) -> Floats:
 def coco(out: Path) -> Iterator[Seen]:
     from pycocotools.coco import COCO
 
-    read = COCO(str(out / "annotations" / "instances.json"))
+    read = COCO(str(out / "annotations" / "instances_default.json"))
     for image in read.loadImgs(read.getImgIds()):
         (annotation,) = read.loadAnns(read.getAnnIds(imgIds=[image["id"]]))
         told = annotation["dst"]

@@ -160,7 +160,7 @@ def test_coco_evaluates_to_a_perfect_score_against_itself(released: Callable[[st
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    truth = COCO(str(released("coco") / "annotations" / "instances.json"))
+    truth = COCO(str(released("coco") / "annotations" / "instances_default.json"))
     assert {c["name"]: c["id"] for c in truth.loadCats(truth.getCatIds())} == {"car": 1, "garden chair": 2}
     found = truth.loadAnns(truth.getAnnIds())
     assert len({annotation["id"] for annotation in found}) == len(found) == len(made.samples)
@@ -355,7 +355,7 @@ def test_scores_and_controls_go_out_under_their_names(released: Callable[[str], 
     with (released("imagefolder") / "samples.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             assert float(row["fidelity"]) == made.samples[row["sample_id"]]["fidelity"]
-    (image, *_) = json.loads((released("coco") / "annotations" / "instances.json").read_text())["images"]
+    (image, *_) = json.loads((released("coco") / "annotations" / "instances_default.json").read_text())["images"]
     known = made.samples[image["dst"]["sample_id"]]
     assert image["dst"]["scores"]["fidelity"] == known["fidelity"]
     assert image["dst"]["controls"] == {"canny": known["control_key"]}

@@ -53,7 +53,7 @@ def main() -> None:
     shard = cohort.shards()[0]
     for stage in stages.OF_A_SAMPLE:
         if stage.name == "render":
-            tried("render", lambda: fill("render", shard, cohort.recipe, here.store, rendered))
+            tried("render", lambda: fill("render", shard, cohort.recipe, here, rendered))
         elif stage.name != "cad":
             tried(stage.name, lambda stage=stage: stage.run().fn(here, shard, cohort.recipe))  # type: ignore[misc]
     for of_all in stages.OF_A_COHORT:

@@ -14,8 +14,8 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 from prefect.states import Failed
 
 from flows.commands import doctor
-from flows.commands.status import scheduled
 from flows.commands.terminal import watched
+from flows.overview import scheduled
 from storage.catalog import database
 from storage.catalog.catalog import Catalog
 from storage.catalog.database import CatalogLocked, CatalogMissing

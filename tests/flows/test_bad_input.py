@@ -83,7 +83,7 @@ def test_broken_files_are_rows_with_a_reason_and_the_others_are_added(alone: Hom
     )
     (folder / "huge.stl").write_bytes(bytes(80) + struct.pack("<I", 10_000_000) + bytes(500))
     alone.dst("cad", "add", str(folder), "--class", "car")
-    rows = {row["name"]: row for row in alone.rows("select name, status, reason, detail from cad_models")}
+    rows = {row["cad_name"]: row for row in alone.rows("select cad_name, status, reason, detail from cad_models")}
     assert rows["car-1"]["status"] == "ok"
     broken = {"empty", "nan", "flat", "cut", "points", "huge"}
     assert {name for name, row in rows.items() if row["status"] == "rejected" and row["reason"] and row["detail"]} == broken
@@ -131,6 +131,19 @@ def test_a_typo_in_a_command_says_which_one_was_meant(alone: Home) -> None:
 def test_a_wrong_setting_of_a_run_is_named(alone: Home, folder: Path, arguments: tuple[str, ...], said: str) -> None:
     alone.dst("cad", "add", str(folder / GLB), "--class", "car")
     assert said in one_line(alone, "run", "car", *arguments)
+
+
+def test_a_recipe_whose_weights_cannot_be_had_is_refused_before_any_work(
+    alone: Home, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(folder / "hub"))
+    alone.dst("cad", "add", str(folder / GLB), "--class", "car")
+    line = one_line(alone, "run", "car", "--recipe", "paper-sd15")
+    assert line.startswith("dst: paper-sd15 cannot paint here: the weights of stable-diffusion-v1-5/")
+    assert "hf download lllyasviel/control_v11p_sd15_canny --revision " in line
+    assert not (alone.path / "prefect").exists()
+    assert not list((alone.path / "artifacts").glob("render/*"))
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,10 @@ def test_a_killed_run_is_crashed_in_the_catalog_and_in_prefect_and_its_work_is_t
     assert killed["heartbeat_at"] is not None
     assert _flow_run(server, killed["flow_run_id"])["state_type"] == "RUNNING"
     made = {path.parent: path.stat().st_mtime_ns for path in (home.path / "artifacts").glob("*/*/*/record.json")}
+    assert "of runs that go on or were broken off, and have no row yet" in home.dst("catalog", "verify", "--quick")
     said = home.dst("scan")
     assert "its process was killed" in said
+    assert "have no row yet" not in home.dst("catalog", "verify", "--quick")
     crashed = _flow_run(server, killed["flow_run_id"])
     assert (crashed["state_type"], crashed["state"]["message"]) == ("CRASHED", "its process was killed")
     runs = home.rows("select status, reason from runs order by started_at")

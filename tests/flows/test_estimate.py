@@ -26,13 +26,14 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-def past_run(settings: Settings, recipe: Recipe, host: str = "", new: int = 20) -> None:
+def past_run(settings: Settings, recipe: Recipe, host: str = "", new: int = 20, waited: Any = {}) -> None:  # noqa: B006
     """Note a run of 60 s that made `new` artifacts of each stage; half of its stages' time went into rendering."""
     catalog = Catalog(settings.catalog, settings.store)
     counts: dict[str, Any] = {"made": 20, **{f"new_{stage}": new for stage in ("render", "control", "caption", "image")}}
     run_id = catalog.start_run(class_name="car", recipe=recipe.name, recipe_specs=plain(recipe), samples=20)
     seconds = {"render": 10.0, "control": 1.0, "caption": 1.0, "image": 7.0, "score": 0.75, "verdict": 0.25}
-    catalog.finish_run(run_id, status="complete", counts=counts | {"new_score": 1, "new_verdict": 1}, seconds=seconds)
+    counts |= {"new_score": 1, "new_verdict": 1}
+    catalog.finish_run(run_id, status="complete", counts=counts, seconds=seconds, waited=waited)
     with catalog.database.writing() as connection:
         times = "started_at = '2026-11-22T10:00:00.000000Z', finished_at = '2026-11-22T10:01:00.000000Z'"
         connection.exec_driver_sql(f"update runs set {times}, host = '{host or platform.node()}' where run_id = '{run_id}'")
@@ -58,12 +59,26 @@ def test_a_past_runs_wall_time_is_shared_out_over_what_it_made(settings: Setting
     assert estimate.in_words(costs, MISSING).startswith("about 5 min")
 
 
+def test_waiting_for_others_and_runs_that_did_not_tell_it_from_work_tell_nothing(settings: Settings) -> None:
+    place, recipe = Place.of(settings), recipes.embedded()
+    past_run(settings, recipe, waited=None)
+    assert estimate.costs(place, recipe).runs == 0
+    past_run(settings, recipe, waited={"image": 30.0})
+    # 30 of the 60 s were somebody else's.
+    assert estimate.costs(place, recipe).seconds_for(MISSING)[0] == pytest.approx(2.5 * 60)
+
+
+def test_shards_that_wait_at_once_do_not_make_work_cheaper_than_it_was(settings: Settings) -> None:
+    past_run(settings, recipes.embedded(), waited={"image": 300.0})
+    assert estimate.costs(Place.of(settings), recipes.embedded()).seconds["render"] == pytest.approx(0.5)
+
+
 def test_other_machines_other_settings_and_resumed_work_tell_nothing(settings: Settings) -> None:
     recipe = recipes.embedded()
     past_run(settings, recipe, host="elsewhere")
     past_run(settings, recipe, new=0)
     assert "render" not in estimate.costs(Place.of(settings), recipe).seconds
-    past_run(settings, dataclasses.replace(recipe, render=dataclasses.replace(recipe.render, resolution=512)))
+    past_run(settings, dataclasses.replace(recipe, render=dataclasses.replace(recipe.render, samples=32)))
     costs = estimate.costs(Place.of(settings), recipe)
     assert costs.seconds_for(MISSING)[1] == ["render"]
     assert "nothing is known here of: render" in estimate.in_words(costs, MISSING)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from flows import pending, recipes, runs
-from storage.artifacts import ArtifactStore, at
+from storage.artifacts import at
 from storage.images import from_png, png_text, to_png
 from storage.keys import digest
 from storage.settings import Settings
@@ -45,14 +45,14 @@ def cohort_of(home: Home, samples: int = SAMPLES) -> Cohort:
     return runs.cohort(place_of(home), "car", samples, recipes.resolve("embedded", small()))
 
 
-def fails(store: ArtifactStore, cohort: Cohort, planned: Planned) -> None:
+def fails(place: Place, cohort: Cohort, planned: Planned) -> None:
     """Leave behind what a renderer leaves that dies on a view at every try."""
     detail = "the renderer died (signal SIGSEGV) on model.glb; its last words: Error: no memory | Segmentation fault"
 
     def dies(todo: Sequence[Missing]) -> Iterator[Finished]:
         yield from (missing.failed("renderer_killed", detail, "RendererDied") for missing in todo)
 
-    fill("render", Shard(index=0, samples=(planned,)), cohort.recipe, store, dies)
+    fill("render", Shard(index=0, samples=(planned,)), cohort.recipe, place, dies)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Home:
     home = Home(tmp_path_factory.mktemp("mending"), server.api)
     add_cars(home, home.path / "cars")
     cohort = cohort_of(home)
-    fails(ArtifactStore(home.path / "artifacts"), cohort, cohort.samples[7])
+    fails(place_of(home), cohort, cohort.samples[7])
     process = home.start("run", "car", "--samples", "24", "--overrides", home.overrides())
     while process.poll() is None and len(list((home.path / "artifacts").glob("image/*/*"))) < 3:
         time.sleep(0.01)

@@ -9,7 +9,9 @@ import pytest
 from prefect import flow
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from flows.evaluate import evaluate, train_readouts
 from flows.generate import several
+from flows.train import train
 from tasks.train import training
 from tests.flows.conftest import Server
 
@@ -32,6 +34,27 @@ def test_a_run_of_several_classes_is_called_after_the_first_ones(server: Server,
         nothing(names, 24, "embedded")
     runs: list[dict[str, Any]] = server.post("/flow_runs/filter", {"flow_runs": {"name": {"any_": [said]}}})
     assert len(runs) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({}, "train from nothing"),
+        ({"begin_from": "embedded", "class_names": ["duck", "car"]}, "train from embedded with duck, car"),
+        ({"base": "sd@abc"}, "train ControlNet on sd@abc"),
+        ({"class_names": MANY}, "train from nothing with class number 0, class number 1, class number 2, class number 3 ..."),
+    ],
+)
+def test_a_training_is_called_after_what_it_begins_with(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], said: str
+) -> None:
+    monkeypatch.setattr("prefect.runtime.flow_run.get_parameters", lambda: asked)
+    assert train.flow_run_name() == said
+
+
+def test_an_evaluation_is_called_after_its_generator() -> None:
+    assert evaluate.flow_run_name == "evaluate {model}"
+    assert train_readouts.flow_run_name == "train readouts on {shards} shards"
 
 
 def test_a_training_of_many_classes_has_a_folder_of_its_own(tmp_path: Path) -> None:

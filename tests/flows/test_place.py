@@ -24,7 +24,7 @@ from storage.images import to_png
 from storage.keys import plain
 from storage.settings import Settings
 from storage.stages import OF_A_SAMPLE, STAGES
-from tasks import stages
+from tasks import stages, worker
 from tasks.caching import ByArtifactKeys
 from tasks.catalog import catalog
 from tasks.intake.model import register
@@ -38,6 +38,8 @@ from tests.flows.conftest import ROOT
 
 SIZE = 128
 SAMPLES = 4
+CHEAP: Mapping[str, Any] = {"image": {"kind": "plain"}, "verdict": {"judges": {"kcf": False}, "rules": {"pose": False}}}
+"""What makes the embedded recipe cost next to nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +108,7 @@ def planned(here: Place, seed: int, changes: Mapping[str, Any] | None = None) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(parametric.glb("car", seed))
     assert register(here, path, "car").status == "added"
-    cheap = {"image": {"kind": "plain"}, "verdict": {"judges": {"kcf": False}, "rules": {"pose": False}}}
-    return runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded", {**cheap, **(changes or {})}))
+    return runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded", {**CHEAP, **(changes or {})}))
 
 
 def rendered(todo: Sequence[Missing]) -> Iterator[Finished]:
@@ -130,7 +131,7 @@ def _run(here: Place, cohort: Cohort) -> str:
     for stage in stages.OF_A_SAMPLE:
         for shard in cohort.shards():
             if stage.name == "render":
-                fill("render", shard, cohort.recipe, here.store, rendered)
+                fill("render", shard, cohort.recipe, here, rendered)
             else:
                 stage.run().fn(here, shard, cohort.recipe)
     for of_all in stages.OF_A_COHORT:
@@ -198,6 +199,13 @@ def test_a_run_of_one_cad_model_says_in_its_first_lines_what_that_costs(
     with caplog.at_level(logging.INFO, logger="dst"):
         runs.announce(here, planned(here, 30_001))
     assert "one CAD model" not in caplog.text
+
+
+def test_a_place_with_other_settings_gets_renderers_of_its_own(tmp_path: Path) -> None:
+    one = worker.renderer(place(tmp_path, renderers=1))
+    assert worker.renderer(place(tmp_path / "other home", renderers=1)) is one
+    assert worker.renderer(place(tmp_path, renderers=2)) is not one
+    assert worker.renderer(place(tmp_path, renderers=1, mesh_timeout_s=7)) is not one
 
 
 def test_where_work_is_done_is_no_part_of_a_key_and_which_store_holds_it_is(tmp_path: Path) -> None:

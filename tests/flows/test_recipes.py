@@ -138,6 +138,8 @@ def test_a_whole_number_is_a_number_and_gives_the_same_keys() -> None:
         ({"controls": {"geometry": {}}}, "one ControlNet obeys one control, the recipe has 2 (canny, geometry)"),
         ({"verdict": {"judges": {"kcf": False}}}, 'the rule pose asks for the score "kcf", which no judge gives'),
         ({"verdict": {"judges": {"second": {"kind": "kcf"}}}}, "the judges kcf and second both give the score kcf"),
+        ({"verdict": {"rules": {"pos": {"threshold": 2.5}}}}, 'embedded.verdict.rules has no "pos"; did you mean "pose"?'),
+        ({"render": {"resolution": 256}}, "renders of 256 pixels, images of 128, but its generator paints on controls"),
         ({"verdict": {"rules": {"pose": {"kind": "best_share"}}}}, "verdict.rules.pose.score is not said, and has no default"),
     ],
 )  # fmt: skip

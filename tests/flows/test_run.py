@@ -83,6 +83,11 @@ def test_a_second_flow_run_shows_its_tasks_as_cached(unbroken: Home, server: Ser
     stages = {name: state for name, state in states.items() if name.split()[0] in STAGES}
     assert {name.split()[0] for name in stages} == set(STAGES)
     assert set(stages.values()) == {"Cached"}, stages
+    # Their old reports credit it with nothing.
+    credited = "select count(*) as n, sum(seconds) as seconds from costs"
+    assert unbroken.rows(f"{credited} where run_id = '{second}'") == [{"n": 0, "seconds": None}]
+    assert unbroken.rows("select count(distinct made_by_run) as n from samples") == [{"n": 1}]
+    assert unbroken.rows("select count(*) as n from run_members") == [{"n": 24}]
 
 
 def test_one_deleted_image_is_made_again_and_nothing_else(unbroken: Home) -> None:
@@ -134,6 +139,9 @@ def test_a_killed_renderer_shows_as_retrying_then_completed(home: Home, server: 
     runs = [run for run in server.task_runs(flow_runs(home)[-1]) if run["name"].startswith("render")]
     histories = [server.states(run["id"]) for run in runs]
     assert any("Retrying" in names and names[-1] == "Completed" for names in histories), histories
+    # What the try that was broken off had made is credited with the rest, and each says at which try it was made.
+    assert home.rows("select made from costs where stage = 'render'") == [{"made": 12}]
+    assert home.rows("select count(distinct attempt) as tries from artifacts where stage = 'render'")[0]["tries"] >= 2
 
 
 def test_a_run_killed_five_times_ends_with_the_bytes_of_one_that_was_not(unbroken: Home, home: Home) -> None:

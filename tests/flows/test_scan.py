@@ -173,7 +173,16 @@ def test_files_in_a_served_watched_folder_become_accepted_samples_with_nobody_to
     def kept() -> list[dict[str, Any]]:
         return home.rows(accepted) if list((home.path / "artifacts").glob("verdict/*/*/record.json")) else []
 
+    origins: set[str] = set()
+
+    def scans() -> list[dict[str, Any]]:
+        found = httpx.post(f"{api}/flow_runs/filter", json={"flows": {"name": {"any_": ["scan"]}}}, timeout=30).json()
+        # One that finds nothing goes when the next one does.
+        origins.update(run["created_by"]["type"] for run in found if run.get("created_by"))
+        return list(found)
+
     def complete(runs: int) -> bool:
+        scans()
         return len(kept()) > 0 and len(home.rows("select * from runs where status in ('complete', 'invalid')")) >= runs
 
     home.put(30_300, 2)
@@ -185,6 +194,8 @@ def test_files_in_a_served_watched_folder_become_accepted_samples_with_nobody_to
     _until(1500, lambda: complete(2))
     assert len(home.rows("select distinct cad_id from samples where in_cohort = 1")) == 3
     assert len(home.rows("select * from samples where in_cohort = 1 and status = 'made'")) == 8
-    scans = httpx.post(f"{api}/flow_runs/filter", json={"flows": {"name": {"any_": ["scan"]}}}, timeout=30).json()
-    origins = {(run.get("created_by") or {}).get("type") for run in scans}
     assert {"SCHEDULE", "AUTOMATION"} <= origins
+    ended = [run["name"] for run in scans() if run["state_type"] == "COMPLETED"]
+    assert "scan: 2 new, 1 class" in ended, ended
+    assert ended.count("scan: nothing new") <= 1, ended
+    assert {run["work_queue_name"] for run in scans()} == {"scans"}

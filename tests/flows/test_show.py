@@ -46,5 +46,9 @@ def test_a_picture_of_each_control_of_a_sample_tells_where_it_comes_from(
     said = capsys.readouterr().out
     assert "canny" in said
     assert f"geometry, key {sample.keys['control']['geometry']}" in said
+    for key in sample.keys["control"].values():
+        artifact = here.store.get("control", key)
+        assert f"/{here.store.address(artifact, 'control.png').removesuffix('/control.png')}\n" in said
+        assert f"control.png      sha256 {artifact.record.files['control.png']['sha256']}  sound" in said
     rows = here.catalog.rows("select name, count(*) as n from scores group by 1 order by 1")
     assert [(row["name"], row["n"]) for row in rows] == [("fidelity", 4), ("fidelity_canny", 4), ("fidelity_geometry", 4)]

@@ -22,7 +22,7 @@ prepare(Settings())
 from prefect import flow, task
 from tasks import slots
 
-@task
+@task(task_run_name="shard of {name}")
 def shard(name, count, seconds):
     for _ in range(count):
         began = time.monotonic()
@@ -66,6 +66,10 @@ def test_a_slot_is_waited_for_and_one_of_a_killed_process_is_free_again(home: Ho
     assert _line(second)[0] == "held"
     assert second.wait(120) == 0
     assert _active(server, "renderer:killed") == 0
+    found = server.post("/task_runs/filter", {"task_runs": {"name": {"any_": ["shard of renderer:killed"]}}})
+    waited = next(run for run in found if run["state_type"] == "COMPLETED")
+    states = server.states(waited["id"])
+    assert states == ["Pending", "Running", "AwaitingConcurrencySlot", "Running", "Completed"]
 
 
 def test_a_slot_that_nobody_else_wants_costs_next_to_nothing(

@@ -77,11 +77,13 @@ def test_a_wrong_default_recipe_is_said_at_once(settings: Settings, catalog: Cat
         wanted(wrong, WatchReport(classes={"car"}))
 
 
-@pytest.mark.parametrize("reason", ["KeyboardInterrupt", "Cancelled: by a person, in Prefect"])
+@pytest.mark.parametrize(
+    ("status", "reason"), [("stopped", "stopped by Ctrl-C"), ("stopped", "cancelled in Prefect"), ("failed", "KeyboardInterrupt")]
+)
 def test_a_run_that_a_person_stopped_is_not_started_again_until_a_cad_model_joins(
-    settings: Settings, catalog: Catalog, reason: str
+    settings: Settings, catalog: Catalog, status: str, reason: str
 ) -> None:
-    ended(settings, catalog, "failed", reason)
+    ended(settings, catalog, status, reason)
     assert wanted(settings, WatchReport()) == []
     add(catalog, 2)
     (want,) = wanted(settings, WatchReport())
@@ -91,7 +93,7 @@ def test_a_run_that_a_person_stopped_is_not_started_again_until_a_cad_model_join
 def test_runs_that_end_with_their_service_are_taken_up_however_often(settings: Settings, catalog: Catalog) -> None:
     for _ in range(4):
         assert len(wanted(settings, WatchReport())) == (0 if not catalog.runs() else 1)
-        ended(settings, catalog, "failed", "TerminationSignal")
+        ended(settings, catalog, "stopped", "stopped with its service or its machine")
     assert len(wanted(settings, WatchReport())) == 1
 
 

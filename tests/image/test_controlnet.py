@@ -109,10 +109,25 @@ def test_an_unusable_image_gets_one_more_attempt_with_another_seed_and_then_a_re
     assert image.seed == _request(0).sample.seed("image", 1) != _request(0).sample.seed("image", 0)
 
 
-def test_progress_is_told_after_each_batch(generator: ControlNetGenerator) -> None:
+def test_progress_is_told_after_each_step_and_batch(generator: ControlNetGenerator) -> None:
     told: list[tuple[int, int]] = []
     generator.generate([_request(i) for i in range(4)], lambda done, asked: told.append((done, asked)))
-    assert told == [(3, 4), (4, 4)]
+    steps = generator.spec.steps
+    assert told == [*[(0, 4)] * steps, (3, 4), *[(3, 4)] * steps, (4, 4)]
+
+
+def test_a_picture_is_given_up_behind_the_step_in_which_somebody_asks(generator: ControlNetGenerator) -> None:
+    told: list[tuple[int, int]] = []
+
+    def ask(done: int, asked: int) -> None:
+        told.append((done, asked))
+        raise KeyboardInterrupt
+
+    before = _pixels(generator.generate([_request(0)]))
+    with pytest.raises(KeyboardInterrupt):
+        generator.generate([_request(1)], ask)
+    assert told == [(0, 1)]
+    assert _pixels(generator.generate([_request(0)])) == before
 
 
 def test_a_control_of_the_wrong_size_is_named(generator: ControlNetGenerator) -> None:
@@ -236,12 +251,14 @@ def test_a_pipeline_without_its_class_is_one_clear_line(tmp_path: Path) -> None:
 
 def test_a_hub_that_is_not_reached_is_told_and_not_a_file_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     import diffusers
-    import httpx
+
+    # What the hub's client speaks through.
+    import httpx2
 
     def away(**named: str) -> None:
         try:
-            raise httpx.ConnectError("[Errno 111] Connection refused")
-        except httpx.ConnectError as error:
+            raise httpx2.ConnectError("[Errno 111] Connection refused")
+        except httpx2.ConnectError as error:
             raise OSError("c/d does not appear to have a file named config.json.") from error
 
     monkeypatch.setattr(diffusers.ControlNetModel, "from_pretrained", away)

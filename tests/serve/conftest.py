@@ -15,8 +15,9 @@ from typing import Any
 
 import httpx
 import psutil
+import pytest
 
-from tests.flows.conftest import DST, Home, folder_with_code
+from tests.flows.conftest import DST, Home, add_cars, folder_with_code
 
 STARTS_WITHIN_S = 600
 RUNS_WITHIN_S = 900
@@ -36,12 +37,18 @@ class Platform:
     auth: tuple[str, str] | None = None
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
-        return httpx.request(method, f"{self.ui}/api{path}", auth=self.auth, timeout=60, **more)
+        """Ask the API; a database that is busy is asked again, as Prefect's own client does."""
+        for _ in range(20):
+            answer = httpx.request(method, f"{self.ui}/api{path}", auth=self.auth, timeout=60, **more)
+            if answer.status_code != 503:
+                break
+            time.sleep(0.5)
+        return answer
 
     def deployments(self) -> dict[str, dict[str, Any]]:
         return {row["name"]: row for row in self.ask("POST", "/deployments/filter", json={}).raise_for_status().json()}
 
-    def launch(self, name: str, **parameters: Any) -> httpx.Response:
+    def launch(self, name: str, /, **parameters: Any) -> httpx.Response:
         """Ask the API for a run, as the form does."""
         deployment = self.deployments()[name]["id"]
         return self.ask("POST", f"/deployments/{deployment}/create_flow_run", json={"parameters": parameters})
@@ -117,3 +124,15 @@ def save_recipe(home: Home) -> str:
     text = Path(home.overrides()).read_text().replace('name = "small"\n', "")
     (folder / "small.toml").write_text(text)
     return "small"
+
+
+@pytest.fixture(scope="package")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One for all tests of this folder; the last of test_served.py ends it."""
+    home = Home(tmp_path_factory.mktemp("served") / "home", api="")
+    add_cars(home, home.path.parent / "cars")
+    save_recipe(home)
+    # The zone that prefect.yaml names, and no weights of others.
+    environment = {"DST_TIMEZONE": "UTC", "HF_HUB_OFFLINE": "1", "HF_HOME": str(home.path / "hub")}
+    with serving(home, "--port", "0", environment=environment) as platform:
+        yield platform

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -18,6 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from flows.commands.serve import see_that_strangers_are_refused
 from flows.prefect_server import Door
+from tests.answering import answering
 
 HERE = "127.0.0.1:4200"
 PAGE = f"http://{HERE}"
@@ -83,31 +80,14 @@ def test_a_socket_from_another_page_is_refused() -> None:
     assert refused.value.code == 1008
 
 
-@contextmanager
-def answering(code: int) -> Iterator[str]:
-    """Serve one answer to everything; yield the API's address."""
-
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(code)
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/api"
-        server.shutdown()
-
-
 def test_a_server_without_the_door_is_not_served_and_one_that_is_joined_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    with answering(200) as api:
+    with answering(200) as address:
+        api = f"{address}/api"
         with pytest.raises(ValueError, match="would answer any web page"):
             see_that_strangers_are_refused(api, own=True)
         see_that_strangers_are_refused(api, own=False)
     assert capsys.readouterr().out.startswith(f"note: the server at {api} answers any web page")
     for code in (401, 403):
-        with answering(code) as api:
-            see_that_strangers_are_refused(api, own=True)
+        with answering(code) as address:
+            see_that_strangers_are_refused(f"{address}/api", own=True)
     assert not capsys.readouterr().out

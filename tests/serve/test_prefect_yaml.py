@@ -7,7 +7,7 @@ import shlex
 
 import yaml
 
-from flows.deployments import POOL, deployments, lock_pool, template
+from flows.deployments import POOL, QUEUE, deployments, lock_pool, template
 from flows.prefect_env import FOR_RUNS
 from tests.flows.conftest import ROOT
 
@@ -17,7 +17,7 @@ SAID = yaml.safe_load((ROOT / "prefect.yaml").read_text())
 def test_the_pool_is_locked_and_nobody_asks_it_for_anything() -> None:
     assert SAID["build"] == [{f"{lock_pool.__module__}.{lock_pool.__name__}": {}}]
     for deployment in SAID["deployments"]:
-        assert deployment["work_pool"] == {"name": POOL}, deployment["name"]
+        assert deployment["work_pool"]["name"] == POOL, deployment["name"]
         assert not {"build", "pull"} & set(deployment), deployment["name"]
 
 
@@ -30,5 +30,8 @@ def test_the_template_of_runs_holds_constants_only() -> None:
 
 
 def test_the_same_flows_are_deployed_under_the_same_names() -> None:
-    said = {(row["name"], row["entrypoint"], *row["tags"], row["work_pool"]["name"]) for row in SAID["deployments"]}
-    assert said == {(entry.name, entry.entrypoint, *entry.tags, POOL) for entry in deployments()}
+    said = {
+        (row["name"], row["entrypoint"], *row["tags"], row["work_pool"].get("work_queue_name", QUEUE))
+        for row in SAID["deployments"]
+    }
+    assert said == {(entry.name, entry.entrypoint, *entry.tags, entry.queue) for entry in deployments()}

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +19,17 @@ import psutil
 import pytest
 from prefect.workers.process import ProcessWorker
 
+from flows.forms import ALL_CLASSES
 from flows.prefect_env import served
 from storage.settings import Settings
 from storage.stages import OF_A_SAMPLE
-from tests.flows.conftest import ROOT, Home, add_cars, loaded
-from tests.serve.conftest import Platform, save_recipe, serving
+from tests.flows.conftest import ROOT, Home, loaded
+from tests.serve.conftest import Platform
 
 pytestmark = pytest.mark.slow
 
 PICTURES = Path(os.environ["DST_DOCS_PICTURES"]) if "DST_DOCS_PICTURES" in os.environ else None
 """Where screenshots for the documents go, when somebody asks for them: then the run is one with real pictures."""
-
-
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    home = Home(tmp_path_factory.mktemp("served") / "home", api="")
-    add_cars(home, home.path.parent / "cars")
-    save_recipe(home)
-    # The zone that prefect.yaml names.
-    with serving(home, "--port", "0", environment={"DST_TIMEZONE": "UTC"}) as platform:
-        yield platform
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +57,7 @@ def photograph(page: Any, name: str) -> None:
 def test_every_form_is_flat_described_and_bounded(platform: Platform) -> None:
     found = platform.deployments()
     assert {"generate a class", "generate many classes", "train", "evaluate", "scan for new CAD models", "verify"} <= set(found)
+    assert {"preview", "dry run", "retry what failed", "filter again", "export a release"} <= set(found)
     for name, deployment in found.items():
         fields = deployment["parameter_openapi_schema"]["properties"]
         for field, schema in fields.items():
@@ -81,6 +72,8 @@ def test_every_form_is_flat_described_and_bounded(platform: Platform) -> None:
     form = found["generate a class"]["parameter_openapi_schema"]["properties"]
     assert form["class_name"]["enum"] == ["car"]
     assert {"embedded", "small"} <= set(form["recipe"]["enum"])
+    assert "paper-sd15" not in form["recipe"]["enum"], "its weights cannot be had here"
+    assert "paper-sd15, since the weights of stable-diffusion" in form["recipe"]["description"]
     assert found["generate many classes"]["parameter_openapi_schema"]["properties"]["class_names"]["items"]["enum"] == ["car"]
 
 
@@ -167,7 +160,12 @@ def test_its_stages_and_shards_have_names_progress_and_links_that_open(platform:
     assert of_shards | {"score kcf car", "score fidelity car", "verdict car"} <= names
     shown = platform.ask("POST", "/artifacts/filter", json={"artifacts": {"flow_run_id": {"any_": [run["id"]]}}}).json()
     told = [row["description"] for row in shown if row["type"] == "progress"]
-    assert any(re.match(r"image car: \d+ of \d+", text) for text in told)
+    assert len([text for text in told if re.match(r"image car: 9 of 9", text)]) == 1, told
+    lines = platform.ask("POST", "/logs/filter", json={"logs": {"flow_run_id": {"any_": [run["id"]]}}}).json()
+    # The words of the terminal, once.
+    said = [re.sub(r"[\d.]+ s$", "", row["message"]) for row in lines if row["name"] == "dst"]
+    assert said.count("image   car/0000  9 made  0 kept from before  0 failed  ") == 1, said
+    assert any(row["task_run_id"] for row in lines if row["name"] == "dst")
     data = platform.artifacts(run["id"])
     links = re.findall(r"\((http[^)]+)\)", data["car-summary"] + data["car-report"])
     assert {link.split("/")[3] for link in links} == {"reports", "validation"}
@@ -177,9 +175,84 @@ def test_its_stages_and_shards_have_names_progress_and_links_that_open(platform:
         assert answer.headers["content-type"].startswith(("text/html", "image/png"))
 
 
+def test_scans_have_a_queue_of_their_own_beside_what_people_launch(platform: Platform) -> None:
+    queues = {
+        row["name"]: row for row in platform.ask("POST", "/work_pools/dst/queues/filter", json={}).raise_for_status().json()
+    }
+    assert {name: (row["priority"], row["concurrency_limit"]) for name, row in queues.items()} == {
+        "scans": (1, 1),
+        "default": (2, 2),
+    }
+    waits_in = {name: row["work_queue_name"] for name, row in platform.deployments().items()}
+    assert waits_in.pop("scan for new CAD models") == "scans"
+    assert set(waits_in.values()) == {"default"}
+
+
+def test_the_live_pages_are_named_linked_and_say_what_status_says_and_strangers_cannot_tag(platform: Platform) -> None:
+    said = platform.log.read_text()
+    for page in ("state", "pictures"):
+        assert f"{platform.files}/live/{page} " in said
+        assert httpx.get(f"{platform.files}/live/{page}").status_code == 200
+        assert f"../live/{page}" in httpx.get(f"{platform.files}/reports/index.html").text
+    (car,) = httpx.get(f"{platform.files}/live/state.json", timeout=60).json()["classes"]
+    shown = platform.home.dst("status")
+    assert car["run"]["status"] == "complete"
+    for word in (car["standing"], *car["why"], car["run"]["status"], f"{car['kept']} kept, {car['dropped']} dropped"):
+        assert word in shown
+    pictures = httpx.get(f"{platform.files}/live/pictures.json", timeout=60).json()["pictures"]
+    assert len(pictures) == car["made"]
+    assert (
+        httpx.get(f"{platform.files}/live/thumbnails/{pictures[0]['image']}", timeout=60).headers["content-type"] == "image/webp"
+    )
+    refused = httpx.post(f"{platform.files}/live/tag", json={"image": pictures[0]["key"], "tag": "bad"})
+    assert refused.status_code == 403
+    assert platform.home.rows("select count(*) as n from tags") == [{"n": 0}]
+
+
 def test_nothing_of_the_working_folders_own_code_was_loaded(platform: Platform) -> None:
     """The folder has tasks.py, models.py, storage.py and flows/; its owner has launched a run by now."""
     assert loaded(platform.folder) == []
+
+
+def test_what_is_asked_for_between_runs_has_a_form_too(platform: Platform) -> None:
+    """On the class that was made above, all at once: another filter, a preview, a plan, a release and one that cannot be."""
+    artifacts, exports = platform.home.path / "artifacts", platform.home.path / "exports"
+    painted = len(list(artifacts.glob("image/??/*/record.json")))
+    until = time.monotonic() + 60
+    while "small" not in platform.deployments()["export a release"]["parameter_openapi_schema"]["properties"]["recipe"]["enum"]:
+        assert time.monotonic() < until, "the form does not offer the recipe that there is a run of"
+        time.sleep(0.5)
+    asked: list[tuple[str, dict[str, Any]]] = [
+        ("filter again", {"class_name": "car", "control_at_least": -0.99, "name": "lenient"}),
+        ("export a release", {"name": "cars-v1", "format": "yolo", "recipe": "small", "where": "in_cohort = 1"}),
+        ("export a release", {"name": "none-v1", "where": "capton = 'x'"}),
+        ("preview", {"class_name": "car", "samples": 9, "recipe": "small"}),
+        ("dry run", {"class_names": ["car"], "samples": 9, "recipe": "small"}),
+    ]
+    runs = [platform.launch(name, **said).raise_for_status().json()["id"] for name, said in asked]
+    ended = [platform.wait(run) for run in runs]
+    assert [run["state_type"] for run in ended] == ["COMPLETED", "COMPLETED", "FAILED", "COMPLETED", "COMPLETED"], ended
+    names = [
+        "filter car again",
+        "export cars-v1 as yolo",
+        "export none-v1 as coco",
+        "preview car small",
+        "dry run of small 9 of car",
+    ]
+    assert [run["name"] for run in ended] == names
+    judged, released, refused, previewed, planned = (run["state"]["message"] for run in ended)
+    assert re.fullmatch(r"car, lenient: 9 kept, 0 dropped, 0 failed; small: \d kept, \d dropped, 0 failed", judged)
+    assert re.fullmatch(rf"release cars-v1  yolo  9 samples  digest \w{{12}}: {re.escape(str(exports))}/cars-v1-yolo", released)
+    assert refused.startswith('no such column "capton"; did you mean ')
+    assert re.fullmatch(r"car \(small\): \S+/previews/car-small\.png; all 9: nothing to make", previewed)
+    assert planned == "to make what is missing: nothing to make"
+    shown = [platform.artifacts(run) for run in runs]
+    assert "car-report" in shown[0]
+    assert "filter     car" in shown[1]["cars-v1-release"]
+    assert "![render, controls, image]" in shown[3]["car-preview"]
+    assert "| render | 9 cached |" in shown[4]["dry-run"]
+    assert len(list(exports.glob("cars-v1-yolo/images/*/*.png"))) == 9
+    assert len(list(artifacts.glob("image/??/*/record.json"))) == painted, "another filter paints nothing"
 
 
 def test_results_are_json(platform: Platform) -> None:
@@ -214,7 +287,8 @@ def offered(deployment: dict[str, Any]) -> Any:
     """Return the classes that a deployment's form offers, or "no class" where it asks for none."""
     asked = deployment["parameter_openapi_schema"]["properties"]
     field = asked.get("class_name") or asked.get("class_names", {}).get("items")
-    return "no class" if field is None else field.get("enum")
+    choices = None if field is None else field.get("enum")
+    return "no class" if field is None else choices and [name for name in choices if name != ALL_CLASSES]
 
 
 @pytest.mark.parametrize("way", [PREFECT_DEPLOY, SERVED_AGAIN], ids=["prefect deploy", "dst serve"])
@@ -272,6 +346,9 @@ def test_the_same_is_registered_and_what_an_earlier_version_left_is_locked(
         "PREFECT_HOME": str(tmp_path),
         "DO_NOT_TRACK": "1",
         "DST_TIMEZONE": "UTC",
+        # The forms say which recipes lack weights here.
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(platform.home.path / "hub"),
     }
     done = subprocess.run(
         [sys.executable, *way],
@@ -311,140 +388,6 @@ def test_everything_listens_on_this_host_only(platform: Platform) -> None:
     assert set(listening) == {"127.0.0.1"}
 
 
-ATTACK = """async ([api, deployment, file]) => {
-    const body = JSON.stringify({job_variables: {command: `touch ${file}`}})
-    const create = `${api}/deployments/${deployment}/create_flow_run`
-    const json = {"content-type": "application/json"}
-    const tries = {
-        read: () => fetch(`${api}/work_pools/filter`, {method: "POST", body: "{}", headers: json}),
-        look: () => fetch(`${api}/admin/version`),
-        launch: () => fetch(create, {method: "POST", body, headers: json}),
-        // No question is asked before these two: they arrive, whatever may be read of the answer.
-        plain: () => fetch(create, {method: "POST", body, mode: "no-cors", headers: {"content-type": "text/plain"}}),
-        bare: () => fetch(create, {method: "POST", body: new Blob([body]), mode: "no-cors"}),
-        listen: () => new Promise((ok, no) => {
-            const socket = new WebSocket(`${api.replace("http", "ws")}/events/in`)
-            socket.onopen = () => ok({ok: true, status: "open"})
-            socket.onerror = () => no(new Error("refused"))
-        }),
-    }
-    const got = {}
-    for (const [name, attempt] of Object.entries(tries))
-        got[name] = await attempt().then(answer => answer.ok ? "let in" : "refused", () => "refused")
-    return got
-}"""
-"""What a page can try: read, launch, launch in the two ways that need no preflight, and a socket, for which there is none."""
-
-
-@contextmanager
-def other_page() -> Iterator[str]:
-    """Serve an empty page on another port of this machine; yield its address."""
-
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("content-type", "text/html")
-            self.end_headers()
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def launched(platform: Platform) -> int:
-    """Return how often somebody has launched the verification; its schedule plans runs of its own."""
-    found = platform.ask("POST", "/flow_runs/filter", json={"flows": {"name": {"any_": ["verify"]}}}).raise_for_status().json()
-    return sum(not row["auto_scheduled"] for row in found)
-
-
-@pytest.mark.parametrize("place", ["another origin", "a sandbox", "a foreign host"])
-def test_a_page_from_elsewhere_reaches_nothing(platform: Platform, browser: Any, tmp_path: Path, place: str) -> None:
-    file, before = tmp_path / "was-here", launched(platform)
-    deployment = platform.deployments()["verify"]["id"]
-    page = browser.new_page()
-    with other_page() as elsewhere:
-        # To a browser, a page under a rebound name asks its own origin.
-        api = f"{platform.ui}/api".replace("127.0.0.1", "rebound.test" if place == "a foreign host" else "127.0.0.1")
-        page.goto(api.removesuffix("/api") if place == "a foreign host" else elsewhere)
-        frame = page
-        if place == "a sandbox":
-            page.set_content("<iframe sandbox='allow-scripts' srcdoc='<p>here</p>'></iframe>")
-            page.frame_locator("iframe").get_by_text("here").wait_for()
-            frame = page.frames[1]
-        got = frame.evaluate(ATTACK, [api, deployment, str(file)])
-    page.close()
-    assert got == dict.fromkeys(["read", "look", "launch", "plain", "bare", "listen"], "refused")
-    assert launched(platform) == before
-    assert not file.exists()
-
-
-def test_the_uis_own_page_reaches_everything_under_each_name_of_this_machine(platform: Platform, browser: Any) -> None:
-    for name in ("127.0.0.1", "localhost"):
-        page = browser.new_page()
-        page.goto(platform.ui.replace("127.0.0.1", name))
-        got = page.evaluate(ATTACK, [f"{platform.ui}/api", "no-such-deployment", ""])
-        page.close()
-        assert {key: got[key] for key in ("read", "look", "listen")} == dict.fromkeys(["read", "look", "listen"], "let in")
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Origin": "http://127.0.0.1:9"},
-        {"Origin": "null"},
-        {"Host": "rebound.test"},
-        {"Host": "rebound.test", "Origin": "http://rebound.test"},
-        {"Host": "127.0.0.1.rebound.test:4200"},
-    ],
-)
-def test_a_foreign_origin_or_host_is_refused_before_anything_is_done(platform: Platform, headers: dict[str, str]) -> None:
-    for method, path in (("GET", "/admin/version"), ("OPTIONS", "/flow_runs/filter"), ("POST", "/flow_runs/filter")):
-        more = {"Access-Control-Request-Method": "POST"} if method == "OPTIONS" else {}
-        answer = platform.ask(method, path, headers=headers | more)
-        assert answer.status_code == 403, (method, path)
-        assert "access-control-allow-origin" not in answer.headers
-        assert "PREFECT_SERVER_UI_API_URL" in answer.text
-
-
-def test_a_run_says_nothing_about_its_command_its_environment_or_its_folder(platform: Platform, tmp_path: Path) -> None:
-    """By plain HTTP, as whoever may ask the API at all."""
-    file, code = tmp_path / "was-here", tmp_path / "code"
-    code.mkdir()
-    (code / "sitecustomize.py").write_text(f"open({str(file)!r}, 'w')")
-    deployment = platform.deployments()["verify"]
-    wanted = {
-        "command": f"touch {file}",
-        "env": {"PYTHONPATH": str(code)},
-        "env.PYTHONPATH": str(code),
-        "working_dir": str(code),
-        "image": "elsewhere/image",
-    }
-    for name, value in wanted.items():
-        said = {"job_variables": {name: value}}
-        refused = platform.ask("POST", f"/deployments/{deployment['id']}/create_flow_run", json=said)
-        assert refused.status_code == 422, name
-        assert f"'{name}' was unexpected" in refused.text
-    # In these two ways Prefect asks nobody; the worker passes over it.
-    platform.ask("PATCH", f"/deployments/{deployment['id']}", json={"job_variables": wanted}).raise_for_status()
-    flow_run = {
-        "flow_id": deployment["flow_id"],
-        "deployment_id": deployment["id"],
-        "work_pool_name": "dst",
-        "state": {"type": "SCHEDULED"},
-        "job_variables": wanted,
-    }
-    made = platform.ask("POST", "/flow_runs/", json=flow_run).raise_for_status().json()
-    try:
-        assert platform.wait(made["id"])["state_type"] == "COMPLETED"
-    finally:
-        platform.ask("PATCH", f"/deployments/{deployment['id']}", json={"job_variables": {}}).raise_for_status()
-    assert not file.exists()
-
-
 def test_other_hosts_are_let_in_only_with_a_password(tmp_path: Path) -> None:
     said = Home(tmp_path / "home", api="").dst("serve", "--host", "0.0.0.0", "--port", "0", code=2)
     assert said.count("\n") == 1
@@ -463,11 +406,15 @@ def test_a_run_that_is_cancelled_in_the_ui_ends_between_two_samples(platform: Pl
     assert engines, "a run is a process of its own"
     # What the button of the UI asks for.
     asked = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    began = time.monotonic()
     platform.ask("POST", f"/flow_runs/{run['id']}/set_state", json=asked).raise_for_status()
-    assert platform.wait(run["id"])["state_type"] == "CANCELLED"
+    state = platform.wait(run["id"])["state"]
+    assert (state["type"], state["name"]) == ("CANCELLED", "Cancelled")
+    assert time.monotonic() - began < 15
     assert not psutil.wait_procs(engines, timeout=60)[1]
     told = platform.home.rows("select status, reason from runs order by started_at desc limit 1")
-    assert told == [{"status": "failed", "reason": "Cancelled: by a person, in Prefect"}]
+    assert told == [{"status": "stopped", "reason": "cancelled in Prefect"}]
+    assert "catalog and store say the same" in platform.home.dst("catalog", "verify", "--quick")
     assert platform.home.rows("select count(*) as failed from samples where status = 'failed'") == [{"failed": 0}]
 
 
@@ -480,4 +427,7 @@ def test_ctrl_c_ends_everything_also_a_run_that_is_going_on(platform: Platform) 
     assert "nothing of it runs on" in platform.log.read_text()
     alive = [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
     assert not alive
+    with closing(sqlite3.connect(platform.home.path / "prefect" / "prefect.db")) as database:
+        (state,) = database.execute("select state_name from flow_run where id = ?", [run["id"]]).fetchone()
+    assert state == "Stopped"
     assert served(Settings(home=platform.home.path)) is None

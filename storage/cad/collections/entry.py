@@ -40,6 +40,12 @@ class Entry:
     """The collection's convention, where it has one."""
     front: str = "auto"
     """Likewise."""
+    axes_by: str | None = None
+    """Who says them."""
+    by_convention: bool = False
+    """It is a convention: no person who looked."""
+    stands_in_for: str | None = None
+    """For plain folders: the name of the mesh that is meant to be seen where this one is for collisions or for afar."""
     symmetry: int | None = None
     """From sidecars, for plain folders."""
     symmetry_origin: str | None = None

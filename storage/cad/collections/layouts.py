@@ -17,6 +17,7 @@ from typing import Any
 from storage.cad.collections.entry import NAMES, BadCollection, Entry
 from storage.cad.collections.synsets import class_of_synset
 from storage.cad.folder import FORMATS, scan
+from storage.cad.layouts import SHAPENETS
 from storage.cad.names import suggestion
 from storage.cad.sidecar import keywords_of
 
@@ -64,6 +65,8 @@ def _shapenet(synsets: list[Path], taxonomy: Mapping[str, str]) -> Iterator[Entr
                 licence="ShapeNet terms of use",
                 up=OFFICIAL_AXES[0],
                 front=OFFICIAL_AXES[1],
+                axes_by=SHAPENETS,
+                by_convention=True,
             )
 
 
@@ -190,6 +193,9 @@ def folder(root: Path) -> Iterator[Entry]:
             licence=model.licence,
             up=model.up,
             front=model.front,
+            axes_by=model.axes_by,
+            by_convention=model.by_convention,
+            stands_in_for=model.stands_in_for,
             symmetry=model.symmetry,
             symmetry_origin=model.symmetry_origin,
         )

@@ -10,6 +10,8 @@
     const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
     root.dataset.theme = dark ? "light" : "dark";
   });
+  // The live pages are there where the page came from `dst serve`, not where it was opened from a disk.
+  for (const link of all(".served")) link.hidden = location.protocol === "file:";
   if (!filters) return;
 
   const toggle = (name, on) => {
