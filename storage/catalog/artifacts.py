@@ -8,7 +8,7 @@ from itertools import chain
 import sqlalchemy as sa
 
 from storage.artifacts import Artifact, Record
-from storage.catalog import cad_models, journal, others, quarantine, releases, runs, schema, tables, tags, writing
+from storage.catalog import cad_models, decisions, journal, others, quarantine, releases, runs, schema, tables, tags, writing
 from storage.catalog.database import CatalogError
 from storage.catalog.index import Indexer, Row, Rows
 from storage.catalog.room import Room
@@ -26,6 +26,7 @@ _REPLAYS = {
     journal.REGISTRATION: cad_models.replay,
     journal.QUARANTINE: quarantine.replay,
     journal.RUN: runs.replay,
+    journal.DECISION: decisions.replay,
     journal.RELEASE: releases.replay,
     journal.FOREIGN: others.replay,
     journal.TAG: tags.replay,
