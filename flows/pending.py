@@ -18,6 +18,7 @@ from storage.artifacts import ArtifactStore
 from storage.catalog.catalog import Catalog
 from storage.keys import plain
 from storage.stages import OF_A_COHORT, OF_A_SAMPLE
+from tasks import stages
 from tasks.intake import foreign
 from tasks.plan import cohort as planning
 from tasks.plan.cohort import Cohort, Planned
@@ -262,12 +263,12 @@ def _same_keys(planned: Planned, row: Row | None) -> bool:
 
 def _from_rows(members: Sequence[Row]) -> tuple[StageStatus, ...]:
     left = sum(row["samples"] for row in members)
-    stages = []
+    counted = []
     for stage in OF_A_SAMPLE:
         failed = sum(row["samples"] for row in members if row["status"] == "failed" and row["stage"] == stage)
         left -= failed
-        stages.append(StageStatus(stage=stage, done=left, pending=0, failed=failed))
-    return (*stages, *(StageStatus(stage=stage, done=left, pending=0, failed=0) for stage in OF_A_COHORT))
+        counted.append(StageStatus(stage=stage, done=left, pending=0, failed=failed))
+    return (*counted, *(StageStatus(stage=stage, done=left, pending=0, failed=0) for stage in OF_A_COHORT))
 
 
 def _reasons(members: Sequence[Row]) -> dict[tuple[str, str], int]:
@@ -294,10 +295,11 @@ def _looked_up(store: ArtifactStore, cohort: Cohort, since: str) -> dict[str, An
                 break
             (done if len(found) == len(there) else pending)[stage] += 1
     made = cohort.made(store) if not pending else []
-    judged = cohort.judged(made) if made else {}
+    judged = cohort.judged(made)
     waiting = len(cohort.samples) - failed.total()
-    stages = [StageStatus(stage=s, done=done[s], pending=pending[s], failed=failed[s]) for s in OF_A_SAMPLE]
-    for stage in OF_A_COHORT:
-        ready = bool(judged) and all(store.has(stage, key) for (at, _), key in judged.items() if at == stage)
-        stages.append(StageStatus(stage=stage, done=waiting if ready else 0, pending=0 if ready else waiting, failed=0))
-    return {"stages": tuple(stages), "failures": dict(reasons.most_common()), "fresh": dict(fresh)}
+    counted = [StageStatus(stage=s, done=done[s], pending=pending[s], failed=failed[s]) for s in OF_A_SAMPLE]
+    for over_all in stages.OF_A_COHORT:
+        complete = all(store.has(over_all.name, key) for (at, _), key in judged.items() if at == over_all.name)
+        ready = complete and (bool(made) or not over_all.of_images)
+        counted.append(StageStatus(stage=over_all.name, done=waiting if ready else 0, pending=0 if ready else waiting, failed=0))
+    return {"stages": tuple(counted), "failures": dict(reasons.most_common()), "fresh": dict(fresh)}

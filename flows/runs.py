@@ -82,11 +82,11 @@ def missing(store: ArtifactStore, cohort: Cohort) -> dict[str, int]:
     """Return stage -> artifacts still to be made, without a look into those that are there. Empty when the cohort is complete."""
     counts = {stage: len(cohort.missing(store, stage)) for stage in OF_A_SAMPLE}
     made = [] if any(counts.values()) else cohort.made(store)
+    waits = any(counts.values())
     for stage in stages.OF_A_COHORT:
-        parts = stage.parts(cohort.recipe)
-        if any(counts.values()):
-            counts[stage.name] = len(parts)
-        elif made:
+        if waits and stage.of_images:
+            counts[stage.name] = len(stage.parts(cohort.recipe))
+        elif made or not stage.of_images:
             counts[stage.name] = sum(not store.has(stage.name, one.key) for one in stage.blueprints(cohort, made).values())
     return {stage: count for stage, count in counts.items() if count}
 

@@ -20,8 +20,10 @@ import numpy as np
 from models.control.protocol import ControlSpec
 from models.sample import SampleId
 from models.verdict.kinds import JUDGES
+from models.verdict.protocol import Judgement, JudgeSpec, Progress
 from storage.artifacts import ArtifactStore
 from storage.images import from_png
+from storage.stages import FILE
 from tasks import progress, stages
 from tasks.caching import cohort_task
 from tasks.plan.cohort import Cohort, Planned
@@ -60,6 +62,30 @@ class Stored:
     def control(self, kind: str) -> Any:
         return from_png(self.store.read(self.store.get("control", self.planned.keys["control"][kind]), "control.png"))
 
+    @property
+    def class_name(self) -> str:
+        return self.planned.sample.class_name
+
+    @property
+    def caption(self) -> str:
+        return str(self.store.get("caption", self.planned.key("caption")).record.values["prompt"])
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        return self.planned.keywords
+
+    def mask(self) -> Any:
+        return self._rendered("mask.png")
+
+    def depth(self) -> Any:
+        return (self._rendered("depth.png") * self.annotation["depth_scale"]).astype(np.float32)
+
+    def normals(self) -> Any:
+        return self._rendered("normal.png")
+
+    def _rendered(self, name: str) -> Any:
+        return from_png(self.store.read(self.store.get("render", self.planned.key("render")), name))
+
 
 @cohort_task("score", "score {part} {cohort.class_name}")
 def score(place: Place, cohort: Cohort, part: str, *after: Any) -> StageReport:
@@ -68,10 +94,11 @@ def score(place: Place, cohort: Cohort, part: str, *after: Any) -> StageReport:
 
     def make(made: Sequence[Planned], blueprint: stages.Blueprint) -> Finished:
         began = time.monotonic()
-        judge = JUDGES.load(cohort.recipe.verdict.judges[part], device=place.device, threads=place.threads)
         evidence = [Stored(store=store, planned=planned, controls=cohort.recipe.controls) for planned in made]
         with progress.stage("score", cohort.class_name, 100) as bar:
-            judgement = judge.judge(evidence, lambda done, total: bar.advance(100 * done // total - bar.done))
+            spec, taught = blueprint.spec, {name: key for name, key in blueprint.inputs.items() if name == "readout"}
+            tell = lambda done, total: bar.advance(100 * done // total - bar.done)  # noqa: E731
+            judgement = _judged(place, spec, evidence, taught.get("readout"), tell)
         judged = np.any([~np.isnan(values) for values in judgement.scores.values()], axis=0) if judgement.scores else np.zeros(0)
         rows = [
             {
@@ -84,12 +111,26 @@ def score(place: Place, cohort: Cohort, part: str, *after: Any) -> StageReport:
         seconds = time.monotonic() - began
         log.info("score   %s  %s: %d of %d judged  %.1f s", cohort.class_name, part, judged.sum(), len(made), seconds)
         record = blueprint.record(
-            values={"judge": part, "judged": int(judged.sum()), "not_judged": judgement.not_judged, **judgement.facts},
+            values={"judge": part, "judged": int(judged.sum()), "not_judged": judgement.not_judged, **taught, **judgement.facts},
             runtime={"threads": place.threads},
         )
         return record, {"scores.json": json.dumps(rows, indent=1, sort_keys=True, allow_nan=False).encode()}
 
     return fill_cohort("score", part, cohort, place, make)
+
+
+def _judged(place: Place, spec: JudgeSpec, evidence: Sequence[Stored], readout: str | None, tell: Progress) -> Judgement:
+    """Return what the judge of a spec measures, with the readout of a key if it is taught: none judges without what it needs."""
+    runtime: dict[str, Any] = {"device": place.device, "threads": place.threads}
+    if readout is not None:
+        taught = place.store.get("readout", readout)
+        if taught.record.outcome == "failed":
+            absent = {name: np.full(len(evidence), np.nan) for name in spec.scores if "*" not in name}
+            why = str(taught.record.detail)
+            return Judgement(scores=absent, facts={"words": f"{spec.kind}: not judged, {why}"}, not_judged=why)
+        runtime["readout"] = place.store.read(taught, FILE["readout"])
+    judgement: Judgement = JUDGES.load(spec, **runtime).judge(evidence, tell)
+    return judgement
 
 
 def _number(value: float) -> float | None:

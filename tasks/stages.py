@@ -2,6 +2,7 @@
 
     cad -> render -> control ---+
     class, keywords -> caption -+-> image -> score -> verdict
+    cad (all of the class) -> readout ---------^
 
 A stage is data. Its artifacts' keys follow from it (storage.keys): stage, version, spec, the keys of what it reads, and what else
 identifies a sample. Cohorts, flows, previews and reproductions walk this table; nothing else says what comes behind what.
@@ -21,6 +22,7 @@ from storage.artifacts import Record
 from storage.keys import artifact_key, plain
 
 if TYPE_CHECKING:
+    from models.verdict.protocol import ReadoutSpec
     from tasks.plan.cohort import Cohort, Planned
     from tasks.plan.recipe import Recipe
 
@@ -99,12 +101,14 @@ class Stage(_Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class CohortStage(_Stage):
-    """A stage that looks at all images of a cohort together; its task runs once for each artifact."""
+    """A stage with artifacts of a class as a whole; its task runs once for each of them."""
 
     parts: Callable[[Recipe], Sequence[str]]
     """What tells its artifacts apart: the judges' names, or "" for the one verdict."""
     blueprints: Callable[[Cohort, Sequence[Planned]], Mapping[str, Blueprint]]
     """What determines each of them, over the samples that have an image."""
+    of_images: bool = True
+    """Whether it looks at images, and so waits for all of them; a readout is taught by CAD models alone."""
 
 
 def _view(recipe: Recipe, planned: Planned) -> dict[str, Any]:
@@ -120,7 +124,25 @@ def _words(recipe: Recipe, planned: Planned) -> dict[str, Any]:
     return known if planned.written is None else {**known, "prompt": planned.written}
 
 
+def _taught(recipe: Recipe) -> dict[str, ReadoutSpec]:
+    """Return judge -> what teaches it, of the judges that are taught."""
+    specs = {name: judge.taught_by() for name, judge in recipe.verdict.judges.items()}
+    return {name: spec for name, spec in specs.items() if spec is not None}
+
+
+def _readouts(cohort: Cohort, made: Sequence[Planned] = ()) -> dict[str, Blueprint]:
+    """Nothing of images, prompts or rules is in these keys: a readout is taught once for a class."""
+    symmetric = {model.cad_id: model.symmetry for model in cohort.models if model.symmetry != 1}
+    inputs: dict[str, Any] = {"class_name": cohort.class_name, "cads": sorted(model.cad_key for model in cohort.models)}
+    inputs |= {"symmetry": symmetric} if symmetric else {}
+    return {
+        name: Blueprint(stage="readout", version=spec.version, spec=spec, inputs=inputs)
+        for name, spec in _taught(cohort.recipe).items()
+    }
+
+
 def _scores(cohort: Cohort, made: Sequence[Planned]) -> dict[str, Blueprint]:
+    readouts = {name: {"readout": blueprint.key} for name, blueprint in _readouts(cohort).items()}
     symmetry = {planned.sample.cad_id: planned.symmetry for planned in made}
     images = sorted(planned.key("image") for planned in made)
     return {
@@ -128,7 +150,12 @@ def _scores(cohort: Cohort, made: Sequence[Planned]) -> dict[str, Blueprint]:
             stage="score",
             version=judge.version,
             spec=judge,
-            inputs={"class_name": cohort.class_name, "images": images, **judge.identity(symmetry, cohort.recipe.controls)},
+            inputs={
+                "class_name": cohort.class_name,
+                "images": images,
+                **judge.identity(symmetry, cohort.recipe.controls),
+                **readouts.get(name, {}),
+            },
         )
         for name, judge in cohort.recipe.verdict.judges.items()
     }
@@ -193,8 +220,17 @@ OF_A_SAMPLE = (
 
 OF_A_COHORT = (
     CohortStage(
+        name="readout",
+        reads=("cad",),
+        task="tasks.readout:readout",
+        obeys="verdict",
+        parts=lambda recipe: list(_taught(recipe)),
+        blueprints=_readouts,
+        of_images=False,
+    ),
+    CohortStage(
         name="score",
-        reads=("image",),
+        reads=("image", "readout"),
         task="tasks.score:score",
         obeys="verdict",
         parts=lambda recipe: list(recipe.verdict.judges),

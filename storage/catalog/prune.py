@@ -30,7 +30,7 @@ _ROWS = (
     (tables.scores, "verdict_key"), (tables.verdict_scores, "verdict_key"), (tables.filters, "verdict_key"),
 )  # fmt: skip
 _LOOKED_AT = (*STAGES, before_0004.EDGE)
-_MEANT = {"controls": "control", before_0004.EDGE: "control", "images": "image", "scores": "score"}
+_MEANT = {"cads": "cad", "controls": "control", before_0004.EDGE: "control", "images": "image", "scores": "score"}
 """What inputs and folders call something -> its stage, where that is another word."""
 
 

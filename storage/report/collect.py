@@ -93,7 +93,7 @@ def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CA
         verdict=verdict,
         agreement=of_rows(catalog, rows),
         counts=dict(Counter(states)),
-        stages=_stages(rows, measured, parsed(run["seconds"]) or {}, parsed(run["waited"]) or {}),
+        stages=_stages(rows, measured, verdict, parsed(run["seconds"]) or {}, parsed(run["waited"]) or {}),
         wall_s=_between(run["started_at"], run["finished_at"]),
         cad_models=_cad_models(catalog, run["class_name"], rows, states, samples),
         specs={name: spec for name, spec in (parsed(run["recipe_specs"]) or {}).items() if isinstance(spec, dict)},
@@ -239,14 +239,20 @@ def control_files(row: Mapping[str, Any], controls: Mapping[str, str]) -> list[t
 
 
 def _stages(
-    rows: Sequence[Row], measured: Mapping[str, Any], seconds: Mapping[str, float], waited: Mapping[str, float]
+    rows: Sequence[Row],
+    measured: Mapping[str, Any],
+    verdict: Verdict | None,
+    seconds: Mapping[str, float],
+    waited: Mapping[str, float],
 ) -> tuple[StageRow, ...]:
+    taught = {str(judge.facts["readout"]) for judge in (verdict.judges if verdict else ()) if "readout" in judge.facts}
     made = {
         "cad": {row["cad_key"] for row in rows if row["cad_key"] and row["stage"] != "cad"},
         "render": {row["render_key"] for row in rows if row["render_file"]},
         "control": {key for row in rows if row["control_file"] for key in row["controls"].values()},
         "caption": {row["caption_key"] for row in rows if row["prompt"]},
         "image": {row["image_key"] for row in rows if row["file"]},
+        **({"readout": taught} if taught else {}),
         "score": {row["image_key"] for row in rows if row["image_key"] in measured},
         "verdict": {row["image_key"] for row in rows if row["kept"] is not None},
     }

@@ -278,6 +278,27 @@ class _Posed:
     def control(self, kind: str) -> Any:
         raise KeyError(kind)
 
+    @property
+    def class_name(self) -> str:
+        return str(self.row["class_name"])
+
+    @property
+    def caption(self) -> str:
+        return ""
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        return ()
+
+    def mask(self) -> None:
+        """Nobody rendered it here."""
+
+    def depth(self) -> None:
+        """As mask."""
+
+    def normals(self) -> None:
+        """As mask."""
+
 
 def judge(
     place: Place, origin: str, class_name: str, spec: VerdictSpec, tell: Callable[[int, int], None] | None = None
