@@ -111,7 +111,14 @@ def score(place: Place, cohort: Cohort, part: str, *after: Any) -> StageReport:
         seconds = time.monotonic() - began
         log.info("score   %s  %s: %d of %d judged  %.1f s", cohort.class_name, part, judged.sum(), len(made), seconds)
         record = blueprint.record(
-            values={"judge": part, "judged": int(judged.sum()), "not_judged": judgement.not_judged, **taught, **judgement.facts},
+            values={
+                "judge": part,
+                "judged": int(judged.sum()),
+                "not_judged": judgement.not_judged,
+                "scores": sorted(judgement.scores),
+                **taught,
+                **judgement.facts,
+            },
             runtime={"threads": place.threads},
         )
         return record, {"scores.json": json.dumps(rows, indent=1, sort_keys=True, allow_nan=False).encode()}

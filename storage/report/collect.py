@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from storage.artifacts import ArtifactError, ArtifactStore, at
 from storage.images import UnreadablePicture, from_png
-from storage.report import thumbnails
+from storage.report import judging, thumbnails
 from storage.report.agreement import of_rows
 from storage.report.content import (
     STATUSES,
@@ -42,7 +43,7 @@ CARDS = 144
 
 _COLUMNS = (
     "sample_id", "cad_id", "cad_name", "view_index", "draw_index", "status", "stage", "reason", "detail", "kept", "drop_reason",
-    "tag", "tag_note",
+    "drop_words", "tag", "tag_note",
     "azimuth_deg", "elevation_deg", "inplane_deg", "distance", "width", "height", "box_x0", "box_y0", "box_x1", "box_y1",
     "visible_fraction", "truncated_fraction", "prompt", "seed", "attempt", "model_id", "model_revision", "captioner",
     "captioner_revision", *(f"{stage}_key" for stage in (*OF_A_SAMPLE, "verdict")), "render_file", "control_file", "file",
@@ -75,6 +76,7 @@ def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CA
         samples = list(
             pool.map(lambda i: _sample(store, rows[i], states[i], measured.get(str(rows[i]["image_key"]), {}), size), chosen)
         )
+    models = _cad_models(catalog, run["class_name"], rows, states, samples)
     report = Report(
         run_id=run_id,
         class_name=run["class_name"],
@@ -88,6 +90,11 @@ def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CA
             for row, state in zip(rows, states, strict=True)
             if row["azimuth_deg"] is not None
         ),
+        drops=tuple(
+            (row["azimuth_deg"], row["elevation_deg"], str(row["drop_reason"] or "not said") if state == "dropped" else "")
+            for row, state in zip(rows, states, strict=True)
+            if row["azimuth_deg"] is not None and state in ("kept", "dropped")
+        ),
         distances=tuple((row["distance"], state) for row, state in zip(rows, states, strict=True) if row["distance"] is not None),
         scores=_by_name(rows, states, measured, verdict),
         verdict=verdict,
@@ -95,13 +102,43 @@ def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CA
         counts=dict(Counter(states)),
         stages=_stages(rows, measured, verdict, parsed(run["seconds"]) or {}, parsed(run["waited"]) or {}),
         wall_s=_between(run["started_at"], run["finished_at"]),
-        cad_models=_cad_models(catalog, run["class_name"], rows, states, samples),
+        cad_models=models,
         specs={name: spec for name, spec in (parsed(run["recipe_specs"]) or {}).items() if isinstance(spec, dict)},
         provenance=_provenance(run, rows),
     )
     # What was dropped the most clearly is seen first.
     ordered = sorted(samples, key=lambda one: -report.clear(one) if one.status == "dropped" else 0.0)
-    return replace(report, samples=tuple(ordered))
+    return replace(_with_judges(report, store, rows, states, measured), samples=tuple(ordered))
+
+
+def _with_judges(
+    report: Report,
+    store: ArtifactStore,
+    rows: Sequence[Row],
+    states: Sequence[Status],
+    measured: Mapping[str, Mapping[str, float]],
+) -> Report:
+    """Return the report with what it shows of judges and of CAD models whose images they drop."""
+    files = {str(row["sample_id"]): row["file"] for row in rows}
+
+    @cache
+    def pictures(sample_id: str) -> Thumbnail | None:
+        return picture(store, files[sample_id], judging.PICTURE)
+
+    scored = {name: list[judging.Scored]() for name in report.scores}
+    for row, state in zip(rows, states, strict=True):
+        for name, value in measured.get(str(row["image_key"]), {}).items():
+            scored[name].append((value, state, str(row["drop_reason"] or ""), str(row["sample_id"])))
+    dropped = [
+        (str(row["cad_id"]), str(row["drop_reason"]), str(row["sample_id"]))
+        for row, state in zip(rows, states, strict=True)
+        if state == "dropped"
+    ]
+    return replace(
+        report,
+        judged=judging.judged(report.verdict, scored, sum(bool(row["file"]) for row in rows), pictures),
+        low_yield=judging.lowest_yield(report.cad_models, dropped, pictures),
+    )
 
 
 def select(rows: Sequence[tuple[Mapping[str, Any], Status]], cards: int) -> list[int]:
@@ -185,7 +222,7 @@ def _sample(store: ArtifactStore, row: Row, status: Status, measured: Mapping[st
         status=status,
         stage=row["stage"] or "",
         reason=row["reason"] or (row["drop_reason"] or "" if status == "dropped" else ""),
-        detail=row["detail"] or "",
+        detail=row["detail"] or (row["drop_words"] or "" if status == "dropped" else ""),
         azimuth_deg=row["azimuth_deg"],
         elevation_deg=row["elevation_deg"],
         inplane_deg=row["inplane_deg"],
