@@ -2,12 +2,13 @@
 
 Enters: painted views of a class with their annotations, and of other classes. Leaves: the same set with some of its images, or of
 its annotations, exchanged for failed ones. What is planted where follows from a seed, and one that would show the same as the
-sound image (the other side of a vase) is not planted.
+sound image (the other side of a vase) is not planted. An image that failed by itself is neither planted over nor made use of.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ class Shown:
     picture: Picture
     """(H, W, 3)."""
     failure: str = ""
-    """What was planted; "" for an image as the generator painted it."""
+    """What was planted; "" for an image as the generator painted it, OWN where that failed, DOUBTFUL where nobody can say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,7 @@ class Variant:
 
 
 Taken = Callable[[Shown, np.random.Generator, Sequence[Shown]], Picture]
+Painted = Callable[[str, int], Picture | None]
 
 
 def mirrored(shown: Shown, rng: np.random.Generator, others: Sequence[Shown]) -> Picture:
@@ -165,9 +167,15 @@ LABELS: Mapping[str, float] = {"label_turned": 180.0, "label_off": 40.0}
 """Failures of the annotation: its azimuth is so far off, and image and control are of one mind."""
 PAINTED = ("control_off", "control_weak", "front_for_back", "opposite_prompt", "wrong_class_prompt", "outline_only")
 """Failures that have to be painted. In the last three the edges that were asked for are obeyed."""
-SYSTEMATIC = ("systematic_quarter", "systematic_half")
-"""Whole CAD models whose every annotation is turned alike, as by a wrong alignment."""
-KINDS = (*EXCHANGES, *PIXELS, *LABELS, *PAINTED, *SYSTEMATIC)
+TURN: Mapping[str, float] = {"systematic_quarter": 90.0, "systematic_half": 180.0}
+"""Degrees by which whole CAD models are turned, and so all their annotations, as by a wrong alignment."""
+SYSTEMATIC = tuple(TURN)
+KINDS = (*EXCHANGES, *PIXELS, *LABELS, *PAINTED)
+"""What is planted into single images."""
+EDGES_KEPT = ("opposite_prompt", "wrong_class_prompt", "outline_only", "label_turned", "label_off")
+"""Failures whose image obeys the edges that it was painted from."""
+OWN, DOUBTFUL = "own", "doubtful"
+"""Of an image as it was painted: it failed, and it may have failed. Neither was planted."""
 
 
 def variant(kind: str, case: Case, back: Case | None, classes: Sequence[str]) -> Variant | None:
@@ -205,46 +213,67 @@ def variant(kind: str, case: Case, back: Case | None, classes: Sequence[str]) ->
 
 
 def plant(
-    kind: str,
+    kinds: Sequence[str],
     sound: Sequence[Shown],
     rate: float,
     seed: int,
     beside: Sequence[Shown] = (),
-    painted: Mapping[int, Picture] | None = None,
+    painted: Painted = lambda kind, index: None,
 ) -> list[Shown]:
-    """Return the set with failures of one kind in a share `rate` of it, or in as many as there can be.
+    """Return the set with failures in a share `rate` of it, or in as many as there can be, `kinds` dealt round.
 
-    beside: images of other classes, for what is taken from those. painted: index in `sound` -> the image of its variant.
+    beside: images of other classes, for what is taken from those. painted: the image of a variant, by kind and index in `sound`;
+    None where there can be none.
     """
-    if kind not in KINDS:
-        raise ValueError(f"no kind of failure {kind!r}; there are: {', '.join(KINDS)}")
+    for kind in kinds:
+        if kind not in KINDS:
+            raise ValueError(f"no kind of failure {kind!r}; there are: {', '.join(KINDS)}")
     if not 0.0 < rate < 1.0:
         raise ValueError(f"a share of failures lies between 0 and 1, not {rate}")
-    # Kinds do not share their draws: one more kind changes no other's set.
-    rng = np.random.default_rng([seed, int.from_bytes(kind.encode(), "little") % 2**32])
-    if kind in SYSTEMATIC:
-        return _systematic(kind, sound, rate, rng)
-    made, left = list(sound), round(rate * len(sound))
-    for index in rng.permutation(len(sound)).tolist():
-        if not left:
-            break
-        failed = _failed(kind, index, sound, rng, beside, painted or {})
-        if failed is not None:
-            made[index] = failed
-            left -= 1
+    rng = np.random.default_rng(seed)
+    dealt = [kinds[place] for place in rng.permutation(len(kinds))]
+    left = [index for index in rng.permutation(len(sound)).tolist() if not sound[index].failure]
+    made, wanted = list(sound), round(rate * len(sound))
+    while wanted and dealt:
+        kind = dealt.pop(0)
+        for index in left:
+            # Of its own: what one image is given changes no other's.
+            own = np.random.default_rng([seed, index, zlib.crc32(kind.encode())])
+            failed = _failed(kind, index, sound, own, beside, painted)
+            if failed is not None:
+                made[index] = failed
+                left.remove(index)
+                wanted -= 1
+                dealt.append(kind)
+                break
+    return made
+
+
+def systematic(sound: Sequence[Shown], rate: float, seed: int) -> list[Shown]:
+    """Return the set with a share `rate` of its CAD models turned, by a quarter and by half a turn by turns; one at least."""
+    by_model: dict[str, list[int]] = {}
+    for index, shown in enumerate(sound):
+        by_model.setdefault(shown.case.sample.cad_id, []).append(index)
+    rng = np.random.default_rng(seed)
+    models = [sorted(by_model)[place] for place in rng.permutation(len(by_model))]
+    made, wanted, first = list(sound), max(1, round(rate * len(models))), int(rng.integers(2))
+    for cad_id in models:
+        kind = SYSTEMATIC[(first + wanted) % 2]
+        turned = {index: _turned(sound[index].case, TURN[kind]) for index in by_model[cad_id]}
+        if not wanted or any(case is None for case in turned.values()):
+            continue
+        for index, case in turned.items():
+            if case is not None:
+                made[index] = dataclasses.replace(sound[index], case=case, failure=kind)
+        wanted -= 1
     return made
 
 
 def _failed(
-    kind: str,
-    index: int,
-    sound: Sequence[Shown],
-    rng: np.random.Generator,
-    beside: Sequence[Shown],
-    painted: Mapping[int, Picture],
+    kind: str, index: int, sound: Sequence[Shown], rng: np.random.Generator, beside: Sequence[Shown], painted: Painted
 ) -> Shown | None:
     shown = sound[index]
-    others = [other for place, other in enumerate(sound) if place != index]
+    others = [other for place, other in enumerate(sound) if place != index and not other.failure]
     if kind in LABELS:
         case = _turned(shown.case, LABELS[kind] * (1.0 if kind == "label_turned" else float(rng.choice([-1.0, 1.0]))))
         return None if case is None else dataclasses.replace(shown, case=case, failure=kind)
@@ -252,24 +281,10 @@ def _failed(
     if kind in PIXELS:
         picture = None if kind == "mirrored" and _mirror_shows_the_same(shown.case) else PIXELS[kind](shown, rng, others)
     elif kind in EXCHANGES:
-        picture = EXCHANGES[kind](shown, rng, [*others, *beside])
+        picture = EXCHANGES[kind](shown, rng, [*others, *(other for other in beside if not other.failure)])
     else:
-        picture = painted.get(index)
+        picture = painted(kind, index)
     return None if picture is None else dataclasses.replace(shown, picture=picture, failure=kind)
-
-
-def _systematic(kind: str, sound: Sequence[Shown], rate: float, rng: np.random.Generator) -> list[Shown]:
-    by_model: dict[str, list[int]] = {}
-    for index, shown in enumerate(sound):
-        by_model.setdefault(shown.case.sample.cad_id, []).append(index)
-    models = [sorted(by_model)[place] for place in rng.permutation(len(by_model))]
-    made, turn = list(sound), 90.0 if kind == "systematic_quarter" else 180.0
-    for cad_id in models[: max(1, round(rate * len(models)))]:
-        for index in by_model[cad_id]:
-            case = _turned(sound[index].case, turn)
-            if case is not None:
-                made[index] = dataclasses.replace(sound[index], case=case, failure=kind)
-    return made
 
 
 def _turned(case: Case, degrees: float) -> Case | None:
