@@ -19,7 +19,7 @@ from typing import Annotated, Any
 from prefect import Flow, flow
 from pydantic import Field
 
-from flows.asked import dry_run, export_release, filter_again, preview_class, retry
+from flows.asked import dry_run, export_release, filter_again, filter_class, preview_class, retry
 from flows.catalog import verify
 from flows.evaluate import evaluate
 from flows.forms import (
@@ -145,6 +145,7 @@ def deployments() -> list[Deployed]:
         Deployed(name="preview", flow=preview_class, entrypoint="flows.deployments.preview_class", tags=("generate",)),
         Deployed(name="dry run", flow=dry_run, entrypoint="flows.deployments.dry_run", tags=("generate",)),
         Deployed(name="retry what failed", flow=retry, entrypoint="flows.deployments.retry", tags=("generate",)),
+        Deployed(name="filter", flow=filter_class, entrypoint="flows.deployments.filter_class", tags=("generate",)),
         Deployed(name="filter again", flow=filter_again, entrypoint="flows.deployments.filter_again", tags=("generate",)),
         Deployed(name="export a release", flow=export_release, entrypoint="flows.deployments.export_release", tags=("export",)),
         Deployed(

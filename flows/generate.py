@@ -17,7 +17,7 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows import leftovers, recipes, runs
+from flows import deciding, leftovers, recipes, runs
 from flows.pending import class_status
 from flows.runner import results, threads
 from flows.stops import stoppable
@@ -63,6 +63,8 @@ def generate(
         findings = check.submit(place, cohort, run.run_id, counts)
         counted, found = results([counts, findings])
         run.finish(counted, found)
+    # Behind the run's end: its own verdict is on record first, and then what a person has decided shows again.
+    deciding.after_a_run(place, cohort)
     page = report(place, cohort, run.run_id)
     # It looks at every class: whatever makes several shows it once, at its own end.
     if flow_run.get_parent_flow_run_id() is None:

@@ -88,6 +88,15 @@ class KcfSpec(JudgeSpec):
         symmetric = {cad_id: times for cad_id, times in symmetry.items() if times != 1}
         return {"symmetry": symmetric} if symmetric else {}
 
+    def in_words(self, scores: Mapping[str, float | None], annotation: Mapping[str, Any]) -> str:
+        """Return which angle the models that learned from the other CAD models do not see."""
+        values = {head: value for head in HEADS if (value := scores.get(f"kcf_{head}")) is not None}
+        if not values:
+            return super().in_words(scores, annotation)
+        off = max(values, key=lambda head: values[head])
+        said = {"azimuth": "another azimuth", "elevation": "another elevation", "inplane": "another turn in the image plane"}
+        return f"models that learned from the other CAD models see {said[off]} ({scores.get('kcf') or 0.0:.1f} above the usual)"
+
     def backbone_for(self, count: int) -> str:
         """Return the backbone that judges a set of `count` images."""
         if self.backbone != "auto":

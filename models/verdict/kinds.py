@@ -10,6 +10,7 @@ from models.verdict.kcf_official import KcfOfficialSpec
 from models.verdict.protocol import JudgeSpec, RuleSpec
 from models.verdict.quality import QualitySpec
 from models.verdict.rules import AtLeastSpec, AtMostSpec, BestShareSpec
+from models.verdict.wish import WishSpec
 
 JUDGES: Kinds[JudgeSpec] = Kinds("judge", [KcfSpec, KcfOfficialSpec, FidelitySpec, QualitySpec, DuplicateSpec])
-RULES: Kinds[RuleSpec] = Kinds("rule", [AtMostSpec, AtLeastSpec, BestShareSpec])
+RULES: Kinds[RuleSpec] = Kinds("rule", [AtMostSpec, AtLeastSpec, BestShareSpec, WishSpec])

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -159,6 +160,18 @@ class JudgeSpec(KindSpec):
         """
         return {}
 
+    def in_words(self, scores: Mapping[str, float | None], annotation: Mapping[str, Any]) -> str:
+        """Return what it saw in an image, as a person reads it who asks why that was dropped.
+
+        `scores`: all of the image's, by name; None where it was not judged. `annotation`: as of Evidence.
+        """
+        mine = (name for name in sorted(scores) if any(fnmatchcase(name, given) for given in self.scores))
+        return ", ".join(f"{name} {value:.3g}" for name in mine if (value := scores[name]) is not None)
+
+    def weighed_most(self, scores: Mapping[str, float | None]) -> str | None:
+        """Return the kind of the judge whose scores weighed most in this one's, where it judges by those of others."""
+        return None
+
 
 class Rule(Protocol):
     """A kind of rule at work; it is called with its spec. A pure function of stored scores."""
@@ -176,6 +189,10 @@ class RuleSpec(KindSpec):
     """The score it looks at."""
     reason: str
     """What the row of an image that fails says: lower-case words joined by underscores."""
+
+    def expected(self, values: NDArray[np.float64], threshold: float | None) -> dict[str, float] | None:
+        """Return what it promises of these scores at this threshold, for a kind that can: precision, recall, lost, left."""
+        return None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", self.reason):

@@ -1,0 +1,131 @@
+"""`dst filter` and its form: decisions over stored scores, of images that are really there, from terminal and UI alike."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import asked, deciding
+from flows.commands import filter as command
+from storage.catalog.catalog import Catalog
+from storage.catalog.verify import verify
+from storage.settings import Settings
+from tasks.plan.place import Place
+from tests.export.conftest import Made
+from tests.export.test_asked import message
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def home(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home of its own with the same classes: decisions change what `kept` shows."""
+    return Path(shutil.copytree(made.home, tmp_path_factory.mktemp("filtered") / "home"))
+
+
+@pytest.fixture
+def place(home: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setenv("DST_HOME", str(home))
+    monkeypatch.setenv("DST_CATALOG_URL", "")
+    return Place.of(Settings())
+
+
+def dst(capsys: pytest.CaptureFixture[str], **said: Any) -> str:
+    asked_for = {"keep": None, "judges": (), "name": "", "default": False, "recipe": None, **said}
+    command.decide(Settings(), "car", **asked_for)
+    return capsys.readouterr().out
+
+
+def kept(catalog: Catalog) -> list[Any]:
+    return [row["kept"] for row in catalog.rows("SELECT kept FROM samples WHERE class_name = 'car' ORDER BY sample_id")]
+
+
+def test_a_threshold_moves_over_stored_scores_and_only_the_default_decision_is_what_kept_shows(
+    place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(*given: Any, **more: Any) -> None:
+        raise AssertionError("a judge was loaded, although its scores are stored")
+
+    catalog = place.catalog
+    monkeypatch.setattr("tasks.score.JUDGES.load", measured)
+    assert kept(catalog) == [1] * 6
+    told = dst(capsys, keep="best 50% by highest fidelity", name="half")
+    assert "3 kept, 3 dropped, 0 not judged" in told
+    assert "fidelity: canny is not found again in the image" in told
+    assert 'dst filter car --name "half" --default' in told
+    assert kept(catalog) == [1] * 6
+    dst(capsys, name="half", default=True)
+    assert sorted(kept(catalog)) == [0] * 3 + [1] * 3
+    words = catalog.rows("SELECT DISTINCT drop_words FROM samples WHERE class_name = 'car' AND kept = 0")
+    assert all(row["drop_words"].startswith("fidelity: canny is not found again") for row in words)
+    listed = dst(capsys)
+    assert "half" in listed
+    assert "best 50% by highest fidelity" in listed
+    dst(capsys, keep="recipe", default=True)
+    assert kept(catalog) == [1] * 6
+    assert list(verify(catalog, place.store)) == []
+
+
+def test_more_judges_measure_images_that_exist_and_decide_nothing_by_themselves(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = kept(place.catalog)
+    told = dst(capsys, judges=["quality"])
+    assert kept(place.catalog) == before
+    assert "is what `kept` shows now" in told
+    found = place.catalog.rows("SELECT quality FROM samples WHERE class_name = 'car'")
+    assert len(found) == 6
+    assert all(0 <= row["quality"] <= 1 for row in found)
+
+
+def test_what_was_decided_is_decided_again_over_what_a_later_run_leaves_behind(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dst(capsys, keep="fidelity at least 2", name="none", default=True)
+    assert kept(place.catalog) == [0] * 6
+    catalog = place.catalog
+    run = deciding.judged_run(place, "car", None)
+    cohort = deciding.present(place, run)
+    own = cohort.verdict_key(cohort.made(place.store))
+    members = [{**row, "verdict_key": own} for row in catalog.present_members("car", run["recipe"])]
+    catalog.set_cohort("car", run["recipe"], run["run_id"], members)
+    assert kept(catalog) == [1] * 6
+    made = deciding.after_a_run(place, cohort)
+    assert made is not None
+    assert made.row["name"] == "none"
+    assert kept(catalog) == [0] * 6
+    dst(capsys, keep="recipe", default=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ({"keep": "fewer"}, '"fewer" is nothing that can be asked for; ask for "lose 5%"'),
+        ({"keep": "kfc at most 3"}, 'asks for the score "kfc", which no judge gives; did you mean "kcf"?'),
+        ({"keep": "recipe", "recipe": "mine"}, 'there is no run of "car" under mine; it was made under small'),
+        ({"judges": ["qualty"]}, "no judge of kind 'qualty'; did you mean \"quality\"?"),
+        ({"name": "nobody's", "default": True}, 'car has no decision "nobody\'s"'),
+        ({"name": "half"}, "say what is to be kept"),
+        ({"default": True}, "say which decision is to be the default"),
+    ],
+)
+def test_what_cannot_be_decided_is_one_line(
+    place: Place, capsys: pytest.CaptureFixture[str], said: dict[str, Any], line: str
+) -> None:
+    with pytest.raises(ValueError, match=r".") as refused:
+        dst(capsys, **said)
+    assert line in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_form_leaves_what_the_command_leaves(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[dict[str, Any]] = []
+    monkeypatch.setattr(asked, "create_markdown_artifact", lambda text, **said: shown.append({"text": text, **said}))
+    told = message(asked.filter_class.fn("car", keep="fidelity at least 2", name="from the form"), "COMPLETED")
+    assert told.startswith("car, from the form: 0 kept, 6 dropped")
+    assert "fidelity: canny is not found again" in shown[0]["text"]
+    assert place.catalog.decisions("car")[0]["name"] == "from the form"
+    assert message(asked.filter_class.fn("car", keep="less"), "FAILED").startswith('"less" is nothing that can be asked for')
