@@ -90,21 +90,24 @@ def filter_(
     /,
     *,
     class_name: Annotated[str, Parameter(name="--class", help="The class to judge.")],
-    threshold: Annotated[float, Parameter(help="Robust standard deviations above which an image is dropped.")] = 3.0,
+    threshold: Annotated[
+        float | None, Parameter(help="Robust standard deviations above which an image is dropped; else the recipes' own.")
+    ] = None,
 ) -> None:
     """Let the K-fold consistency filter judge imported images by the poses they came with; `kept` says what it found.
 
     Example: dst import filter 3d-dst --class airliner
     """
     from flows.commands import terminal
-    from models.verdict.spec import verdict_spec
+    from models.verdict.spec import POSE_THRESHOLD, verdict_spec
     from tasks import progress
     from tasks.intake import foreign
     from tasks.plan.place import Place
     from tasks.run import in_words
 
     # Nobody says which controls the images were to obey, so only their poses are judged.
-    rule = {"kind": "at_most", "score": "kcf", "threshold": threshold, "reason": "pose_inconsistent"}
+    limit = POSE_THRESHOLD if threshold is None else threshold
+    rule = {"kind": "at_most", "score": "kcf", "threshold": limit, "reason": "pose_inconsistent"}
     spec = verdict_spec({"judges": {"kcf": {}}, "rules": {"pose": rule}})
     with terminal.watched(), progress.stage("verdict", class_name, 100) as bar:
         place = Place.of(_settings())

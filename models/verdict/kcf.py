@@ -3,7 +3,8 @@
 Enters: the images of one class, their canonical poses, their CAD models. Leaves: scores for each; high is suspect. Section 3.3 of
 the paper. Unlike in the official code, folds are made by CAD model, not by image; predictions are made without gradients and with
 fixed statistics, so that no image's score depends on its batch; angles that do not vary, or of which nothing can be learned, are
-left out; scores are standardised within each fold; and what is too little to judge is not judged.
+left out; a pose that is rare among the training images is no reason to suspect an image; scores are standardised within each
+fold; and what is too little to judge is not judged.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class KcfSpec(JudgeSpec):
     """The K-fold consistency filter."""
 
     implementation: ClassVar[str] = "models.verdict.kcf:Kcf"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     scores: ClassVar[tuple[str, ...]] = ("kcf", *(f"kcf_{head}" for head in HEADS), "kcf_disagreement", "kcf_fold")
 
     kind: Literal["kcf"] = "kcf"
@@ -257,16 +258,16 @@ class Kcf:
     def _facts(self, labelled: Labelled, folds: Folds, found: Standardised | None, not_judged: str | None) -> dict[str, Any]:
         """Return what record, report and card say of the whole set.
 
-        `shift` of a fold: the median surprise of its images above that of all, in robust standard deviations. Above about 2, a
-        CAD model of this fold contradicts the others as a whole (its alignment, or its images): scores, which are standardised
-        within folds, cannot show that.
+        `shift` of a fold: how much more its images speak against their poses than all images do, in robust standard deviations
+        of the median. Above about 2, a CAD model of this fold contradicts the others as a whole (its alignment, or its images):
+        scores, which are standardised within folds, cannot show that.
         """
         names, told = np.array(labelled.cad_ids), []
         judged_folds = folds.of_image[folds.judged]
         for fold in np.unique(folds.of_image).tolist():
             inside = folds.of_image == fold
             judged = found is not None and bool((judged_folds == fold).any())
-            shift = round(fold_shift(found.surprise, judged_folds == fold), 3) if found is not None and judged else None
+            shift = round(fold_shift(found.against, judged_folds == fold), 3) if found is not None and judged else None
             cad_models = len(set(names[inside].tolist()))
             told.append({"images": int(inside.sum()), "cad_models": cad_models, "judged": judged, "shift": shift})
         weights = np.zeros(len(HEADS)) if found is None else found.weights

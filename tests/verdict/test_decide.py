@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from models.verdict.kinds import RULES
 from models.verdict.protocol import RuleSpec
 from models.verdict.quality import QualitySpec
 from models.verdict.rules import AtLeastSpec, AtMostSpec, BestShareSpec
-from models.verdict.spec import CONTROL_LOST, POSE_INCONSISTENT, VerdictSpec
+from models.verdict.spec import CONTROL_LOST, POSE_INCONSISTENT, POSE_THRESHOLD, VerdictSpec
 
 NAN = float("nan")
 POSE = AtMostSpec(score="kcf", threshold=3.0, reason=POSE_INCONSISTENT)
@@ -117,7 +118,7 @@ def test_scores_of_another_number_of_images_are_refused() -> None:
 def test_the_defaults_are_those_of_the_paper_and_of_the_controls_own_measure() -> None:
     spec = VerdictSpec()
     assert {name: judge.kind for name, judge in spec.judges.items()} == {"fidelity": "fidelity", "kcf": "kcf"}
-    assert dict(spec.rules) == {"control": CONTROL, "pose": POSE}
+    assert dict(spec.rules) == {"control": CONTROL, "pose": replace(POSE, threshold=POSE_THRESHOLD)}
 
 
 @pytest.mark.parametrize(
