@@ -22,6 +22,7 @@ from models.render.spec import RenderSpec, ViewpointSpec
 from models.verdict.spec import VerdictSpec
 from storage.keys import plain
 from storage.settings import Settings
+from tasks.plan.place import Place
 from tasks.plan.recipe import Recipe, read
 
 
@@ -123,7 +124,8 @@ def offered() -> list[str]:
 def lacking(name: str) -> str | None:
     """Return, in one line, what a recipe lacks on this machine and what to do; None where it lacks nothing."""
     try:
-        return resolve(name).image.lacking()
+        recipe = resolve(name)
+        return recipe.caption.lacking(Place.of(Settings()).means) or recipe.image.lacking()
     except ValueError as error:
         return str(error)
 

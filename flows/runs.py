@@ -115,8 +115,11 @@ def see_that_it_can_be_made(place: Place, cohort: Cohort) -> None:
 
 def cannot_paint(place: Place, cohort: Cohort) -> str | None:
     """Return, in one line, what is missing on this machine to paint the images that are missing; None where nothing is."""
-    lacking = cohort.recipe.image.lacking() if lacks(place.store, cohort, "image") else None
-    return f"{cohort.recipe.name} cannot paint here: {lacking}" if lacking else None
+    recipe = cohort.recipe
+    if lacks(place.store, cohort, "caption") and (lacking := recipe.caption.lacking(place.means)):
+        return f"{recipe.name} cannot write captions here: {lacking}"
+    lacking = recipe.image.lacking() if lacks(place.store, cohort, "image") else None
+    return f"{recipe.name} cannot paint here: {lacking}" if lacking else None
 
 
 def complete(place: Place, cohort: Cohort) -> str | None:

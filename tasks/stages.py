@@ -121,6 +121,8 @@ def _words(recipe: Recipe, planned: Planned) -> dict[str, Any]:
     viewpoint = plain(planned.render_spec(recipe).viewpoint)
     known = {**plain(planned.sample), "keywords": list(planned.keywords), "viewpoint": viewpoint}
     known["most_tokens"] = recipe.image.most_tokens
+    if recipe.caption.counts_tokens:
+        known["tokenizer"] = recipe.image.model_revision
     return known if planned.written is None else {**known, "prompt": planned.written}
 
 

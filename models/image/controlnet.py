@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import platform
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -135,6 +136,10 @@ class ControlNetSpec(ImageSpec):
         own = [(self.control_model, self.control_revision)] if self.control_model else []
         return weights.lacking([(self.model, self.revision), *own, *nets])
 
+    def count(self, prompt: str) -> int:
+        tokenizer = _tokenizer(self.model, self.revision)
+        return len(tokenizer(prompt, add_special_tokens=False, truncation=False)["input_ids"])
+
     def check(self, controls: Collection[str]) -> None:
         obeyed = [one.control for one in self.control_models]
         if obeyed and sorted(obeyed) != sorted(controls):
@@ -144,6 +149,13 @@ class ControlNetSpec(ImageSpec):
                 f"one ControlNet obeys one control, the recipe has {len(controls)} ({', '.join(controls)}): "
                 "name a ControlNet for each in [[image.control_models]]"
             )
+
+
+@functools.lru_cache(maxsize=4)
+def _tokenizer(model: str, commit: str) -> Any:
+    from transformers import CLIPTokenizer
+
+    return CLIPTokenizer.from_pretrained(**source(model, commit), subfolder="tokenizer")
 
 
 def paper_sd15() -> ControlNetSpec:

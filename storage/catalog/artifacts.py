@@ -77,6 +77,14 @@ class Artifacts(Room):
         names = ("key", "stage", "version", "spec", "inputs", "reason", "detail", "runtime", "files", "created_at")
         return Record(outcome=found[0]["status"], **{name: found[0][name] for name in names})
 
+    def prompts(self, class_name: str) -> list[tuple[str, str]]:
+        """Return (prompt, sample) of every sample of a class that has a caption, in order of the samples."""
+        sample, caption = tables.members.c, tables.captions.c
+        joined = tables.members.join(tables.captions, caption.caption_key == sample.caption_key)
+        asked = sa.select(caption.prompt, sample.sample_id).select_from(joined).where(sample.class_name == class_name)
+        found = self._select(asked.where(caption.prompt.is_not(None)).distinct().order_by(sample.sample_id, caption.prompt))
+        return [(row["prompt"], row["sample_id"]) for row in found]
+
     def mean_bytes(self, stage: str, spec_key: str, of_at_most: int = 500) -> float | None:
         """Return the mean size of artifacts that a stage made under a spec, or None where it made none."""
         artifact = tables.artifacts.c

@@ -229,7 +229,7 @@ def _caption(record: Record) -> Row:
         "words": words,
         **{name: record.inputs.get(name) for name in _IDENTITY},
         **{name: _text(words.get(name)) for name in ("colour", "material", "scene", "light")},
-        **{name: values.get(name) for name in ("prompt", "negative_prompt", "captioner", "captioner_revision")},
+        **{name: values.get(name) for name in ("prompt", "negative_prompt", "captioner", "captioner_revision", "facts")},
     }
 
 

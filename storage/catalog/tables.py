@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.type_api import TypeEngine
 
-SCHEMA = "0007"
+SCHEMA = "0008"
 """The newest migration: what this code reads and writes."""
 
 metadata = MetaData(
@@ -229,8 +229,11 @@ captions = Table(
     Column("words", _json()),
     Column("captioner", Text),
     Column("captioner_revision", Text),
+    Column("facts", _json()),
     *_made(),
 )
+"""One prompt a sample. words: what it says, field by field. facts: what a language model took for it (asked, tokens_in,
+tokens_out, cost, refused: [{reason, why}]); NULL where none was asked."""
 
 images = Table(
     "images",

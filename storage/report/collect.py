@@ -5,8 +5,9 @@ Enters: the catalog, the store, a run's name. Leaves: a Report. A picture that i
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -31,6 +32,7 @@ from storage.report.content import (
     reasons_of,
     side_of,
 )
+from storage.report.diversity import diversity
 from storage.report.facts import scores, verdicts
 from storage.report.verdict import Verdict, decided, parsed
 from storage.stages import FILE, OF_A_SAMPLE
@@ -385,6 +387,7 @@ def _provenance(run: Mapping[str, Any], rows: Sequence[Row]) -> tuple[tuple[str,
         ("code", f"{packages.get('dst-platform', '')} {runtime.get('code') or ''}".strip()),
         ("generator", ", ".join(generators)),
         ("captioner", ", ".join(captioners)),
+        ("captions", "; ".join(_varied(rows))),
         ("machine", ", ".join(machine)),
         (
             "versions",
@@ -395,6 +398,21 @@ def _provenance(run: Mapping[str, Any], rows: Sequence[Row]) -> tuple[tuple[str,
         ("run", str(run["run_id"])),
     ]
     return tuple((name, value) for name, value in listed if value)
+
+
+def _varied(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield, for each captioner, how varied its captions are."""
+    by_captioner: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row["captioner"] and row["prompt"]:
+            by_captioner.setdefault(row["captioner"], {})[row["caption_key"]] = row["prompt"]
+    for captioner, prompts in sorted(by_captioner.items()):
+        found = diversity(list(prompts.values()))
+        bleu = "" if math.isnan(found.self_bleu) else f", self-BLEU {found.self_bleu:.2f}"
+        yield (
+            f"{found.captions} by {captioner}, {found.words:.0f} words on average, distinct-1 {found.distinct_1:.2f}, "
+            f"distinct-2 {found.distinct_2:.2f}{bleu}, {found.repeated} repeated"
+        )
 
 
 def _between(start: str | None, end: str | None) -> float | None:
