@@ -10,7 +10,8 @@ from models.verdict.kcf_official import KcfOfficialSpec
 from models.verdict.protocol import JudgeSpec, RuleSpec
 from models.verdict.quality import QualitySpec
 from models.verdict.rules import AtLeastSpec, AtMostSpec, BestShareSpec
+from models.verdict.shape import ShapeSpec
 from models.verdict.wish import WishSpec
 
-JUDGES: Kinds[JudgeSpec] = Kinds("judge", [KcfSpec, KcfOfficialSpec, FidelitySpec, QualitySpec, DuplicateSpec])
+JUDGES: Kinds[JudgeSpec] = Kinds("judge", [KcfSpec, KcfOfficialSpec, FidelitySpec, QualitySpec, DuplicateSpec, ShapeSpec])
 RULES: Kinds[RuleSpec] = Kinds("rule", [AtMostSpec, AtLeastSpec, BestShareSpec, WishSpec])
