@@ -53,7 +53,7 @@ class TwinsSpec(ReadoutSpec):
     """Of the views and of the networks."""
 
     def __post_init__(self) -> None:
-        limits = {"views": (16, 20000), "looks": (1, 16), "steps": (1, 100000), "batch": (4, 512)}
+        limits = {"views": (12, 20000), "looks": (1, 16), "steps": (1, 100000), "batch": (4, 512)}
         for name, (low, high) in limits.items():
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"twins {name} is {getattr(self, name)}; it must lie between {low} and {high}")

@@ -173,7 +173,7 @@ def test_a_readout_that_tells_nothing_apart_judges_nothing_and_says_so(readout: 
 
 
 def test_equal_cad_models_teach_the_same_in_whatever_order_and_one_is_enough() -> None:
-    quick = TwinsSpec(views=16, looks=1, steps=2, batch=4)
+    quick = TwinsSpec(views=12, looks=1, steps=2, batch=4)
     teach = TwinsReadout(quick, threads=1).teach
     assert teach([Boat(0), Boat(1)]) == teach([Boat(1), Boat(0)])
     assert facts_of(teach([Boat(0)]))["cad_models"] == 1
