@@ -127,6 +127,29 @@ def test_scores_filter_and_order_by_their_names(page: Any, painted: Painted) -> 
     assert page.trouble == []
 
 
+def test_the_chosen_score_shows_its_distribution_with_the_threshold_and_a_bar_leads_to_its_pictures(
+    page: Any, painted: Painted
+) -> None:
+    assert not page.locator("#distribution").is_visible()
+    page.select_option("select[name=score]", label="kcf")
+    assert page.locator("#distribution .threshold-label").all_text_contents() == ["threshold 2"]
+    assert f"kcf: {PICTURES} of {PICTURES} pictures have a value. kcf decides." in page.inner_text("#distribution .note")
+    bars = page.locator("#distribution .bar")
+    assert sorted(bar.get_attribute("class") for bar in bars.all()) == ["bar dropped", "bar kept"]
+    page.locator("#distribution .bar.dropped").click()
+    wanted = painted.catalog.rows("select count(*) as n from samples where kcf >= 2")[0]["n"]
+    assert shown(page) == f"{wanted} of {PICTURES} pictures"
+    page.fill("input[name=least]", "")
+    page.select_option("select[name=reason]", "pose inconsistent")
+    assert shown(page) == f"{wanted} of {PICTURES} pictures"
+    page.locator(".tile").first.click()
+    assert "dropped: pose inconsistent: kcf: does not look as annotated" in page.inner_text("#provenance")
+    page.keyboard.press("Escape")
+    page.select_option("select[name=score]", label="kcf_inplane")
+    assert "No rule looks at it." in page.inner_text("#distribution .note")
+    assert page.trouble == []
+
+
 def test_texts_from_elsewhere_stay_texts(page: Any) -> None:
     page.select_option("select[name=class]", "mug")
     page.locator(".tile").first.click()
