@@ -1,4 +1,4 @@
-"""`dst evaluate generator | readouts`: figures of a generator, and the networks that read its pictures."""
+"""`dst evaluate generator | filter | readouts`: figures of a generator and of filters, and the networks that read pictures."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import cyclopts
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from models.evaluation.filters.spec import FiltersSpec
 from models.evaluation.spec import EvaluationSpec
 
-app = cyclopts.App(name="evaluate", help="Measure how well a generator shows what it is asked for.")
+app = cyclopts.App(name="evaluate", help="Measure how well a generator shows what it is asked for, and what filters are worth.")
 
 
 @app.command
@@ -114,3 +115,85 @@ def readouts(
             out=str(out or ""),
         )
     print(f"readouts in {made}")
+
+
+@app.command
+def filter(
+    class_name: Annotated[str, Parameter(name="CLASS", help="With --tags: only this class.")] = "",
+    /,
+    *,
+    tags: Annotated[
+        bool, Parameter(help="Measure the scores that are stored against what people said of the images.", negative="")
+    ] = False,
+    classes: Annotated[
+        list[str] | None, Parameter(name="--class", help="A bundled class; may be repeated. Default: airplane, car, chair.")
+    ] = None,
+    cad_models: Annotated[
+        int, Parameter(help="CAD models of each class, which no training saw.", validator=Number(gte=1))
+    ] = FiltersSpec().cad_models,
+    views: Annotated[int, Parameter(help="Views of each CAD model.", validator=Number(gte=1))] = FiltersSpec().views,
+    rates: Annotated[
+        list[float] | None,
+        Parameter(name="--rate", help="Share of images that fail, a set for each; may be repeated. Default: 0.05, 0.1, 0.2."),
+    ] = None,
+    seed: Annotated[int, Parameter(help="Another seed plants other failures.", validator=Number(gte=0))] = 0,
+    judges: Annotated[
+        list[str] | None, Parameter(name="--judge", help="A row of the table; may be repeated. Default: all.")
+    ] = None,
+    panel: Annotated[
+        bool, Parameter(help="Find the generator's own failures, by a panel of readouts that is trained first.")
+    ] = True,
+    pictures: Annotated[
+        Path | None, Parameter(help="Folder of shards that the panel learns from, such as a training's; default: made here.")
+    ] = None,
+    official: Annotated[
+        bool, Parameter(help="With the published filter at its full size (ResNet-50, 256 px): for a GPU.", negative="")
+    ] = False,
+    out: Annotated[Path | None, Parameter(help="Folder for figures.json, README.md and plots.")] = None,
+    export: Annotated[Path | None, Parameter(help="Write the benchmark as a package for others into this folder.")] = None,
+) -> None:
+    """Measure what filters are worth: on images with planted failures, or (--tags) on your own, by what people said of them.
+
+    Stopped or killed, the same command goes on where it was.
+
+    Example: dst evaluate filter --cad-models 8 --rate 0.2
+    """
+    from flows.prefect_env import own_server, prepare
+    from storage.catalog.catalog import Catalog
+    from storage.settings import Settings
+
+    settings = Settings()
+    if tags:
+        from models.evaluation.filters.card import overall
+        from tasks.evaluate_filter import tagged
+
+        told = tagged(Catalog(settings.catalog, settings.store), class_name)
+        print(f"{told['images']} tagged images: {', '.join(f'{count} {tag}' for tag, count in told['tags'].items())}\n")
+        print(overall(told["rows"]))
+        return
+    if class_name:
+        raise ValueError("a class of yours is measured by its tags: say --tags; bundled classes are chosen by --class")
+    prepare(settings)
+    from flows.commands.terminal import watched
+    from flows.evaluate_filter import evaluate_filter
+    from models.evaluation.filters.card import tables
+
+    own_server(settings)
+    with watched():
+        figures: dict[str, Any] = evaluate_filter(
+            classes=classes,
+            cad_models=cad_models,
+            views=views,
+            rates=rates,
+            seed=seed,
+            judges=judges,
+            panel=panel,
+            pictures=str(pictures or ""),
+            official=official,
+            out=str(out or ""),
+            export=str(export or ""),
+        )
+    print(tables(figures))
+    print(f"\nfigures, report and plots in {figures['folder']}")
+    if figures["package"]:
+        print(f"package in {figures['package']}")

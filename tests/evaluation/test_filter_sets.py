@@ -12,52 +12,26 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from models.evaluation.cases import Case
 from models.evaluation.filters import judging, planted, score, sets
 from models.evaluation.filters.sets import FilterSet
-from models.evaluation.filters.spec import FiltersSpec
-from models.evaluation.painting import Painted
 from models.verdict.fidelity import FidelitySpec
 from models.verdict.kcf_official import KcfOfficialSpec
 from models.verdict.protocol import CadSource, Evidence, Judgement, JudgeSpec, ReadoutSpec
-
-SPEC = FiltersSpec(classes=("car", "chair"), cad_models=3, views=4, rates=(0.25,), systematic=0.4)
-
-
-class Renders:
-    """A painter that shows the render, and noise where there is no control."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def paint(self, setting: Any, cases: Sequence[Case], draw: int = 0, title: str = "") -> Painted:
-        rng = np.random.default_rng(0)
-        pictures = [case.rgb if setting.control_scale > 1 else rng.integers(0, 255, case.rgb.shape, np.uint8) for case in cases]
-        return Painted(pictures=pictures, reasons=[None] * len(cases), seconds=(), processor=(), batch=1)
+from tests.evaluation.conftest import SPEC, Renders
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("filters")
-
-
-@pytest.fixture(scope="module")
-def made(folder: Path) -> list[FilterSet]:
-    return sets.build(SPEC, Renders(folder))
-
-
-def test_the_same_sets_come_again_and_other_seeds_give_others(made: list[FilterSet], folder: Path) -> None:
-    assert [one.name for one in made] == ["car 25 %", "car systematic", "chair 25 %", "chair systematic"]
-    for one in made:
+def test_the_same_sets_come_again_and_other_seeds_give_others(filter_sets: list[FilterSet], filters_folder: Path) -> None:
+    assert [one.name for one in filter_sets] == ["car 25 %", "car systematic", "chair 25 %", "chair systematic"]
+    for one in filter_sets:
         planted_here = [failure for failure in one.failures if failure]
         assert len(planted_here) == (4 if one.part == "systematic" else 3)
-    again, other = (sets.build(dataclasses.replace(SPEC, seed=seed), Renders(folder)) for seed in (0, 1))
-    assert [judging.digest(one) for one in again] == [judging.digest(one) for one in made]
-    assert [judging.digest(one) for one in other] != [judging.digest(one) for one in made]
+    again, other = (sets.build(dataclasses.replace(SPEC, seed=seed), Renders(filters_folder)) for seed in (0, 1))
+    assert [judging.digest(one) for one in again] == [judging.digest(one) for one in filter_sets]
+    assert [judging.digest(one) for one in other] != [judging.digest(one) for one in filter_sets]
 
 
-def test_depth_normals_and_mask_are_those_of_the_annotated_pose(made: list[FilterSet]) -> None:
-    for one in made:
+def test_depth_normals_and_mask_are_those_of_the_annotated_pose(filter_sets: list[FilterSet]) -> None:
+    for one in filter_sets:
         for image, failure in zip(one.evidence(), one.failures, strict=True):
             seen = image.depth() > 0
             assert seen.shape == image.image().shape[:2]
@@ -67,8 +41,8 @@ def test_depth_normals_and_mask_are_those_of_the_annotated_pose(made: list[Filte
             assert agree > 0.995, (one.name, failure)
 
 
-def test_a_wrong_label_comes_with_the_depth_of_the_wrong_label(made: list[FilterSet]) -> None:
-    one = made[0]
+def test_a_wrong_label_comes_with_the_depth_of_the_wrong_label(filter_sets: list[FilterSet]) -> None:
+    one = filter_sets[0]
     turned = planted.plant(("label_off",), [shown for shown in one.shown if not shown.failure], 0.3, 0)
     images = dataclasses.replace(one, shown=tuple(turned)).evidence()
     wrong = [image for image in images if image.shown.failure]
@@ -78,23 +52,23 @@ def test_a_wrong_label_comes_with_the_depth_of_the_wrong_label(made: list[Filter
         assert ((image.mask() > 0) != (image.shown.case.mask > 0)).mean() > 0.01
 
 
-def test_a_judge_is_asked_once_and_what_it_did_not_judge_stays_unknown(made: list[FilterSet], tmp_path: Path) -> None:
-    first = judging.judge(FidelitySpec(), made[0], tmp_path)
+def test_a_judge_is_asked_once_and_what_it_did_not_judge_stays_unknown(filter_sets: list[FilterSet], tmp_path: Path) -> None:
+    first = judging.judge(FidelitySpec(), filter_sets[0], tmp_path)
     (kept,) = tmp_path.iterdir()
     told = json.loads(kept.read_text())
     told["scores"]["fidelity"][0] = None
     kept.write_text(json.dumps(told))
-    again = judging.judge(FidelitySpec(), made[0], tmp_path)
+    again = judging.judge(FidelitySpec(), filter_sets[0], tmp_path)
     assert np.isnan(again.scores["fidelity"][0])
     assert np.array_equal(again.scores["fidelity"][1:], first.scores["fidelity"][1:])
-    assert judging.judge(FidelitySpec(), made[1], tmp_path).passes == 0
+    assert judging.judge(FidelitySpec(), filter_sets[1], tmp_path).passes == 0
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_passes_through_a_network_are_counted(made: list[FilterSet]) -> None:
+def test_passes_through_a_network_are_counted(filter_sets: list[FilterSet]) -> None:
     spec = KcfOfficialSpec(backbone="resnet-small", side=32, folds=2, epochs=2, batch=2)
     # Twelve images in two folds: six taught twice, at three passes each, and six asked.
-    assert judging.judge(spec, made[0]).passes == 2 * (6 * 2 * 3 + 6)
+    assert judging.judge(spec, filter_sets[0]).passes == 2 * (6 * 2 * 3 + 6)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -137,9 +111,14 @@ class Known:
         return Judgement(scores={"known": np.array([float(one.sample.cad_id in self.names) for one in evidence])})
 
 
-def test_a_readout_is_taught_once_by_the_cad_models_as_they_stand(made: list[FilterSet], tmp_path: Path) -> None:
+def test_a_readout_is_taught_once_by_the_cad_models_as_they_stand(filter_sets: list[FilterSet], tmp_path: Path) -> None:
     Names.taught.clear()
-    for one in (made[0], dataclasses.replace(made[0], shown=made[0].shown[::-1]), made[1], made[0]):
+    for one in (
+        filter_sets[0],
+        dataclasses.replace(filter_sets[0], shown=filter_sets[0].shown[::-1]),
+        filter_sets[1],
+        filter_sets[0],
+    ):
         assert judging.judge(KnownSpec(), one, tmp_path).scores["known"].all()
     # The systematic set's CAD models stand otherwise, so they teach something else.
     assert Names.taught == ["car", "car"]

@@ -56,20 +56,27 @@ HIGH: Mapping[str, bool] = {
     "text": False,
     "ensemble": True,
 }
-"""Judges whose own name is their score: whether a high one is suspect."""
+"""Judges whose own name is that of their score: whether a high one is suspect."""
+BESIDE: Mapping[str, tuple[str, str, bool]] = {"shape margin": ("shape", "shape_margin", False)}
+"""Rows by a second score of a judge: name -> kind, score, whether a high one is suspect."""
 SUM = "kcf + fidelity"
 """Row: the plain sum of the two, each in robust standard deviations."""
 YARDSTICK = "kcf-official-small"
 """Row: the published filter, with the small backbone at 64 pixels."""
 
 
-def rows() -> list[Row]:
-    """Return the rows of the table, the yardstick first."""
-    official = KcfOfficialSpec(backbone="resnet-small", side=64)
-    made = [Row(name=YARDSTICK, spec=official, score="kcf_official", high=True)]
+def rows(official: bool = False) -> list[Row]:
+    """Return the rows of the table, the yardstick first. official: with the published filter at its full size, too."""
+    small = KcfOfficialSpec(backbone="resnet-small", side=64)
+    made = [Row(name=YARDSTICK, spec=small, score="kcf_official", high=True)]
     for kind, high in HIGH.items():
         if kind in JUDGES.names:
             made.append(Row(name=kind, spec=JUDGES.of(kind)(), score=kind, high=high))  # type: ignore[call-arg]
+    for name, (kind, score, high) in BESIDE.items():
+        if kind in JUDGES.names:
+            made.append(Row(name=name, spec=JUDGES.of(kind)(), score=score, high=high))  # type: ignore[call-arg]
+    if official:
+        made.append(Row(name="kcf-official", spec=KcfOfficialSpec(), score="kcf_official", high=True))
     made.append(Row(name="confident learning", spec=ConfidentSpec(), score="confident", high=True))
     made.append(Row(name="area under the margin", spec=MarginSpec(), score="margin", high=True))
     return made

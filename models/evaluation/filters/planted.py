@@ -2,7 +2,7 @@
 
 Enters: painted views of a class with their annotations, and of other classes. Leaves: the same set with some of its images, or of
 its annotations, exchanged for failed ones. What is planted where follows from a seed, and one that would show the same as the
-sound image (the other side of a vase) is not planted. An image that failed by itself is neither planted over nor made use of.
+sound image (the other side of a vase) is not planted.
 """
 
 from __future__ import annotations
@@ -38,7 +38,13 @@ class Shown:
     picture: Picture
     """(H, W, 3)."""
     failure: str = ""
-    """What was planted; "" for an image as the generator painted it, OWN where that failed, DOUBTFUL where nobody can say."""
+    """What was planted; "" for an image as the generator painted it."""
+
+    @property
+    def name(self) -> str:
+        """Which view of which CAD model it is said to show: a sample's own name is too short to tell parametric ones apart."""
+        sample = self.case.sample
+        return f"{sample.class_name}-{sample.cad_id}-{sample.view_index:04d}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,8 +180,6 @@ KINDS = (*EXCHANGES, *PIXELS, *LABELS, *PAINTED)
 """What is planted into single images."""
 EDGES_KEPT = ("opposite_prompt", "wrong_class_prompt", "outline_only", "label_turned", "label_off")
 """Failures whose image obeys the edges that it was painted from."""
-OWN, DOUBTFUL = "own", "doubtful"
-"""Of an image as it was painted: it failed, and it may have failed. Neither was planted."""
 
 
 def variant(kind: str, case: Case, back: Case | None, classes: Sequence[str]) -> Variant | None:
@@ -232,7 +236,7 @@ def plant(
         raise ValueError(f"a share of failures lies between 0 and 1, not {rate}")
     rng = np.random.default_rng(seed)
     dealt = [kinds[place] for place in rng.permutation(len(kinds))]
-    left = [index for index in rng.permutation(len(sound)).tolist() if not sound[index].failure]
+    left: list[int] = rng.permutation(len(sound)).tolist()
     made, wanted = list(sound), round(rate * len(sound))
     while wanted and dealt:
         kind = dealt.pop(0)
@@ -273,7 +277,7 @@ def _failed(
     kind: str, index: int, sound: Sequence[Shown], rng: np.random.Generator, beside: Sequence[Shown], painted: Painted
 ) -> Shown | None:
     shown = sound[index]
-    others = [other for place, other in enumerate(sound) if place != index and not other.failure]
+    others = [other for place, other in enumerate(sound) if place != index]
     if kind in LABELS:
         case = _turned(shown.case, LABELS[kind] * (1.0 if kind == "label_turned" else float(rng.choice([-1.0, 1.0]))))
         return None if case is None else dataclasses.replace(shown, case=case, failure=kind)
@@ -281,7 +285,7 @@ def _failed(
     if kind in PIXELS:
         picture = None if kind == "mirrored" and _mirror_shows_the_same(shown.case) else PIXELS[kind](shown, rng, others)
     elif kind in EXCHANGES:
-        picture = EXCHANGES[kind](shown, rng, [*others, *(other for other in beside if not other.failure)])
+        picture = EXCHANGES[kind](shown, rng, [*others, *beside])
     else:
         picture = painted(kind, index)
     return None if picture is None else dataclasses.replace(shown, picture=picture, failure=kind)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Figures = dict[str, float]
 Image = Mapping[str, str]
-"""An image of the truth: set, class, part, image, viewpoint, failure (planted; `own`: failed as it was painted; `doubtful`)."""
+"""An image of the truth: set, class, part, image, name, viewpoint, failure (what was planted, `own`, or `doubtful`)."""
 
 KEPT = 0.90
 """Share of the sound images that is to be kept where precision is asked for."""

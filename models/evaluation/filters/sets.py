@@ -192,7 +192,7 @@ class FilterSet:
 
     @property
     def failures(self) -> list[str]:
-        """What failed each image: a kind, OWN, DOUBTFUL, or "" for a sound one."""
+        """What was planted into each image; "" for one as it was painted."""
         return [shown.failure for shown in self.shown]
 
 
@@ -235,13 +235,10 @@ def paint(painter: Painter, some: Sequence[Case], title: str, control: float = 1
     return painter.paint(weakened, some, 0, title).pictures
 
 
-def shown(painter: Painter, some: Sequence[Case], own: Mapping[str, str] | None = None) -> list[Shown]:
-    """Return the painted images of a class. own: sample -> OWN or DOUBTFUL, from the panel."""
+def shown(painter: Painter, some: Sequence[Case]) -> list[Shown]:
+    """Return the painted images of a class."""
     pictures = paint(painter, some, some[0].class_name)
-    said = own or {}
-    return [
-        Shown(case=case, picture=made, failure=said.get(str(case.sample), "")) for case, made in zip(some, pictures, strict=True)
-    ]
+    return [Shown(case=case, picture=made) for case, made in zip(some, pictures, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -324,9 +321,9 @@ def sets_of(
     return made
 
 
-def sound(spec: FiltersSpec, painter: Painter, own: Mapping[str, str] | None = None) -> dict[str, list[Shown]]:
-    """Return the images of each class before anything is planted. own: sample -> OWN or DOUBTFUL, from the panel."""
-    return {name: shown(painter, kept_views(spec, name, painter.folder), own) for name in spec.classes}
+def sound(spec: FiltersSpec, painter: Painter) -> dict[str, list[Shown]]:
+    """Return the images of each class before anything is planted."""
+    return {name: shown(painter, kept_views(spec, name, painter.folder)) for name in spec.classes}
 
 
 def of_class(spec: FiltersSpec, class_name: str, images: Mapping[str, Sequence[Shown]], painter: Painter) -> list[FilterSet]:
@@ -341,7 +338,7 @@ def of_class(spec: FiltersSpec, class_name: str, images: Mapping[str, Sequence[S
     return sets_of(spec, class_name, images[class_name], beside, painted)
 
 
-def build(spec: FiltersSpec, painter: Painter, own: Mapping[str, str] | None = None) -> list[FilterSet]:
+def build(spec: FiltersSpec, painter: Painter) -> list[FilterSet]:
     """Return all sets of a benchmark, in one process; what was painted before is taken from the painter's folder."""
-    images = sound(spec, painter, own)
+    images = sound(spec, painter)
     return [one for name in spec.classes for one in of_class(spec, name, images, painter)]
