@@ -8,17 +8,19 @@ not measured again, no image is painted, and every other verdict stays on record
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from flows import recipes, runs
-from models.kinds import meant
+from models.kinds import BadSpec, meant
+from models.verdict.decide import Decision
 from models.verdict.kinds import JUDGES
 from models.verdict.spec import VerdictSpec, verdict_spec
-from models.verdict.wish import asked
+from models.verdict.wish import ASKED_LIKE, asked
 from storage.keys import plain
 from storage.report.verdict import in_words
+from storage.stages import FILE
 from tasks import stages
 from tasks.intake import foreign
 from tasks.plan import cohort as planning
@@ -119,13 +121,59 @@ def hear(place: Place, class_name: str, judges: Sequence[str], recipe: str | Non
     return Outcome(row=row, values=place.store.get("verdict", verdict_key).record.values)
 
 
+def judge_imported(
+    place: Place,
+    origin: str,
+    class_name: str,
+    keep: str,
+    judges: Sequence[str] = (),
+    tell: Callable[[int, int], None] | None = None,
+) -> Decision:
+    """Let judges decide over images of a class that others made, as over ours; what is taught is taught by its CAD models.
+
+    keep, judges: as of `decide`. Nobody says which controls such images were to obey, so where a judge is needed that reads
+    others and none is said, it reads `kcf`. Raises ValueError.
+    """
+    if keep.strip().lower() == AS_THE_RECIPE:
+        raise ValueError(f"imported images have no recipe; ask for {ASKED_LIKE}")
+    none = VerdictSpec(judges={}, rules={})
+    spec = wanted(none, keep, judges)
+    if spec.judges and all(judge.reads for judge in spec.judges.values()):
+        spec = wanted(none, keep, ["kcf"])
+    readouts: dict[str, bytes] = {}
+    models = [row for row in place.catalog.cad_models(class_name) if row["cad_key"]]
+    if models:
+        recipe = replace(recipes.resolve(next(iter(recipes.RECIPES))), verdict=spec)
+        cohort = planning.plan(class_name, recipe, [runs.cad_model(row) for row in models], len(models))
+        stage = stages.OVER_A_COHORT["readout"]
+        for part, blueprint in stage.blueprints(cohort, ()).items():
+            stage.run().fn(place, cohort, part)
+            taught = place.store.get("readout", blueprint.key)
+            if taught.record.outcome == "made":
+                readouts[part] = place.store.read(taught, FILE["readout"])
+    return foreign.judge(place, origin, class_name, spec, tell, readouts)
+
+
 def after_a_run(place: Place, cohort: Cohort) -> Outcome | None:
     """Let the class's default decision decide over the cohort that a run has just left behind; None where it has none."""
     row = place.catalog.default_decision(cohort.class_name, cohort.recipe.name)
     if row is None or not cohort.made(place.store):
         return None
-    made = _again(place, cohort, row, default=True, by=row["decided_by"])
-    log.info("filter  %s  as %s has decided: %s", cohort.class_name, row["name"], made.line)
+    try:
+        made = _again(place, cohort, row, default=True, by=row["decided_by"])
+    except BadSpec as error:
+        # Made by code that knew other judges: better the recipe's rules on record than a default that is none.
+        log.warning(
+            'filter  %s  "%s" cannot decide any more (%s): kept shows the recipe\'s rules', cohort.class_name, row["name"], error
+        )
+        made = _again(
+            place,
+            cohort,
+            {"name": AS_THE_RECIPE, "keep": AS_THE_RECIPE, "verdict": plain(cohort.recipe.verdict)},
+            default=True,
+            by=row["decided_by"],
+        )
+    log.info("filter  %s  as %s has decided: %s", cohort.class_name, made.row["name"], made.line)
     return made
 
 

@@ -110,7 +110,7 @@ def verdicts_on(place: Place, cohort: Cohort, made: Made) -> Made:
 
 def _over_all(place: Place, cohort: Cohort, stage: stages.CohortStage, made: Made) -> list[PrefectFuture[Any]]:
     """Submit a stage of the class as a whole, each part behind all that it reads, of readouts behind its own."""
-    submitted = []
+    submitted: dict[str, PrefectFuture[Any]] = {}
     for part in stage.parts(cohort.recipe):
         before: list[PrefectFuture[Any]] = []
         for name in stage.reads:
@@ -118,8 +118,9 @@ def _over_all(place: Place, cohort: Cohort, stage: stages.CohortStage, made: Mad
             parts = [] if above is None else list(above.parts(cohort.recipe))
             own = above is not None and not above.of_images
             before += [future for i, future in enumerate(made[name]) if not own or parts[i] == part]
-        submitted.append(stage.run().submit(place, cohort, part, *before))
-    return submitted
+        before += [submitted[other] for other in stage.behind(cohort.recipe, part)]
+        submitted[part] = stage.run().submit(place, cohort, part, *before)
+    return list(submitted.values())
 
 
 def several() -> str:

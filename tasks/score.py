@@ -98,7 +98,8 @@ def score(place: Place, cohort: Cohort, part: str, *after: Any) -> StageReport:
         with progress.stage("score", cohort.class_name, 100) as bar:
             spec, taught = blueprint.spec, {name: key for name, key in blueprint.inputs.items() if name == "readout"}
             tell = lambda done, total: bar.advance(100 * done // total - bar.done)  # noqa: E731
-            judgement = _judged(place, spec, evidence, taught.get("readout"), tell)
+            heard = _heard(store, made, blueprint.inputs["scores"]) if "scores" in blueprint.inputs else None
+            judgement = _judged(place, spec, evidence, taught.get("readout"), heard, tell)
         judged = np.any([~np.isnan(values) for values in judgement.scores.values()], axis=0) if judgement.scores else np.zeros(0)
         rows = [
             {
@@ -126,9 +127,31 @@ def score(place: Place, cohort: Cohort, part: str, *after: Any) -> StageReport:
     return fill_cohort("score", part, cohort, place, make)
 
 
-def _judged(place: Place, spec: JudgeSpec, evidence: Sequence[Stored], readout: str | None, tell: Progress) -> Judgement:
-    """Return what the judge of a spec measures, with the readout of a key if it is taught: none judges without what it needs."""
+def _heard(store: ArtifactStore, made: Sequence[Planned], keys: Mapping[str, str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Return what other judges said of the images, in their order: name -> (N,)."""
+    rows: dict[str, dict[str, Any]] = {}
+    for key in keys.values():
+        for row in json.loads(store.read(store.get("score", key), FILE["score"])):
+            rows.setdefault(row["image_key"], {}).update(row["scores"])
+    said = [rows.get(planned.key("image"), {}) for planned in made]
+    return {name: np.array([row.get(name) for row in said], np.float64) for name in sorted({n for row in said for n in row})}
+
+
+def _judged(
+    place: Place,
+    spec: JudgeSpec,
+    evidence: Sequence[Stored],
+    readout: str | None,
+    heard: Mapping[str, Any] | None,
+    tell: Progress,
+) -> Judgement:
+    """Return what the judge of a spec measures, with the readout of a key if it is taught: none judges without what it needs.
+
+    heard: what the judges said that it reads, if it reads any.
+    """
     runtime: dict[str, Any] = {"device": place.device, "threads": place.threads}
+    if heard is not None:
+        runtime["scores"] = heard
     if readout is not None:
         taught = place.store.get("readout", readout)
         if taught.record.outcome == "failed":

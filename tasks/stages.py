@@ -107,6 +107,8 @@ class CohortStage(_Stage):
     """What tells its artifacts apart: the judges' names, or "" for the one verdict."""
     blueprints: Callable[[Cohort, Sequence[Planned]], Mapping[str, Blueprint]]
     """What determines each of them, over the samples that have an image."""
+    behind: Callable[[Recipe, str], Sequence[str]] = lambda recipe, part: ()
+    """The parts of this same stage that a part reads, and waits for; they stand before it."""
     of_images: bool = True
     """Whether it looks at images, and so waits for all of them; a readout is taught by CAD models alone."""
 
@@ -143,12 +145,26 @@ def _readouts(cohort: Cohort, made: Sequence[Planned] = ()) -> dict[str, Bluepri
     }
 
 
+def _judges(recipe: Recipe) -> list[str]:
+    """Return the names of a recipe's judges: those that read what others say behind the others."""
+    return sorted(recipe.verdict.judges, key=lambda name: (bool(recipe.verdict.judges[name].reads), name))
+
+
+def _heard(recipe: Recipe, part: str) -> list[str]:
+    """Return the names of the judges that a judge reads; none reads one that reads others."""
+    judges = recipe.verdict.judges
+    return [name for name in _judges(recipe) if judges[name].kind in judges[part].reads and not judges[name].reads]
+
+
 def _scores(cohort: Cohort, made: Sequence[Planned]) -> dict[str, Blueprint]:
     readouts = {name: {"readout": blueprint.key} for name, blueprint in _readouts(cohort).items()}
     symmetry = {planned.sample.cad_id: planned.symmetry for planned in made}
     images = sorted(planned.key("image") for planned in made)
-    return {
-        name: Blueprint(
+    made_by: dict[str, Blueprint] = {}
+    for name in _judges(cohort.recipe):
+        judge = cohort.recipe.verdict.judges[name]
+        heard = {other: made_by[other].key for other in _heard(cohort.recipe, name)}
+        made_by[name] = Blueprint(
             stage="score",
             version=judge.version,
             spec=judge,
@@ -157,10 +173,10 @@ def _scores(cohort: Cohort, made: Sequence[Planned]) -> dict[str, Blueprint]:
                 "images": images,
                 **judge.identity(symmetry, cohort.recipe.controls),
                 **readouts.get(name, {}),
+                **({"scores": heard} if judge.reads else {}),
             },
         )
-        for name, judge in cohort.recipe.verdict.judges.items()
-    }
+    return made_by
 
 
 def _verdict(cohort: Cohort, made: Sequence[Planned]) -> dict[str, Blueprint]:
@@ -235,7 +251,8 @@ OF_A_COHORT = (
         reads=("image", "readout"),
         task="tasks.score:score",
         obeys="verdict",
-        parts=lambda recipe: list(recipe.verdict.judges),
+        parts=_judges,
+        behind=_heard,
         blueprints=_scores,
     ),
     CohortStage(

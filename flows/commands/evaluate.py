@@ -1,4 +1,4 @@
-"""`dst evaluate generator | filter | readouts`: figures of a generator and of filters, and the networks that read pictures."""
+"""`dst evaluate generator | filter | ensemble | readouts`: what generators and filters are worth, and what is fitted for it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import cyclopts
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from models.evaluation.filters.spec import FiltersSpec
+from models.evaluation.filters.spec import TAUGHT_BY, FiltersSpec
 from models.evaluation.spec import EvaluationSpec
+from storage.settings import Settings
 
 app = cyclopts.App(name="evaluate", help="Measure how well a generator shows what it is asked for, and what filters are worth.")
 
@@ -50,7 +51,6 @@ def generator(
     Example: dst evaluate generator --samples 64 --sweep 0
     """
     from flows.prefect_env import own_server, prepare
-    from storage.settings import Settings
 
     for path in (cad, orientations, readouts, *(trained or [])):
         if path is not None and not path.exists():
@@ -99,7 +99,6 @@ def readouts(
     Example: dst evaluate readouts --class car --class cup --shards 20 --epochs 20
     """
     from flows.prefect_env import own_server, prepare
-    from storage.settings import Settings
 
     prepare(Settings())
     from flows.commands.terminal import watched
@@ -160,7 +159,6 @@ def filter(
     """
     from flows.prefect_env import own_server, prepare
     from storage.catalog.catalog import Catalog
-    from storage.settings import Settings
 
     settings = Settings()
     if tags:
@@ -197,3 +195,42 @@ def filter(
     print(f"\nfigures, report and plots in {figures['folder']}")
     if figures["package"]:
         print(f"package in {figures['package']}")
+
+
+@app.command
+def ensemble(
+    *,
+    classes: Annotated[
+        list[str] | None, Parameter(name="--class", help="A bundled class to fit on; default: those of the bundled weights.")
+    ] = None,
+    cad_models: Annotated[int, Parameter(help="CAD models of each class.", validator=Number(gte=1))] = TAUGHT_BY.cad_models,
+    views: Annotated[int, Parameter(help="Views of each CAD model.", validator=Number(gte=1))] = TAUGHT_BY.views,
+    out: Annotated[Path | None, Parameter(help="Where to write the weights; default: in the home folder.")] = None,
+) -> None:
+    """Fit the judge `ensemble` on planted failures; each class is judged by what was fitted on the others.
+
+    Killed, it goes on where it was: what was painted, taught and judged is kept in the home folder.
+
+    Example: dst evaluate ensemble --class bus --class boat --views 6 --out weights.json
+    """
+    import dataclasses
+
+    from flows.commands.terminal import print_rows
+    from models.evaluation.filters import fitting
+    from models.evaluation.painting import Painter
+    from models.verdict import weighing
+
+    settings = Settings()
+    folder = settings.root / "evaluations" / "ensemble"
+    spec = dataclasses.replace(TAUGHT_BY, classes=tuple(classes or TAUGHT_BY.classes), cad_models=cad_models, views=views)
+    painter = Painter(folder / "painted", device=settings.device, threads=settings.torch_threads, batch=settings.batch)
+    found = fitting.examples(spec, painter, folder / "judged", settings.torch_threads)
+    said = "".join(f" --class {name}" for name in classes or [])
+    weights = fitting.fit(found, f"dst evaluate ensemble{said} --cad-models {cad_models} --views {views}")
+    path = out or folder / weighing.BUNDLED.name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weighing.save(weights, path)
+    held: dict[str, Any] = dict(weights.facts["held_out"])
+    rows = {"all": held["all"], **held["by_class"], **held["by_kind"]}
+    print_rows([{"failures": name, **{key: f"{value:.3f}" for key, value in row.items()}} for name, row in rows.items()])
+    print(f"the weights are in {path}; those of the project are {weighing.BUNDLED}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from models.kinds import Kinds
 from models.verdict.duplicate import DuplicateSpec
+from models.verdict.ensemble import EnsembleSpec
 from models.verdict.fidelity import FidelitySpec
 from models.verdict.kcf import KcfSpec
 from models.verdict.kcf_official import KcfOfficialSpec
@@ -13,5 +14,7 @@ from models.verdict.rules import AtLeastSpec, AtMostSpec, BestShareSpec
 from models.verdict.shape import ShapeSpec
 from models.verdict.wish import WishSpec
 
-JUDGES: Kinds[JudgeSpec] = Kinds("judge", [KcfSpec, KcfOfficialSpec, FidelitySpec, QualitySpec, DuplicateSpec, ShapeSpec])
+JUDGES: Kinds[JudgeSpec] = Kinds(
+    "judge", [KcfSpec, KcfOfficialSpec, FidelitySpec, QualitySpec, DuplicateSpec, EnsembleSpec, ShapeSpec]
+)
 RULES: Kinds[RuleSpec] = Kinds("rule", [AtMostSpec, AtLeastSpec, BestShareSpec, WishSpec])

@@ -147,7 +147,7 @@ class JudgeSpec(KindSpec):
     scores: ClassVar[tuple[str, ...]]
     """Names of the scores it gives; `fidelity_*` stands for any name that begins so."""
     reads: ClassVar[tuple[str, ...]] = ()
-    """Kinds of judges whose scores it wants to see: it judges behind them."""
+    """Kinds of judges whose scores it wants to see: it judges behind them, and is called with `scores`, name -> (N,)."""
 
     def taught_by(self) -> ReadoutSpec | None:
         """Return how its readout is taught by the class's CAD models; None for a judge that needs none."""

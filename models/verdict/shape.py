@@ -9,9 +9,9 @@ how much the annotated view fits better than other views of the cohort that show
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,12 @@ class ShapeSpec(JudgeSpec):
 
     def taught_by(self) -> ReadoutSpec:
         return self.readout
+
+    def in_words(self, scores: Mapping[str, float | None], annotation: Mapping[str, Any]) -> str:
+        """Return that the picture shows something else."""
+        value = scores.get("shape")
+        told = "" if value is None else f" (log odds {value:.1f})"
+        return f"does not show this CAD model in this pose{told}"
 
 
 class Shape:

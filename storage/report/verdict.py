@@ -47,6 +47,8 @@ class RuleFacts:
     """Where it divides the score's values; None where it could judge nothing, or has none."""
     words: str
     """The rule for a person."""
+    expected: Mapping[str, float] | None = None
+    """What a rule that promises something is expected to come to: precision, recall, lost, left."""
 
     @property
     def drops_above(self) -> bool | None:

@@ -16,7 +16,7 @@ from typing import Any
 from models.caption.imported import ImportedSpec
 from models.control.protocol import ControlSpec
 from models.sample import SampleId
-from models.verdict.decide import Decision, decide
+from models.verdict.decide import Decision, decide, why
 from models.verdict.kinds import JUDGES
 from models.verdict.spec import VerdictSpec
 from storage.cad.collections.ledger import Ledger, stamp
@@ -301,9 +301,16 @@ class _Posed:
 
 
 def judge(
-    place: Place, origin: str, class_name: str, spec: VerdictSpec, tell: Callable[[int, int], None] | None = None
+    place: Place,
+    origin: str,
+    class_name: str,
+    spec: VerdictSpec,
+    tell: Callable[[int, int], None] | None = None,
+    readouts: Mapping[str, bytes] | None = None,
 ) -> Decision:
     """Let the judges and rules of `spec` decide over the images of a class from an origin, by the poses they came with.
+
+    readouts: judge -> what the class's CAD models have taught it; one that is taught and has none says nothing.
 
     `kept` of each image becomes 1, 0 or NULL for one that nothing could judge, and its facts say scores, reason and rules. Images
     without a pose, or that have gone, are left as they are. Raises ValueError when there is nothing to judge.
@@ -323,13 +330,27 @@ def judge(
     }
     evidence = [_Posed(row=row, symmetry=said.get(row["cad_uid"], 1)) for row in posed]
     scores: dict[str, Any] = {}
-    for one in spec.judges.values():
-        scores |= JUDGES.load(one, device=place.device, threads=place.threads).judge(evidence, tell).scores
+    # Those that read what others say come behind them.
+    for name, one in sorted(spec.judges.items(), key=lambda item: (bool(item[1].reads), item[0])):
+        needs: dict[str, Any] = {"scores": dict(scores)} if one.reads else {}
+        if one.taught_by() is not None:
+            if name not in (readouts or {}):
+                continue
+            needs["readout"] = (readouts or {})[name]
+        scores |= JUDGES.load(one, device=place.device, threads=place.threads, **needs).judge(evidence, tell).scores
     decision = decide(scores, spec.rules, len(posed))
     judged = []
     for i, row in enumerate(posed):
         found = {name: None if np.isnan(values[i]) else round(float(values[i]), 4) for name, values in scores.items()}
-        verdict = {"scores": found, "reason": decision.reasons[i], "rule": decision.words, "rules": list(decision.rules)}
+        rule = decision.failed[i]
+        words = None if rule is None else why(spec.rules[rule], spec.judges, found, evidence[i].annotation)
+        verdict = {
+            "scores": found,
+            "reason": decision.reasons[i],
+            "words": words,
+            "rule": decision.words,
+            "rules": list(decision.rules),
+        }
         kept = decision.kept[i]
         judged.append({**row, "kept": None if kept is None else int(kept), "facts": {**(row["facts"] or {}), "verdict": verdict}})
     for start in range(0, len(judged), _IMAGES_AT_ONCE):

@@ -10,6 +10,7 @@ import pytest
 
 from flows import asked, deciding
 from flows.commands import filter as command
+from flows.commands import imports
 from storage.catalog.catalog import Catalog
 from storage.catalog.verify import verify
 from storage.settings import Settings
@@ -97,6 +98,12 @@ def test_what_was_decided_is_decided_again_over_what_a_later_run_leaves_behind(
     assert made is not None
     assert made.row["name"] == "none"
     assert kept(catalog) == [0] * 6
+    # Made by code that knew other judges, a decision is none any more.
+    catalog.add_decision({**made.row, "verdict": {"judges": {"oracle": {"kind": "oracle"}}, "rules": {}}}, [], by="nobody")
+    again = deciding.after_a_run(place, cohort)
+    assert again is not None
+    assert again.row["name"] == "recipe"
+    assert kept(catalog) == [1] * 6
     dst(capsys, keep="recipe", default=True)
 
 
@@ -129,3 +136,44 @@ def test_the_form_leaves_what_the_command_leaves(place: Place, monkeypatch: pyte
     assert "fidelity: canny is not found again" in shown[0]["text"]
     assert place.catalog.decisions("car")[0]["name"] == "from the form"
     assert message(asked.filter_class.fn("car", keep="less"), "FAILED").startswith('"less" is nothing that can be asked for')
+
+
+def test_a_wish_is_granted_over_stored_scores_and_what_it_promises_is_stored_with_it(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = dst(capsys, keep="lose 5%", judges=["quality"])
+    (row,) = [one for one in place.catalog.decisions("car") if one["name"] == "lose 5%"]
+    assert set(row["expected"]) == {"precision", "recall", "lost", "left"}
+    assert row["expected"]["lost"] <= 0.05
+    assert f"expected: {row['expected']['recall']:.0%} of the failures dropped" in told
+    assert "ensemble" in row["verdict"]["judges"]
+    scores = place.catalog.rows(
+        "SELECT name, count(*) AS n FROM scores WHERE verdict_key = :key GROUP BY 1", key=row["verdict_key"]
+    )
+    counted = {one["name"]: one["n"] for one in scores}
+    assert counted["ensemble"] == counted["ensemble_fidelity"] == counted["ensemble_quality"] == 6
+    # Nobody could say anything by kcf: two folds of three images.
+    assert "ensemble_kcf" not in counted
+    assert list(verify(place.catalog, place.store)) == []
+
+
+def test_imported_images_are_judged_by_the_same_judges(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = place.catalog.rows("SELECT * FROM samples WHERE class_name = 'car'")
+    pose = ("azimuth_deg", "elevation_deg", "inplane_deg")
+    taken = [
+        {"image_id": row["sha256"], "origin": "them", "class_name": "car", "path": str(place.home / "artifacts" / row["file"])}
+        | {name: row[name] for name in pose}
+        for row in rows
+    ]
+    place.catalog.add_foreign_images(taken)
+    imports.filter_("them", class_name="car", keep="lose 5%", judges="quality,duplicate")
+    assert "kept" in capsys.readouterr().out
+    found = place.catalog.foreign_images("them", "car")
+    verdicts = [row["facts"]["verdict"] for row in found]
+    assert all(one["scores"]["ensemble"] is not None and one["scores"]["quality"] is not None for one in verdicts)
+    imports.filter_("them", class_name="car", keep="quality at least 1.1")
+    dropped = place.catalog.foreign_images("them", "car")
+    assert {row["kept"] for row in dropped} == {0}
+    assert all(row["facts"]["verdict"]["words"].startswith("quality: ") for row in dropped)
+    with pytest.raises(ValueError, match="imported images have no recipe"):
+        imports.filter_("them", class_name="car", keep="recipe")

@@ -166,15 +166,19 @@ def judge(
             return Judged(
                 scores={name: nobody for name in spec.scores if "*" not in name}, seconds=0.0, passes=0, not_judged=str(nothing)
             )
-    more = {} if readout is None else {"readout": readout}
+    more: dict[str, Any] = {} if readout is None else {"readout": readout}
+    heard = [judge(one, made, kept, device, threads, progress) for one in _heard(spec)]
+    if spec.reads:
+        more["scores"] = {name: values for one in heard for name, values in one.scores.items()}
     at_work = pkgutil.resolve_name(spec.implementation)(spec, device=device, threads=threads, **more)
     (judgement, seconds, passes) = _timed(lambda: at_work.judge(made.evidence(), progress))
     judged = Judged(
         scores=judgement.scores,
-        seconds=seconds,
-        passes=passes,
-        teaching_seconds=taught[0],
-        teaching_passes=taught[1],
+        # What is read had to be judged first.
+        seconds=seconds + sum(one.seconds for one in heard),
+        passes=passes + sum(one.passes for one in heard),
+        teaching_seconds=taught[0] + sum(one.teaching_seconds for one in heard),
+        teaching_passes=taught[1] + sum(one.teaching_passes for one in heard),
         not_judged=judgement.not_judged,
         facts=judgement.facts,
     )
@@ -215,9 +219,16 @@ def _timed(work: Callable[[], Any]) -> tuple[Any, float, int]:
         return done, time.process_time() - began, passes.count
 
 
+def _heard(spec: JudgeSpec) -> list[JudgeSpec]:
+    """Return the judges that a judge reads, as they are by default."""
+    return [JUDGES.of(kind)() for kind in spec.reads if kind in JUDGES.names]  # type: ignore[call-arg]
+
+
 def _key(what: str, spec: JudgeSpec | ReadoutSpec, about: str) -> str:
     taught = spec.taught_by() if isinstance(spec, JudgeSpec) else None
     told = [what, VERSION, spec.version, None if taught is None else taught.version, dataclasses.asdict(spec), about]
+    if isinstance(spec, JudgeSpec) and spec.reads:
+        told += [spec.identity({}, {}), [_key(what, one, about) for one in _heard(spec)]]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
 
 
