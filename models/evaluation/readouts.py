@@ -156,7 +156,7 @@ class Readouts:
                 some = slice(start, start + batch)
                 parts.append(self._probabilities(sight.see(pictures[some], masks[some], self.spec.side), told[some]))
         merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        azimuth, elevation = _peak(merged["azimuth"]), merged["elevation"] @ centres(self.spec.elevation_bins, False)
+        azimuth, elevation = peak(merged["azimuth"]), merged["elevation"] @ centres(self.spec.elevation_bins, False)
         poses = np.stack([azimuth, elevation, np.zeros(len(azimuth))], axis=1)
         poses[[name not in self.classes for name in told]] = np.nan
         return Read(
@@ -192,7 +192,7 @@ def _mirrored(values: NDArray[np.float64], about: NDArray[np.float64]) -> NDArra
     return np.take_along_axis(values, source, axis=1)
 
 
-def _peak(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def peak(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (N,) degrees: the circular mean of each distribution within 30 degrees of its highest place."""
     bins = values.shape[1]
     angle = np.radians(centres(bins, True))
@@ -298,9 +298,8 @@ def train(
             torch.manual_seed(spec.seed * 1000 + epoch)
             for step in range(steps_each):
                 done = epoch * steps_each + step
-                rate = _rate(done / total)
                 for group in optimiser.param_groups:
-                    group["lr"] = spec.learning_rate * rate
+                    group["lr"] = spec.learning_rate * rate(done / total)
                 parts = _loss(made, taught, targets, order[step * spec.batch : (step + 1) * spec.batch], random)
                 optimiser.zero_grad(set_to_none=True)
                 torch.stack(list(parts.values())).sum().backward()
@@ -330,7 +329,8 @@ def train(
     return made
 
 
-def _rate(progress: float) -> float:
+def rate(progress: float) -> float:
+    """Return the share of the greatest rate at a share of the training: up over a tenth of it, then down along a cosine."""
     return progress / 0.1 if progress < 0.1 else 0.5 * (1 + float(np.cos(np.pi * (progress - 0.1) / 0.9)))
 
 

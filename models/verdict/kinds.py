@@ -8,6 +8,7 @@ from models.verdict.ensemble import EnsembleSpec
 from models.verdict.fidelity import FidelitySpec
 from models.verdict.kcf import KcfSpec
 from models.verdict.kcf_official import KcfOfficialSpec
+from models.verdict.pose import PoseSpec
 from models.verdict.protocol import JudgeSpec, RuleSpec
 from models.verdict.quality import QualitySpec
 from models.verdict.rules import AtLeastSpec, AtMostSpec, BestShareSpec
@@ -15,6 +16,6 @@ from models.verdict.shape import ShapeSpec
 from models.verdict.wish import WishSpec
 
 JUDGES: Kinds[JudgeSpec] = Kinds(
-    "judge", [KcfSpec, KcfOfficialSpec, FidelitySpec, QualitySpec, DuplicateSpec, EnsembleSpec, ShapeSpec]
+    "judge", [KcfSpec, KcfOfficialSpec, FidelitySpec, QualitySpec, DuplicateSpec, EnsembleSpec, PoseSpec, ShapeSpec]
 )
 RULES: Kinds[RuleSpec] = Kinds("rule", [AtMostSpec, AtLeastSpec, BestShareSpec, WishSpec])
