@@ -205,14 +205,14 @@ def wanted(said: VerdictSpec, keep: str, judges: Sequence[str] = ()) -> VerdictS
     kinds = {judge.kind for judge in heard.values()}
     for kind in judges:
         if kind not in kinds:
-            heard[kind] = JUDGES.read({"kind": kind}, f"the judge {kind}")
+            heard[kind] = JUDGES.read({"kind": kind}, f"the judge {kind}").pinned()
     if keep.strip().lower() == AS_THE_RECIPE:
         return VerdictSpec(judges=heard, rules=said.rules)
     rules = {}
     for name, rule in asked(keep).items():
         giver = next((kind for kind in JUDGES.names if rule.score in JUDGES.of(kind).scores), None)
         if giver is not None and giver not in {judge.kind for judge in heard.values()}:
-            heard[giver] = JUDGES.read({"kind": giver}, f"the judge {giver}")
+            heard[giver] = JUDGES.read({"kind": giver}, f"the judge {giver}").pinned()
         like = next(
             (other for other in said.rules if (said.rules[other].score, said.rules[other].kind) == (rule.score, rule.kind)), ""
         )
@@ -243,6 +243,8 @@ def present(place: Place, run: Mapping[str, Any]) -> Cohort:
 def judged(place: Place, cohort: Cohort, spec: VerdictSpec) -> str:
     """Let judges and rules of `spec` decide over a cohort, as far as they have not yet; return the key of their verdict."""
     other = replace(cohort, recipe=replace(cohort.recipe, verdict=spec))
+    if why := runs.cannot_judge(place, other):
+        raise ValueError(why)
     for stage in stages.OF_A_COHORT:
         task = stage.run()
         for part in stage.parts(other.recipe):

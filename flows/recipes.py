@@ -129,7 +129,7 @@ def lacking(name: str) -> str | None:
     """Return, in one line, what a recipe lacks on this machine and what to do; None where it lacks nothing."""
     try:
         recipe = resolve(name)
-        return recipe.caption.lacking(Place.of(Settings()).means) or recipe.image.lacking()
+        return recipe.caption.lacking(Place.of(Settings()).means) or recipe.image.lacking() or recipe.verdict.lacking()
     except ValueError as error:
         return str(error)
 

@@ -38,7 +38,7 @@ _LOOK_EVERY_S = 2.0
 
 
 class CannotPaint(ValueError):
-    """A recipe's generator lacks something on this machine; one line that says what to do."""
+    """A recipe's generator or judge lacks something on this machine; one line that says what to do."""
 
 
 def cohort(place: Place, class_name: str, samples: int, recipe: Recipe) -> Cohort:
@@ -108,8 +108,8 @@ def announce(place: Place, cohort: Cohort) -> None:
 
 
 def see_that_it_can_be_made(place: Place, cohort: Cohort) -> None:
-    """Raise CannotPaint, in one line, when images are missing and their generator cannot be loaded here: before any work."""
-    if why := cannot_paint(place, cohort):
+    """Raise CannotPaint, in one line, when what is missing cannot be painted or judged on this machine: before any work."""
+    if why := cannot_paint(place, cohort) or cannot_judge(place, cohort):
         raise CannotPaint(why)
 
 
@@ -120,6 +120,15 @@ def cannot_paint(place: Place, cohort: Cohort) -> str | None:
         return f"{recipe.name} cannot write captions here: {lacking}"
     lacking = recipe.image.lacking() if lacks(place.store, cohort, "image") else None
     return f"{recipe.name} cannot paint here: {lacking}" if lacking else None
+
+
+def cannot_judge(place: Place, cohort: Cohort) -> str | None:
+    """Return, in one line, what is missing on this machine for scores that are missing; None where nothing is."""
+    lacking = {part: why for part, judge in cohort.recipe.verdict.judges.items() if (why := judge.lacking())}
+    if lacking and not lacks(place.store, cohort, "image"):
+        keys = cohort.judged(cohort.made(place.store))
+        lacking = {part: why for part, why in lacking.items() if not place.store.has("score", keys["score", part])}
+    return next((f"{cohort.recipe.name} cannot be judged by {part} here: {why}" for part, why in lacking.items()), None)
 
 
 def complete(place: Place, cohort: Cohort) -> str | None:

@@ -147,15 +147,7 @@ class Readouts:
         self, pictures: Sequence[NDArray[np.uint8]], masks: Sequence[NDArray[np.uint8]], told: Sequence[str], batch: int = 64
     ) -> Read:
         """Return what (H, W, 3) pictures show at their masks; `told` names the class of each for its pose."""
-        import torch
-
-        self.shape.eval(), self.appearance.eval()
-        parts: list[dict[str, NDArray[np.float64]]] = []
-        with torch.no_grad():
-            for start in range(0, len(pictures), batch):
-                some = slice(start, start + batch)
-                parts.append(self._probabilities(sight.see(pictures[some], masks[some], self.spec.side), told[some]))
-        merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        merged = self.probabilities(pictures, masks, told, batch)
         azimuth, elevation = peak(merged["azimuth"]), merged["elevation"] @ centres(self.spec.elevation_bins, False)
         poses = np.stack([azimuth, elevation, np.zeros(len(azimuth))], axis=1)
         poses[[name not in self.classes for name in told]] = np.nan
@@ -164,6 +156,20 @@ class Readouts:
             poses=poses,
             words={name: np.array(words)[merged[name].argmax(axis=1)] for name, words in APPEARANCE.items()},
         )
+
+    def probabilities(
+        self, pictures: Sequence[NDArray[np.uint8]], masks: Sequence[NDArray[np.uint8]], told: Sequence[str], batch: int = 64
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return (N, count) by name, as `read` takes them: class, azimuth (of the class told), elevation, and APPEARANCE."""
+        import torch
+
+        self.shape.eval(), self.appearance.eval()
+        parts: list[dict[str, NDArray[np.float64]]] = []
+        with torch.no_grad():
+            for start in range(0, len(pictures), batch):
+                some = slice(start, start + batch)
+                parts.append(self._probabilities(sight.see(pictures[some], masks[some], self.spec.side), told[some]))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _probabilities(self, seen: sight.Seen, told: Sequence[str]) -> dict[str, NDArray[np.float64]]:
         """Return probabilities by name, the mean over each picture and its mirror image."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from models.kinds import Kinds
+from models.verdict.clip import ClipSpec
 from models.verdict.duplicate import DuplicateSpec
 from models.verdict.ensemble import EnsembleSpec
 from models.verdict.fidelity import FidelitySpec
@@ -13,9 +14,11 @@ from models.verdict.protocol import JudgeSpec, RuleSpec
 from models.verdict.quality import QualitySpec
 from models.verdict.rules import AtLeastSpec, AtMostSpec, BestShareSpec
 from models.verdict.shape import ShapeSpec
+from models.verdict.text import TextSpec
 from models.verdict.wish import WishSpec
 
 JUDGES: Kinds[JudgeSpec] = Kinds(
-    "judge", [KcfSpec, KcfOfficialSpec, FidelitySpec, QualitySpec, DuplicateSpec, EnsembleSpec, PoseSpec, ShapeSpec]
+    "judge",
+    [KcfSpec, KcfOfficialSpec, FidelitySpec, QualitySpec, DuplicateSpec, EnsembleSpec, PoseSpec, ShapeSpec, TextSpec, ClipSpec],
 )
 RULES: Kinds[RuleSpec] = Kinds("rule", [AtMostSpec, AtLeastSpec, BestShareSpec, WishSpec])

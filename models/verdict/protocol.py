@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,6 +151,14 @@ class JudgeSpec(KindSpec):
 
     def taught_by(self) -> ReadoutSpec | None:
         """Return how its readout is taught by the class's CAD models; None for a judge that needs none."""
+        return None
+
+    def pinned(self) -> Self:
+        """Return the spec with every revision filled in: the form that is hashed, recorded and obeyed."""
+        return self
+
+    def lacking(self) -> str | None:
+        """Return, in one line, what is missing on this machine to judge with it and what to do; None where nothing is."""
         return None
 
     def identity(self, symmetry: Mapping[str, int], controls: Mapping[str, ControlSpec]) -> dict[str, Any]:

@@ -66,6 +66,14 @@ class VerdictSpec(Spec):
                     f"there are: {', '.join(givers) or 'none'}"
                 )
 
+    def pinned(self) -> VerdictSpec:
+        """Return the spec with every judge's revisions filled in. Raises ValueError, in one line."""
+        return dataclasses.replace(self, judges={name: judge.pinned() for name, judge in self.judges.items()})
+
+    def lacking(self) -> str | None:
+        """Return, in one line, what is missing on this machine for any of the judges and what to do; None where nothing is."""
+        return next((why for judge in self.judges.values() if (why := judge.lacking())), None)
+
 
 def verdict_spec(said: Mapping[str, Any], where: str = "verdict") -> VerdictSpec:
     """Return the spec that `said` (JSON types) spells out: tables `judges` and `rules`, each name -> spec with its `kind`.

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,11 +24,13 @@ from models.evaluation.filters import sets
 from models.evaluation.filters.planted import Shown
 from models.evaluation.filters.sets import Pictured
 from models.evaluation.filters.spec import FiltersSpec
+from models.verdict.clip import ClipSpec
 from models.verdict.decide import decide
 from models.verdict.kinds import JUDGES, RULES
 from models.verdict.protocol import Evidence, Judgement, JudgeSpec, ReadoutSpec, RuleSpec
 from models.verdict.rules import AtLeastSpec, AtMostSpec
 from tests.verdict.seen import Seen
+from tests.verdict.tiny_clip import saved
 
 SPEC = FiltersSpec(classes=("car",), cad_models=3, views=8)
 LITTLE = {
@@ -92,8 +96,15 @@ BAD: dict[str, Callable[[], Sequence[Evidence]]] = {
 }
 
 
+@cache
+def clip() -> Path:
+    return saved(Path(tempfile.mkdtemp(prefix="dst-clip-")))
+
+
 def little(spec: Any) -> Any:
     """Return a judge's or readout's spec with settings so low that it learns next to nothing."""
+    if isinstance(spec, ClipSpec):
+        return replace(spec, model=str(clip()))
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(spec):
         value = getattr(spec, field.name)
