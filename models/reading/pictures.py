@@ -70,8 +70,8 @@ def traced(
     for index, source in enumerate(shown):
         count = views // len(shown) + (index < views % len(shown))
         try:
-            model = _loaded(source)
-        except _Untraceable as why:
+            model = traceable(source)
+        except Untraceable as why:
             left_out[source.cad_id] = str(why)
             continue
         cad_ids.append(source.cad_id)
@@ -96,20 +96,21 @@ def traced(
     )
 
 
-class _Untraceable(Exception):
+class Untraceable(Exception):
     """A CAD model that rays cannot meet."""
 
 
-def _loaded(source: CadSource) -> geometry.RayModel:
+def traceable(source: CadSource) -> geometry.RayModel:
+    """Return a CAD model for the ray caster. Raises Untraceable."""
     from models.world.glb import load
 
     try:
         model = load(source.glb())
     except ValueError:
         # What numpy and trimesh say of a file without a face.
-        raise _Untraceable("no faces that a ray can meet") from None
+        raise Untraceable("no faces that a ray can meet") from None
     if not len(model.faces) or not np.isfinite(model.vertices).all() or np.ptp(model.vertices, axis=0).max() < 1e-6:
-        raise _Untraceable("no faces that a ray can meet")
+        raise Untraceable("no faces that a ray can meet")
     return model
 
 

@@ -7,13 +7,14 @@ before it sees an image, so it needs no other images: one is enough, and a whole
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.caption import vocabulary
 from models.symmetry import ROUND
 from models.verdict import readout as packed
 from models.verdict.crop import crop
@@ -81,6 +82,20 @@ class PoseSpec(JudgeSpec):
     def taught_by(self) -> ReadoutSpec:
         """Return how its readout is taught."""
         return self.readout
+
+    def in_words(self, scores: Mapping[str, float | None], annotation: Mapping[str, Any]) -> str:
+        """Return what was read and what is annotated: by sides where these differ, else by height, else in degrees."""
+        azimuth, elevation = scores.get("pose_read_azimuth"), scores.get("pose_read_elevation")
+        said = annotation["azimuth_deg"], annotation["elevation_deg"]
+        degrees = [f"{read:.0f}° {way}" for read, way in ((azimuth, "around"), (elevation, "up")) if read is not None]
+        if not degrees:
+            return super().in_words(scores, annotation)
+        if azimuth is not None and vocabulary.side(azimuth) != vocabulary.side(said[0]):
+            return f"reads as {vocabulary.side(azimuth)}, annotated {vocabulary.side(said[0]).removeprefix('seen ')}"
+        if elevation is not None and vocabulary.height(elevation) != vocabulary.height(said[1]):
+            read, annotated = (vocabulary.height(height) or "at eye level" for height in (elevation, said[1]))
+            return f"reads as seen {read}, annotated {annotated}"
+        return f"reads as {', '.join(degrees)}, annotated {said[0]:.0f}° around, {said[1]:.0f}° up"
 
 
 class Pose:

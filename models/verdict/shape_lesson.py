@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.reading.pictures import Untraceable, traceable
 from models.render.annotation import box2d, normal_picture
 from models.render.viewpoint import Pose, sample_view
 from models.sample import ViewId
@@ -85,8 +86,8 @@ def lesson(
     loaded: list[tuple[CadSource, geometry.RayModel]] = []
     for source in sources:
         try:
-            loaded.append((source, _loaded(source)))
-        except _Untraceable as why:
+            loaded.append((source, traceable(source)))
+        except Untraceable as why:
             left_out[source.cad_id] = str(why)
     if not loaded:
         told = "; ".join(f"{cad_id[:12]}: {why}" for cad_id, why in list(left_out.items())[:3]) or "the class has none"
@@ -110,23 +111,6 @@ def lesson(
         cad_ids=tuple(source.cad_id for source, _ in loaded),
         left_out=left_out,
     )
-
-
-class _Untraceable(Exception):
-    """A CAD model that rays cannot meet."""
-
-
-def _loaded(source: CadSource) -> geometry.RayModel:
-    from models.world.glb import load
-
-    try:
-        model = load(source.glb())
-    except ValueError as error:
-        # numpy's and trimesh's words for a file without a face.
-        raise _Untraceable(str(error) or "no faces") from None
-    if not len(model.faces) or not np.isfinite(model.vertices).all() or np.ptp(model.vertices, axis=0).max() < 1e-6:
-        raise _Untraceable("no faces that a ray can meet")
-    return model
 
 
 def _view(

@@ -190,6 +190,18 @@ def test_a_surprise_has_an_end() -> None:
     assert 4.0 < by_azimuth[0] < 8.0
 
 
+def test_what_it_saw_is_said_in_words() -> None:
+    spec, front = PoseSpec(), {"azimuth_deg": 4.0, "elevation_deg": 12.0}
+
+    def said(azimuth: float | None, elevation: float | None) -> str:
+        return spec.in_words({"pose": 3.2, "pose_read_azimuth": azimuth, "pose_read_elevation": elevation}, front)
+
+    assert said(171.0, 10.0) == "reads as seen from behind, annotated from the front"
+    assert said(10.0, 45.0) == said(None, 45.0) == "reads as seen from above, annotated at eye level"
+    assert said(10.0, 20.0) == "reads as 10° around, 20° up, annotated 4° around, 12° up"
+    assert said(None, None) == "pose 3.2"
+
+
 def test_who_changes_the_bundled_readouts_raises_the_version_of_what_begins_with_them() -> None:
     found = hashlib.sha256(readouts.BUNDLED.read_bytes()).hexdigest()
     assert (PoseReadoutSpec.version, found[:16]) == (1, "3ff80bfd540df9dc")
