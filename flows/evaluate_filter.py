@@ -51,9 +51,10 @@ def evaluate_filter(
     first, behind = rows_asked(judges, official)
     folder = Path(out) if out else tasks.folder_of(place) / "report"
     painted = [tasks.images.submit(place, spec, name) for name in spec.classes]
-    panelled = _panel(place, spec, pictures, painted) if panel else None
     results(painted)
-    planted = results([tasks.failures.submit(place, spec, name, *painted) for name in spec.classes])
+    failures = [tasks.failures.submit(place, spec, name) for name in spec.classes]
+    panelled = _panel(place, spec, pictures, failures) if panel else None
+    planted = results(failures)
     for wave in (first, behind):
         results([tasks.judge.submit(place, spec, name, row, official, planted) for row in wave for name in spec.classes])
     own = results([panelled])[0] if panelled else ""
@@ -79,7 +80,7 @@ def rows_asked(judges: list[str] | None, official: bool) -> tuple[list[str], lis
     return [row.name for row in asked if not row.spec.reads], [row.name for row in asked if row.spec.reads]
 
 
-def _panel(place: Place, spec: FiltersSpec, pictures: str, painted: list[Any]) -> Any:
+def _panel(place: Place, spec: FiltersSpec, pictures: str, failures: list[Any]) -> Any:
     from models.evaluation.filters import panel as panels
 
     made: list[Any] = [pictures]
@@ -90,7 +91,7 @@ def _panel(place: Place, spec: FiltersSpec, pictures: str, painted: list[Any]) -
         told = artifact_key("panel", VERSION, member, {"pictures": pictures})
         path = tasks.folder_of(place) / f"panel-{told[:32]}.safetensors"
         files.append(str(path) if path.is_file() else evaluate.train_readouts.submit(place, member, made, str(path)))
-    return tasks.panel.submit(place, spec, files, *painted)
+    return tasks.panel.submit(place, spec, files, *failures)
 
 
 def _said(**given: Any) -> dict[str, Any]:

@@ -74,8 +74,11 @@ def panel(place: Place, spec: FiltersSpec, members: list[str], *after: Any) -> s
         shown = [one for some in sets.sound(spec, _painter(place)).values() for one in some]
         readers = panels.load([Path(member) for member in members], place.threads)
         own = panels.own_failures(readers, shown)
+        for name in spec.classes:
+            for one in _sets(place, spec, name):
+                own |= panels.taken(readers, one.shown)
         _write(path, (json.dumps(own, indent=1, sort_keys=True) + "\n").encode())
-        log.info("panel   %d of %d images failed by themselves or may have", len(own), len(shown))
+        log.info("panel   %d words on %d images and on wrong prompts", len(own), len(shown))
     return str(path)
 
 

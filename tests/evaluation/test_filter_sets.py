@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -122,6 +122,30 @@ def test_a_readout_is_taught_once_by_the_cad_models_as_they_stand(filter_sets: l
         assert judging.judge(KnownSpec(), one, tmp_path).scores["known"].all()
     # The systematic set's CAD models stand otherwise, so they teach something else.
     assert Names.taught == ["car", "car"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OverSpec(JudgeSpec):
+    implementation: ClassVar[str] = "tests.evaluation.test_filter_sets:Over"
+    version: ClassVar[int] = 1
+    scores: ClassVar[tuple[str, ...]] = ("over",)
+    reads: ClassVar[tuple[str, ...]] = ("fidelity", "no such judge")
+    kind: Literal["over"] = "over"
+
+
+class Over:
+    def __init__(self, spec: OverSpec, device: str, threads: int | None, scores: Mapping[str, Any]) -> None:
+        self.scores = scores
+
+    def judge(self, evidence: Sequence[Evidence], progress: Any = None) -> Judgement:
+        return Judgement(scores={"over": 1.0 - self.scores["fidelity"]})
+
+
+def test_a_judge_that_reads_others_is_given_what_they_said(filter_sets: list[FilterSet], tmp_path: Path) -> None:
+    said = judging.judge(FidelitySpec(), filter_sets[0], tmp_path).scores["fidelity"]
+    over = judging.judge(OverSpec(), filter_sets[0], tmp_path).scores["over"]
+    assert np.array_equal(over, 1.0 - said, equal_nan=True)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_figures_are_those_of_scikit_learn() -> None:

@@ -33,9 +33,9 @@ WORDS: Mapping[str, str] = {
     "control_off": "control switched off",
     "control_weak": "control at 0.3 of its strength",
     "front_for_back": "painted from behind",
-    "opposite_prompt": "right edges, prompt of the opposite view",
-    "wrong_class_prompt": "right edges, prompt of another class",
-    "outline_only": "outline alone, prompt of the opposite view",
+    "opposite_prompt": "prompt of the opposite view",
+    "wrong_class_prompt": "prompt of another class",
+    "ambiguous_outline": "outline alone, painted from the side that has the same one",
     "systematic_quarter": "whole CAD model turned by 90 degrees",
     "systematic_half": "whole CAD model turned by 180 degrees",
     "own": "the generator's own failures, by the panel",
@@ -110,7 +110,7 @@ def _grouped(title: str, group: str, names: Sequence[str], rows: Mapping[str, An
     for name in names:
         told = [row[group].get(name, {}) for row in rows.values()]
         count = max((one.get("failures", 0) for one in told), default=0)
-        kept = " (edges kept)" if name in planted.EDGES_KEPT else ""
+        kept = " (right edges)" if name in planted.EDGES_KEPT else ""
         lines.append([f"{words.get(name, name)}{kept}", str(count), *(_number(one.get("auroc")) for one in told)])
     return _table((title, "failures", *rows), lines)
 
@@ -125,7 +125,7 @@ def card(figures: Mapping[str, Any], command: str) -> str:
         f"of {', '.join(f'{rate:.0%}' for rate in spec['rates'])} of the images fails, all kinds in equal parts; in the last, "
         f"{spec['systematic']:.0%} of the CAD models stand wrong. Seed {spec['seed']}. Images in which a panel of readouts, "
         "which no filter sees, reads another pose or class are the generator's own failures; those about which it is not of one "
-        "mind count neither way. Seconds are processor time on one core."
+        "mind count neither way, nor do wrong prompts that it sees nothing of. Seconds are processor time on one core."
     )
     official = (
         f"The published network (ResNet-50 at 256 px) would take {paper['passes']:,.0f} image passes a set, extrapolated: "

@@ -7,14 +7,14 @@ DOUBTFUL, where they are not of one mind or misread the render of the view as we
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.evaluation.cases import Case
-from models.evaluation.filters.planted import Shown
+from models.evaluation.filters.planted import VERIFIED, Shown
 from models.evaluation.filters.spec import FiltersSpec
 from models.evaluation.readouts import Read, Readouts
 from models.evaluation.spec import ReadoutSpec
@@ -59,6 +59,30 @@ def own_failures(panel: Sequence[Readouts], shown: Sequence[Shown]) -> dict[str,
     renders = [member.read([case.rgb for case in cases], masks, told) for member in panel]
     known = np.all([_right(read, cases) for read in renders], axis=0)
     return {shown[index].name: word for index, word in verdicts(cases, seen, known).items()}
+
+
+def taken(panel: Sequence[Readouts], shown: Sequence[Shown]) -> dict[str, str]:
+    """Return key -> OWN of the planted images of VERIFIED kinds in which all of the panel see something else than is annotated."""
+    some = [one for one in shown if one.failure in VERIFIED]
+    if not some:
+        return {}
+    cases = [one.case for one in some]
+    masks, told = [case.mask for case in cases], [case.class_name for case in cases]
+    seen = [member.read([one.picture for one in some], masks, told) for member in panel]
+    wrong = ~np.any([_right(read, cases) for read in seen], axis=0)
+    return {key(some[index]): OWN for index in np.flatnonzero(wrong).tolist()}
+
+
+def key(shown: Shown) -> str:
+    """Return under which key the panel's word on an image is kept: a planted one has another than the sound one."""
+    return f"{shown.name} {shown.failure}".strip()
+
+
+def truth(shown: Shown, said: Mapping[str, str]) -> str:
+    """Return what failed an image. said: the panel's words; where it was not asked, failures of VERIFIED kinds are DOUBTFUL."""
+    if shown.failure in VERIFIED:
+        return shown.failure if key(shown) in said else DOUBTFUL
+    return shown.failure or said.get(key(shown), "")
 
 
 def verdicts(cases: Sequence[Case], seen: Sequence[Read], known: NDArray[np.bool_]) -> dict[int, str]:

@@ -27,6 +27,11 @@ SMALL_DEG = 30.0
 """A view exchanged for one nearer than this is a small error."""
 WEAK = 0.3
 """Share of the control's strength that is left where it is weak."""
+INSISTING, YIELDING = 8.0, 0.7
+"""Guidance by which a wrong prompt is insisted on, and the factor on the control that goes with it: the embedded generator's usual
+ones obey the edges whatever the prompt says."""
+ALIKE = 0.75
+"""Outlines are ambiguous where so much of what two views cover is covered by both."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,8 @@ class Variant:
     """What the generator is told."""
     control: float = 1.0
     """Factor on the strength of the control."""
+    guidance: float | None = None
+    """Strength of the prompt where it is not the usual one."""
 
 
 Taken = Callable[[Shown, np.random.Generator, Sequence[Shown]], Picture]
@@ -171,24 +178,25 @@ EXCHANGES: Mapping[str, Callable[[Shown, np.random.Generator, Sequence[Shown]], 
 """Failures that are another sound image."""
 LABELS: Mapping[str, float] = {"label_turned": 180.0, "label_off": 40.0}
 """Failures of the annotation: its azimuth is so far off, and image and control are of one mind."""
-PAINTED = ("control_off", "control_weak", "front_for_back", "opposite_prompt", "wrong_class_prompt", "outline_only")
+PAINTED = ("control_off", "control_weak", "front_for_back", "opposite_prompt", "wrong_class_prompt", "ambiguous_outline")
 """Failures that have to be painted. In the last three the edges that were asked for are obeyed."""
+VERIFIED = ("opposite_prompt", "wrong_class_prompt")
+"""Of these it is not certain that they fail, for a generator may obey the edges: they count where the panel sees it."""
 TURN: Mapping[str, float] = {"systematic_quarter": 90.0, "systematic_half": 180.0}
 """Degrees by which whole CAD models are turned, and so all their annotations, as by a wrong alignment."""
 SYSTEMATIC = tuple(TURN)
 KINDS = (*EXCHANGES, *PIXELS, *LABELS, *PAINTED)
 """What is planted into single images."""
-EDGES_KEPT = ("opposite_prompt", "wrong_class_prompt", "outline_only", "label_turned", "label_off")
+EDGES_KEPT = ("opposite_prompt", "wrong_class_prompt", "ambiguous_outline", "label_turned", "label_off")
 """Failures whose image obeys the edges that it was painted from."""
 
 
-def variant(kind: str, case: Case, back: Case | None, classes: Sequence[str]) -> Variant | None:
+def variant(kind: str, case: Case, other: Case | None, classes: Sequence[str]) -> Variant | None:
     """Return what is painted for a case under one of PAINTED, or None where nothing wrong can be painted of it.
 
-    back: the same CAD model seen from the opposite side at the same height. classes: to take a wrong one from.
+    other: the same CAD model from the opposite side, for `ambiguous_outline` from the side whose outline is about the same; at the
+    same height. classes: to take a wrong one from.
     """
-    import cv2
-
     if kind == "control_off":
         return Variant(case=case, control=0.0)
     if kind == "control_weak":
@@ -198,22 +206,32 @@ def variant(kind: str, case: Case, back: Case | None, classes: Sequence[str]) ->
         if not wrong:
             return None
         name = wrong[int(case.sample.rng("wrong class").integers(len(wrong)))]
-        return Variant(case=dataclasses.replace(case, prompt=case.prompt.replace(case.class_name, name)))
-    if back is None or _between(case, back) < SAME_DEG:
+        return _insisting(case, case.prompt.replace(case.class_name, name))
+    if other is None or _between(case, other) < SMALL_DEG:
         return None
     if kind == "front_for_back":
-        return Variant(case=back)
+        return Variant(case=other)
     if kind == "opposite_prompt":
         said, opposite = (vocabulary.side(azimuth) for azimuth in (case.pose[0], case.pose[0] + 180.0))
-        return (
-            Variant(case=dataclasses.replace(case, prompt=case.prompt.replace(said, opposite))) if said in case.prompt else None
-        )
-    if kind == "outline_only":
-        lines = np.zeros_like(case.edges)
-        contours, _ = cv2.findContours(case.mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(lines, contours, -1, 255, 1)
-        return Variant(case=dataclasses.replace(case, edges=lines, prompt=back.prompt))
+        return _insisting(case, case.prompt.replace(said, opposite)) if said in case.prompt else None
+    if kind == "ambiguous_outline":
+        both, either = (case.mask > 0) & (other.mask > 0), (case.mask > 0) | (other.mask > 0)
+        return Variant(case=other) if both.sum() >= ALIKE * either.sum() else None
     raise ValueError(f"{kind!r} is none of the failures that are painted: {', '.join(PAINTED)}")
+
+
+def _insisting(case: Case, prompt: str) -> Variant:
+    return Variant(case=dataclasses.replace(case, prompt=prompt), control=YIELDING, guidance=INSISTING)
+
+
+def outline(mask: Picture) -> Picture:
+    """Return the outline of a mask as a control, (H, W) 0 or 255."""
+    import cv2
+
+    lines = np.zeros_like(mask)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(lines, contours, -1, 255, 1)
+    return lines
 
 
 def plant(
@@ -288,6 +306,9 @@ def _failed(
         picture = EXCHANGES[kind](shown, rng, [*others, *beside])
     else:
         picture = painted(kind, index)
+        if kind == "ambiguous_outline":
+            # Nothing more was asked for: what is within it says which side it is.
+            shown = dataclasses.replace(shown, case=dataclasses.replace(shown.case, edges=outline(shown.case.mask)))
     return None if picture is None else dataclasses.replace(shown, picture=picture, failure=kind)
 
 

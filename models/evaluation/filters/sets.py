@@ -221,18 +221,22 @@ def _case(source: Parametric, index: int, wanted: Pose | None = None) -> Case | 
     return cases.case_of(_ray_model(source), view, source.cad_id, source.symmetry, wanted)
 
 
-def from_behind(case: Case) -> Case | None:
-    """Return the same CAD model seen from the opposite side at the same height."""
+def other_side(case: Case, kind: str) -> Case | None:
+    """Return the same CAD model at the same height from the opposite side, for `ambiguous_outline` from where front and back are
+    exchanged and left and right are not: there a CAD model that is its own mirror image has the same outline."""
     view, source = case.sample.view, Parametric(class_name=case.class_name, seed=int(case.sample.cad_id.rpartition("-")[2]))
     wanted = cases.wanted_pose(view)
-    return _case(source, view.view_index, dataclasses.replace(wanted, azimuth_deg=(wanted.azimuth_deg + 180.0) % 360.0))
+    azimuth = 180.0 - wanted.azimuth_deg if kind == "ambiguous_outline" else wanted.azimuth_deg + 180.0
+    return _case(source, view.view_index, dataclasses.replace(wanted, azimuth_deg=azimuth % 360.0))
 
 
-def paint(painter: Painter, some: Sequence[Case], title: str, control: float = 1.0) -> list[NDArray[np.uint8]]:
-    """Return the generator's picture of each case; `control`: factor on the strength of its edges."""
+def paint(
+    painter: Painter, some: Sequence[Case], title: str, control: float = 1.0, guidance: float | None = None
+) -> list[NDArray[np.uint8]]:
+    """Return the generator's picture of each case; `control`: factor on the strength of its edges; `guidance`: of its prompt."""
     asked: ControlNetSpec = setting().pinned()
-    weakened = dataclasses.replace(asked, control_scale=asked.control_scale * control)
-    return painter.paint(weakened, some, 0, title).pictures
+    changed = {"control_scale": asked.control_scale * control, "guidance": asked.guidance if guidance is None else guidance}
+    return painter.paint(dataclasses.replace(asked, **changed), some, 0, title).pictures
 
 
 def shown(painter: Painter, some: Sequence[Case]) -> list[Shown]:
@@ -266,7 +270,7 @@ def wanted(spec: FiltersSpec, class_name: str, part: str, sound: Sequence[Shown]
 
     def ask(kind: str, index: int) -> NDArray[np.uint8] | None:
         case = sound[index].case
-        variant = planted.variant(kind, case, from_behind(case), spec.classes)
+        variant = planted.variant(kind, case, other_side(case, kind), spec.classes)
         if variant is None:
             return None
         asked[kind, index] = Wanted(index=index, kind=kind, variant=variant)
@@ -279,9 +283,10 @@ def wanted(spec: FiltersSpec, class_name: str, part: str, sound: Sequence[Shown]
 def paint_wanted(painter: Painter, asked: Sequence[Wanted], title: str) -> dict[tuple[str, int], NDArray[np.uint8]]:
     """Return the pictures of what a set's failures need: (kind, index) -> picture."""
     made: dict[tuple[str, int], NDArray[np.uint8]] = {}
-    for control in sorted({one.variant.control for one in asked}):
-        some = [one for one in asked if one.variant.control == control]
-        pictures = paint(painter, [one.variant.case for one in some], title, control)
+    settings = {(one.variant.control, one.variant.guidance): one for one in asked}
+    for control, guidance in settings:
+        some = [one for one in asked if (one.variant.control, one.variant.guidance) == (control, guidance)]
+        pictures = paint(painter, [one.variant.case for one in some], title, control, guidance)
         made |= {(one.kind, one.index): picture for one, picture in zip(some, pictures, strict=True)}
     return made
 

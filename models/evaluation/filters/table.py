@@ -15,6 +15,7 @@ import numpy as np
 
 from models.evaluation.filters import score
 from models.evaluation.filters.judging import SUM, YARDSTICK, Judged, Row, summed
+from models.evaluation.filters.panel import truth
 from models.evaluation.filters.sets import FilterSet
 from models.evaluation.filters.spec import FiltersSpec
 
@@ -36,7 +37,7 @@ def images_of(made: Sequence[FilterSet], own: Mapping[str, str]) -> list[dict[st
             "image": f"{index:04d}.png",
             "name": shown.name,
             "viewpoint": shown.case.kind,
-            "failure": shown.failure or own.get(shown.name, ""),
+            "failure": truth(shown, own),
         }
         for one in made
         for index, shown in enumerate(one.shown)
