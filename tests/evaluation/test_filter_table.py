@@ -124,6 +124,23 @@ def test_the_panel_condemns_only_what_all_of_it_see_otherwise(filter_sets: list[
     assert panel.verdicts(cases, [first, second], known)[0] == doubtful
 
 
+def test_a_wrong_prompt_counts_only_where_the_panel_sees_it(filter_sets: list[FilterSet]) -> None:
+    class Reader:
+        """Sees every second picture turned."""
+
+        def read(self, pictures: list[Any], masks: list[Any], told: list[str]) -> Read:
+            return _read([one.case for one in some], dict.fromkeys(range(0, len(some), 2), 180.0), {})
+
+    shown = [dataclasses.replace(one, failure="") for one in filter_sets[0].shown if one.case.symmetry == 1][:6]
+    some = [dataclasses.replace(one, failure="opposite_prompt") for one in shown[:4]]
+    reader: Any = Reader()
+    said = panel.taken([reader], [*some, *shown[4:]])
+    assert [panel.truth(one, said) for one in some] == ["opposite_prompt", panel.DOUBTFUL] * 2
+    assert [panel.truth(one, {}) for one in some] == [panel.DOUBTFUL] * 4
+    assert [panel.truth(one, said) for one in shown] == [""] * 6
+    assert panel.taken([reader], shown) == {}
+
+
 def test_the_panel_learns_from_no_cad_model_and_no_picture_that_a_filter_sees() -> None:
     from models.evaluation.filters.spec import CAD_SEED
     from models.evaluation.spec import readout_world

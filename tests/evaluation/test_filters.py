@@ -127,14 +127,23 @@ def test_what_is_painted_for_a_failure_differs_in_what_it_is_named_for() -> None
     assert all(made.values())
     assert made["control_off"].control == 0.0
     assert 0.0 < made["control_weak"].control < 1.0
-    assert made["front_for_back"].case is back
+    assert made["front_for_back"].case is made["ambiguous_outline"].case is back
     assert made["opposite_prompt"].case.prompt == "a red car, seen from behind on the right, on grass"
     assert made["wrong_class_prompt"].case.prompt == "a red bus, seen from the front left, on grass"
-    for kind in ("opposite_prompt", "wrong_class_prompt"):
+    for kind in planted.VERIFIED:
         assert np.array_equal(made[kind].case.edges, case.edges)
-    lines = made["outline_only"].case.edges > 0
-    assert lines[20, 12:40].all()
-    assert not lines[30, 20:30].any()
+        assert made[kind].guidance > 1.5
+
+
+def test_an_outline_is_ambiguous_only_where_two_views_cover_about_the_same() -> None:
+    case, back = _case(0, 0), _turned_to(_case(0, 0), 225.0)
+    elsewhere = replace(back, mask=np.roll(back.mask, 20, axis=0))
+    assert planted.variant("ambiguous_outline", case, elsewhere, ["car"]) is None
+    failed = next(shown for shown in _plant("ambiguous_outline", SOUND, 0.1, 0) if shown.failure)
+    lines = failed.case.edges > 0
+    top, left, right = 20, *np.flatnonzero(failed.case.mask[20])[[0, -1]]
+    assert lines[top, left : right + 1].all()
+    assert not lines[top + 3 : top + 15, left + 3 : right - 2].any()
 
 
 def test_a_box_that_is_half_hidden_is_half_hidden() -> None:

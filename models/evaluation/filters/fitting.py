@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.evaluation.filters import judging, sets
+from models.evaluation.filters.panel import DOUBTFUL, truth
 from models.evaluation.filters.score import SYSTEMATIC, figures
 from models.evaluation.filters.spec import FiltersSpec
 from models.evaluation.painting import Log, Painter
@@ -35,8 +36,6 @@ SCORES: Mapping[str, tuple[tuple[str, bool], ...]] = {
     "text": (("text", False),),
 }
 """Kind of judge -> the scores that are read of it, each with whether a high one is suspect."""
-DOUBTFUL = "doubtful"
-"""The truth of an image that is neither sound nor surely failed: nothing is learned from it."""
 _MASKS = 5
 """So often each image is shown with judges missing, drawn at random."""
 _MISSING = 0.35
@@ -87,7 +86,9 @@ def examples(spec: FiltersSpec, painter: Painter, kept: Path, threads: int = 1, 
             judged = judging.judge(JUDGES.of(kind)(), one, kept, painter.device, threads)  # type: ignore[call-arg]
             log(f"{one.name}: {kind}, {judged.seconds + judged.teaching_seconds:.0f} s {judged.not_judged or ''}".rstrip())
             scores |= dict(judged.scores)
-        made.append(Example(class_name=one.class_name, part=one.part, scores=scores, failures=one.failures))
+        made.append(
+            Example(class_name=one.class_name, part=one.part, scores=scores, failures=[truth(shown, {}) for shown in one.shown])
+        )
     return made
 
 

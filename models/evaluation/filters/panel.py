@@ -62,7 +62,7 @@ def own_failures(panel: Sequence[Readouts], shown: Sequence[Shown]) -> dict[str,
 
 
 def taken(panel: Sequence[Readouts], shown: Sequence[Shown]) -> dict[str, str]:
-    """Return key -> OWN of the planted images of VERIFIED kinds in which all of the panel see something else than is annotated."""
+    """Return key -> OWN of the planted images of VERIFIED kinds in which none of the panel sees what is annotated."""
     some = [one for one in shown if one.failure in VERIFIED]
     if not some:
         return {}

@@ -28,8 +28,8 @@ SMALL_DEG = 30.0
 WEAK = 0.3
 """Share of the control's strength that is left where it is weak."""
 INSISTING, YIELDING = 8.0, 0.7
-"""Guidance by which a wrong prompt is insisted on, and the factor on the control that goes with it: the embedded generator's usual
-ones obey the edges whatever the prompt says."""
+"""Guidance by which a wrong prompt is insisted on, and the factor on the control that goes with it: by its usual ones the
+embedded generator obeys the edges whatever the prompt says."""
 ALIKE = 0.75
 """Outlines are ambiguous where so much of what two views cover is covered by both."""
 
@@ -194,8 +194,8 @@ EDGES_KEPT = ("opposite_prompt", "wrong_class_prompt", "ambiguous_outline", "lab
 def variant(kind: str, case: Case, other: Case | None, classes: Sequence[str]) -> Variant | None:
     """Return what is painted for a case under one of PAINTED, or None where nothing wrong can be painted of it.
 
-    other: the same CAD model from the opposite side, for `ambiguous_outline` from the side whose outline is about the same; at the
-    same height. classes: to take a wrong one from.
+    other: the same CAD model at the same height from the opposite side, for `ambiguous_outline` from the side whose outline is
+    about the same. classes: to take a wrong one from.
     """
     if kind == "control_off":
         return Variant(case=case, control=0.0)

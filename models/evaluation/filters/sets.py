@@ -235,8 +235,9 @@ def paint(
 ) -> list[NDArray[np.uint8]]:
     """Return the generator's picture of each case; `control`: factor on the strength of its edges; `guidance`: of its prompt."""
     asked: ControlNetSpec = setting().pinned()
-    changed = {"control_scale": asked.control_scale * control, "guidance": asked.guidance if guidance is None else guidance}
-    return painter.paint(dataclasses.replace(asked, **changed), some, 0, title).pictures
+    strength = asked.guidance if guidance is None else guidance
+    changed = dataclasses.replace(asked, control_scale=asked.control_scale * control, guidance=strength)
+    return painter.paint(changed, some, 0, title).pictures
 
 
 def shown(painter: Painter, some: Sequence[Case]) -> list[Shown]:
