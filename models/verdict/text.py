@@ -9,9 +9,9 @@ suspect. They know some classes and eleven colours: a class or a colour that the
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,15 @@ class TextSpec(JudgeSpec):
     scores: ClassVar[tuple[str, ...]] = ("text", "text_class", "text_colour")
 
     kind: Literal["text"] = "text"
+
+    def in_words(self, scores: Mapping[str, float | None], annotation: Mapping[str, Any]) -> str:
+        """Return which word the picture does not show."""
+        words = {"class": scores.get("text_class"), "colour of its caption": scores.get("text_colour")}
+        said = {word: value for word, value in words.items() if value is not None}
+        if not said:
+            return super().in_words(scores, annotation)
+        wrong = min(said, key=lambda word: said[word])
+        return f"does not look like the {wrong} (read with a probability of {said[wrong]:.0%})"
 
 
 class Text:

@@ -113,6 +113,7 @@ def test_what_was_decided_is_decided_again_over_what_a_later_run_leaves_behind(
         ({"keep": "fewer"}, '"fewer" is nothing that can be asked for; ask for "lose 5%"'),
         ({"keep": "kfc at most 3"}, 'asks for the score "kfc", which no judge gives; did you mean "kcf"?'),
         ({"keep": "recipe", "recipe": "mine"}, 'there is no run of "car" under mine; it was made under small'),
+        ({"judges": ["clip"]}, 'the judge clip needs weights: [verdict.judges.clip] model = "FOLDER"'),
         ({"judges": ["qualty"]}, "no judge of kind 'qualty'; did you mean \"quality\"?"),
         ({"name": "nobody's", "default": True}, 'car has no decision "nobody\'s"'),
         ({"name": "half"}, "say what is to be kept"),

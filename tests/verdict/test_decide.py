@@ -11,10 +11,12 @@ import pytest
 from models.kinds import BadSpec
 from models.verdict.decide import Decision, decide, why
 from models.verdict.kinds import RULES
+from models.verdict.pose import PoseSpec
 from models.verdict.protocol import RuleSpec
 from models.verdict.quality import QualitySpec
 from models.verdict.rules import AtLeastSpec, AtMostSpec, BestShareSpec
 from models.verdict.spec import CONTROL_LOST, POSE_INCONSISTENT, POSE_THRESHOLD, VerdictSpec
+from models.verdict.text import TextSpec
 
 NAN = float("nan")
 POSE = AtMostSpec(score="kcf", threshold=3.0, reason=POSE_INCONSISTENT)
@@ -147,6 +149,15 @@ def test_a_dropped_image_says_in_words_which_judge_weighed_most_and_what_it_saw(
     )
     lost = {"fidelity": 0.1, "fidelity_canny": 0.1, "fidelity_depth": 0.7, "kcf": None}
     assert why(spec.rules["control"], spec.judges, lost, {}) == "fidelity: canny is not found again in the image (10% of it)"
+    bus = {"text": 0.03, "text_class": 0.03, "text_colour": 0.8}
+    assert why(AtLeastSpec(score="text", threshold=0.2, reason="bad"), {"text": TextSpec()}, bus, {}) == (
+        "text: does not look like the class (read with a probability of 3%)"
+    )
+    seen = {"pose": 4.0, "pose_read_azimuth": 181.0, "pose_read_elevation": 10.0}
+    front = {"azimuth_deg": 2.0, "elevation_deg": 10.0}
+    assert why(AtMostSpec(score="pose", threshold=2.0, reason="bad"), {"pose": PoseSpec()}, seen, front) == (
+        "pose: reads as seen from behind, annotated from the front"
+    )
     blurred = {"quality": 0.0, **{f"quality_{name}": value for name, value in (("light", 0.5), ("blur", 0.9), ("noise", 0.0))}}
     assert why(AtLeastSpec(score="quality", threshold=0.2, reason="bad"), {"quality": QualitySpec()}, blurred, {}) == (
         "quality: blurred (blur 0.90)"
