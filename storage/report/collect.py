@@ -23,6 +23,7 @@ from storage.report.agreement import of_rows
 from storage.report.content import (
     STATUSES,
     Annotation,
+    NamedDecision,
     Report,
     ReportModel,
     ReportSample,
@@ -100,6 +101,7 @@ def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CA
         distances=tuple((row["distance"], state) for row, state in zip(rows, states, strict=True) if row["distance"] is not None),
         scores=_by_name(rows, states, measured, verdict),
         verdict=verdict,
+        decisions=_decisions(catalog, run["class_name"], run["recipe"]),
         agreement=of_rows(catalog, rows),
         counts=dict(Counter(states)),
         stages=_stages(rows, measured, verdict, parsed(run["seconds"]) or {}, parsed(run["waited"]) or {}),
@@ -196,6 +198,26 @@ def _verdict(catalog: Catalog, rows: Sequence[Row]) -> Verdict | None:
     keys = Counter(row["verdict_key"] for row in rows if row["verdict_key"])
     key = max(keys, key=lambda key: keys[key], default=None)
     return verdicts(catalog, [key]).get(key) if key else None
+
+
+def _decisions(catalog: Catalog, class_name: str, recipe: str) -> tuple[NamedDecision, ...]:
+    listed = catalog.decisions(class_name, recipe)
+    told = verdicts(catalog, {row["verdict_key"] for row in listed})
+    return tuple(
+        NamedDecision(
+            name=row["name"],
+            keep=row["keep"],
+            is_default=bool(row["is_default"]),
+            kept=verdict.kept,
+            dropped=verdict.dropped,
+            unjudged=verdict.unjudged,
+            expected=parsed(row["expected"]),
+            decided_by=row["decided_by"],
+            decided_at=row["decided_at"],
+        )
+        for row in listed
+        if (verdict := told.get(row["verdict_key"]))
+    )
 
 
 def _by_name(

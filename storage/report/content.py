@@ -18,6 +18,12 @@ from storage.report.verdict import JudgeFacts, RuleFacts, Verdict
 
 Status = Literal["kept", "dropped", "unjudged", "failed"]
 STATUSES: tuple[Status, ...] = ("kept", "dropped", "unjudged", "failed")
+_PROMISES = {
+    "recall": "{:.0%} of the failures dropped",
+    "precision": "{:.0%} of what is dropped failed",
+    "lost": "{:.1%} of the good ones lost",
+    "left": "{:.1%} failures left",
+}
 SIDES = ("front", "left", "rear", "right", "above", "below")
 
 
@@ -205,6 +211,36 @@ class Judged:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NamedDecision:
+    """A filter that somebody named."""
+
+    name: str
+    """Its name."""
+    keep: str
+    """What was asked for, in words."""
+    is_default: bool
+    """Whether `kept` shows it, and so this page."""
+    kept: int
+    """Images."""
+    dropped: int
+    """Images."""
+    unjudged: int
+    """Images."""
+    expected: Mapping[str, float] | None
+    """What it promises: precision, recall, lost, left; None where it promises nothing."""
+    decided_by: str
+    """Who named it."""
+    decided_at: str
+    """When, UTC, ISO 8601."""
+
+    @property
+    def promise(self) -> str:
+        """What is to be expected of it, in words; "" where it promises nothing."""
+        told = self.expected or {}
+        return ", ".join(words.format(told[name]) for name, words in _PROMISES.items() if told.get(name) is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LowYield:
     """A CAD model of whose images no fewer are dropped than of the class's."""
 
@@ -272,6 +308,8 @@ class Report:
     """Each judge with its scores and images, those that decide first."""
     low_yield: tuple[LowYield, ...] = ()
     """CAD models of which most is dropped, the worst first."""
+    decisions: tuple[NamedDecision, ...] = ()
+    """Named filters over the class's images under this recipe, the newest first."""
     agreement: Agreement = field(default_factory=Agreement)
     """What people who tagged images say of the rules and scores."""
     counts: dict[str, int] = field(default_factory=dict)
@@ -363,7 +401,7 @@ class Report:
             "specs": {},
             "provenance": (),
         }
-        nothing |= {"agreement": Agreement(), "judged": (), "low_yield": ()}
+        nothing |= {"agreement": Agreement(), "judged": (), "low_yield": (), "decisions": ()}
         return replace(self, samples=tuple(self.varied(6)), cad_models=models, **nothing)
 
     def varied(self, count: int) -> list[ReportSample]:

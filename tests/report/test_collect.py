@@ -14,7 +14,7 @@ from storage.catalog.catalog import Catalog
 from storage.images import to_png
 from storage.report.collect import collect, select
 from storage.report.content import Report, Status
-from storage.report.page import write, write_index
+from storage.report.page import render, write, write_index
 from tests.catalog import records
 from tests.report.made_up import paint, scene
 from tests.storage.memory import MemoryBlobs
@@ -198,6 +198,22 @@ def test_each_judge_shows_images_on_both_sides_of_its_threshold(finished: Finish
     assert kcf.others == ("kcf_azimuth", "kcf_disagreement", "kcf_elevation", "kcf_inplane")
     assert sorted(why for _, _, why in finished.report.drops) == [""] * 8 + ["pose_inconsistent"] * 3
     assert sum(count for low in finished.report.low_yield for _, count in low.reasons) <= 3
+
+
+def test_named_decisions_are_told_with_what_they_promise(catalog: Catalog, store: ArtifactStore) -> None:
+    run_id = finished_run(catalog, store, models=2, views=3)
+    (row,) = catalog.rows("SELECT DISTINCT verdict_key FROM members WHERE verdict_key IS NOT NULL")
+    asked = {"class_name": "car", "recipe": "embedded", "verdict_key": row["verdict_key"], "keep": "lose 5%", "verdict": {}}
+    expected = {"precision": 0.8, "recall": 0.9, "lost": 0.031, "left": None}
+    catalog.add_decision({**asked, "name": "mild", "is_default": True, "expected": expected}, [], "somebody")
+    catalog.add_decision({**asked, "name": "other", "is_default": False, "expected": None}, [], "somebody")
+    other, mild = collect(catalog, store, run_id).decisions
+    assert (mild.name, mild.keep, mild.is_default, mild.kept, mild.dropped) == ("mild", "lose 5%", True, 4, 1)
+    assert mild.promise == "90% of the failures dropped, 80% of what is dropped failed, 3.1% of the good ones lost"
+    assert (other.name, other.is_default, other.promise) == ("other", False, "")
+    page = render(collect(catalog, store, run_id))
+    assert page.count("shown here") == 1
+    assert mild.promise in page
 
 
 def test_what_no_judge_could_judge_is_neither_kept_nor_dropped_and_says_why(catalog: Catalog, store: ArtifactStore) -> None:
