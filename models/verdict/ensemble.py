@@ -47,6 +47,14 @@ class EnsembleSpec(JudgeSpec):
         """Return which weights these are."""
         return {"weights": _digest()}
 
+    def lacking(self) -> str | None:
+        """Return what is wrong with the file of weights, in one line; None where it can be read."""
+        try:
+            weighing.load()
+        except ValueError as error:
+            return str(error)
+        return None
+
     def weighed_most(self, scores: Mapping[str, float | None]) -> str | None:
         """Return the judge that added most to the log odds of failure."""
         added = {name.removeprefix("ensemble_"): value for name, value in scores.items() if name.startswith("ensemble_")}

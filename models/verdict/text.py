@@ -35,6 +35,14 @@ class TextSpec(JudgeSpec):
 
     kind: Literal["text"] = "text"
 
+    def lacking(self) -> str | None:
+        """Return that the readouts are not there, in one line; None where they are."""
+        from models.evaluation import readouts
+
+        if readouts.BUNDLED.exists():
+            return None
+        return f"the embedded readouts are not at {readouts.BUNDLED}; install the project again, or copy them there"
+
     def in_words(self, scores: Mapping[str, float | None], annotation: Mapping[str, Any]) -> str:
         """Return which word the picture does not show."""
         words = {"class": scores.get("text_class"), "colour of its caption": scores.get("text_colour")}

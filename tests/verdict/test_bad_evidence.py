@@ -167,6 +167,44 @@ def test_identical_images_that_are_annotated_alike_are_judged_alike(kind: str) -
     assert np.isnan(rest).all() or np.ptp(rest) < 1e-6
 
 
+@pytest.mark.parametrize("bad", ["one image", "controls that show nothing", "imported images"])
+def test_a_judge_that_hears_others_judges_what_one_of_them_did_and_says_what_none_did(bad: str) -> None:
+    evidence = BAD[bad]()
+    heard: dict[str, NDArray[np.float64]] = {}
+    for kind in ("fidelity", "quality", "kcf"):
+        heard |= judged(little(JUDGES.of(kind)()), evidence).scores
+    for kind in JUDGES.names:
+        spec = little(JUDGES.of(kind)())
+        if not spec.reads:
+            continue
+        # Of the first image nobody said anything.
+        scores = {name: np.where(np.arange(len(evidence)) == 0, np.nan, values) for name, values in heard.items()}
+        made = JUDGES.load(spec, device="cpu", threads=1, scores=scores).judge(evidence)
+        missing = np.isnan(made.scores[spec.scores[0]])
+        assert missing.tolist() == [index == 0 for index in range(len(evidence))]
+        assert f"1 of {len(evidence)}" in str(made.not_judged)
+
+
+MISSING = {"ensemble": "models.verdict.weighing.BUNDLED", "text": "models.evaluation.readouts.BUNDLED"}
+"""Judges whose weights come with the project: where those lie."""
+
+
+@pytest.mark.parametrize("kind", JUDGES.names)
+def test_a_judge_whose_weights_are_missing_says_so_in_one_line_before_any_work(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = JUDGES.of(kind)()
+    if kind in MISSING:
+        assert spec.lacking() is None
+        monkeypatch.setattr(MISSING[kind], tmp_path / "gone.bin")
+        monkeypatch.setattr("models.verdict.weighing.load.__defaults__", (tmp_path / "gone.bin",))
+        said = spec.lacking()
+        assert said is not None
+        assert "gone.bin" in said
+    said = spec.lacking()
+    assert said is None or "\n" not in said
+
+
 VALUES: Mapping[str, list[float]] = {
     "no value at all": [],
     "not one is judged": [np.nan] * 4,
