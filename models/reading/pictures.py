@@ -47,6 +47,8 @@ class Pictures:
     """(N,) rotational symmetry of each picture's CAD model."""
     view: NDArray[np.int64]
     """(N,) which pictures show the same view in other looks."""
+    cad: NDArray[np.int64]
+    """(N,) which of `cad_ids` each picture shows."""
     cad_ids: tuple[str, ...]
     """CAD models that are shown."""
     left_out: dict[str, str]
@@ -67,6 +69,7 @@ def traced(
     left_out: dict[str, str] = {}
     rgb, mask, poses, symmetry, cad_ids = [], [], [], [], []
     view: list[int] = []
+    cad: list[int] = []
     for index, source in enumerate(shown):
         count = views // len(shown) + (index < views % len(shown))
         try:
@@ -81,6 +84,7 @@ def traced(
             poses += [(pose.azimuth_deg, pose.elevation_deg, pose.inplane_deg)] * len(pictures)
             symmetry += [source.symmetry] * len(pictures)
             view += [view[-1] + 1 if view else 0] * len(pictures)
+            cad += [len(cad_ids) - 1] * len(pictures)
             tell(index * views // len(shown) + number + 1)
     if not rgb:
         told = "; ".join(f"{cad_id[:12]}: {why}" for cad_id, why in list(left_out.items())[:3]) or "the class has none"
@@ -91,6 +95,7 @@ def traced(
         poses=np.array(poses),
         symmetry=np.array(symmetry, np.int64),
         view=np.array(view, np.int64),
+        cad=np.array(cad, np.int64),
         cad_ids=tuple(cad_ids),
         left_out=left_out,
     )

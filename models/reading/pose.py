@@ -8,6 +8,7 @@ image is seen, in half a minute of one core.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,17 @@ LEAST = 0.02
 """Probability that is spread over all bins, whatever the network says: one picture's surprise has an end."""
 LEARNT_NATS = 0.2
 """An angle is judged where held-out pictures are read by at least so much better than by their angles' distribution."""
+STANDS_FROM, STANDS_FULLY = 0.25, 0.6
+"""Mean nats by which what other CAD models taught reads a CAD model's pictures better if it is turned: up to the first it stands
+as they do, from the second on it does not."""
+LEAST_TURN = 2
+"""Bins by which a CAD model stands otherwise at least: less is no wrong alignment."""
+STANDS_SHARE = 0.25
+"""Where a larger share of the CAD models seems to, they differ too much to tell it of each other: then none is said to."""
+STANDS_NATS = 4.0
+"""What is then added to the surprise of each of its images."""
+CHECKED = 6
+"""CAD models of a class from which on these are compared with each other: of two, nobody knows which one is turned."""
 SHIFTS = ((0, 0), (4, 0), (-4, 0), (0, 4), (0, -4))
 """Pixels by which a square is moved to be read several times."""
 
@@ -64,11 +76,14 @@ class PoseReadout:
         held = shown.view % HELD_OUT == HELD_OUT - 1 if len(np.unique(shown.view)) >= HELD_OUT else np.zeros(len(shown), bool)
         network = _begun(spec.seed, self.threads)
         _learn(network, squares[~held], shown, ~held, spec, lambda share: tell(half + int(half * share), 2 * half))
-        state = {name: value.numpy() for name, value in network.state_dict().items() if not name.endswith("tracked")}
-        state = {name: value.astype(np.float16) for name, value in state.items()}
+        state = _state(network)
         asked = held if held.any() else ~held
         facts = _facts(Reader(state, self.threads), squares[asked], shown, asked)
-        return readout.pack(state, facts)
+        stands = _standing(squares, shown, spec, self.threads)
+        if stands:
+            otherwise = ", ".join(f"{cad_id[:12]} by {stood['by_deg']:.0f} degrees" for cad_id, stood in stands.items())
+            facts["words"] += f"; CAD models that stand otherwise than the others: {otherwise}"
+        return readout.pack(state, {**facts, "stands": stands})
 
 
 class Reader:
@@ -178,6 +193,58 @@ def _learn(
             tell((step + 1) / spec.steps)
     network.load_state_dict(smooth)
     network.eval()
+
+
+def _standing(
+    squares: NDArray[np.uint8], shown: Pictures, spec: PoseReadoutSpec, threads: int | None
+) -> dict[str, dict[str, float]]:
+    """Return the CAD models that stand otherwise than the others of their class, as `stood` says it.
+
+    Whoever learned from a CAD model that stands wrong finds its images right. So each half of the CAD models is read by a network
+    that learned from the other half; over all pictures of one even a rough reader sees which way it is turned.
+    """
+    if len(shown.cad_ids) < CHECKED or not spec.check_steps:
+        return {}
+    short = dataclasses.replace(spec, steps=spec.check_steps, variants=min(spec.variants, 2))
+    said, turns = np.full((len(shown), AZIMUTH_BINS), 1.0 / AZIMUTH_BINS), shown.symmetry != ROUND
+    for half in (0, 1):
+        taught, rows = (shown.cad % 2 != half) & turns, np.flatnonzero((shown.cad % 2 == half) & turns)
+        if taught.any() and len(rows):
+            network = _begun(spec.seed + 1 + half, threads)
+            _learn(network, squares[taught], shown, taught, short, lambda share: None)
+            reader = Reader(_state(network), threads)
+            for some in np.array_split(rows, -(-len(rows) // 64)):
+                said[some] = reader.read(squares[some], shown.symmetry[some])[0]
+    return stood(said, shown.poses[:, 0], shown.cad, shown.cad_ids)
+
+
+def stood(said: Floats, azimuths: Floats, cad: NDArray[np.int64], cad_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return the CAD models whose pictures (N,) are read better if all are turned alike: cad_id -> by_deg, better_by (mean nats
+    of a picture) and nats (what is added to the surprise of its images).
+
+    said (N, bins): probabilities of azimuth by who never saw the picture's CAD model.
+    """
+    said = np.log((1 - LEAST) * said + LEAST / AZIMUTH_BINS)
+    place = np.rint(azimuths * AZIMUTH_BINS / 360.0).astype(int)
+    found: dict[str, dict[str, float]] = {}
+    for which, cad_id in enumerate(cad_ids):
+        mine = cad == which
+        # The mean log probability of the annotated azimuths, all turned by 0, 10, 20, ... degrees.
+        turned = (place[mine, None] + np.arange(AZIMUTH_BINS)) % AZIMUTH_BINS
+        fits = np.take_along_axis(said[mine], turned, axis=1).mean(axis=0)
+        fits[1:LEAST_TURN] = fits[-LEAST_TURN + 1 :] = fits[0]
+        best = float(fits.max() - fits[0])
+        if best > STANDS_FROM:
+            nats = STANDS_NATS * min(1.0, (best - STANDS_FROM) / (STANDS_FULLY - STANDS_FROM))
+            by_deg = float(fits.argmax()) * 360.0 / AZIMUTH_BINS
+            found[cad_id] = {"by_deg": by_deg, "better_by": round(best, 3), "nats": round(nats, 3)}
+    return found if len(found) <= STANDS_SHARE * len(cad_ids) else {}
+
+
+def _state(network: Any) -> dict[str, NDArray[Any]]:
+    """Return a network's numbers in half precision."""
+    state = {name: value.numpy() for name, value in network.state_dict().items() if not name.endswith("tracked")}
+    return {name: value.astype(np.float16) for name, value in state.items()}
 
 
 def _fixed(name: str) -> bool:

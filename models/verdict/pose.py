@@ -2,7 +2,8 @@
 
 Enters: images with annotations, and a readout that was taught by renders of the class's own CAD models in varied materials and
 scenes. Leaves: scores in nats, high is suspect, and the angles that were read. It has seen front and back of every CAD model
-before it sees an image, so it needs no other images: one is enough, and a whole class that is turned does not deceive it.
+before it sees an image, so it needs no other images: one is enough. A CAD model that stands otherwise than the others of its
+class is found by these while it is taught, and all of its images are suspect.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class PoseReadoutSpec(ReadoutSpec):
     """Changed versions (moved, blurred, recoloured) of each picture that are learned from."""
     steps: int = 500
     """Steps of the optimiser."""
+    check_steps: int = 150
+    """Steps of each of the two networks that compare how the class's CAD models stand; 0: nobody does."""
     batch: int = 64
     """Pictures in a step."""
     learning_rate: float = 2e-3
@@ -53,6 +56,7 @@ class PoseReadoutSpec(ReadoutSpec):
             "looks": (1, 16),
             "variants": (1, 100),
             "steps": (1, 100_000),
+            "check_steps": (0, 100_000),
             "batch": (2, 4096),
         }.items():
             if not low <= getattr(self, name) <= high:
@@ -136,12 +140,15 @@ class Pose:
         azimuth, elevation = self._reader.read(squares, symmetry)
         by_azimuth, by_elevation = reading.surprises(azimuth, elevation, poses, symmetry)
         usual = self._taught["usual"]
+        stands = [self._taught["stands"].get(one.sample.cad_id, {"by_deg": 0.0, "nats": 0.0}) for one in seen]
+        by_azimuth = by_azimuth + np.array([stood["nats"] for stood in stands])
         turns = (symmetry != ROUND) & self._tells["azimuth"]
         heights = np.full(len(seen), self._tells["elevation"])
         both = np.where(turns, by_azimuth, 0.0) + np.where(heights, reading.HEIGHT_WEIGHT * by_elevation, 0.0)
         level = np.where(turns, usual["azimuth"], reading.HEIGHT_WEIGHT * usual["elevation"])
         level = np.where(turns & heights, usual["both"], level)
         read_azimuth, read_elevation = reading.angles(azimuth, elevation)
+        read_azimuth = read_azimuth + np.array([stood["by_deg"] for stood in stands])
         return {
             "pose": np.where(turns | heights, both - level, np.nan),
             "pose_azimuth": np.where(turns, by_azimuth - usual["azimuth"], np.nan),

@@ -17,11 +17,11 @@ from models.cad import parametric
 from models.caption import vocabulary
 from models.evaluation import readouts, sight
 from models.reading import pictures
-from models.reading.pose import PoseReadout, surprises
+from models.reading.pose import PoseReadout, stood, surprises
 from models.verdict.kinds import JUDGES
 from models.verdict.pose import Pose, PoseReadoutSpec, PoseSpec, square
 from models.verdict.protocol import Judgement, NothingToTeach
-from models.verdict.readout import facts_of
+from models.verdict.readout import facts_of, pack, tensors_of
 from tests.verdict.seen import Seen
 
 QUICK = PoseReadoutSpec(views=150, looks=2, variants=4, steps=150)
@@ -181,6 +181,32 @@ def test_equal_specs_and_cad_models_teach_equal_bytes_and_progress_ends(boat: Ca
     assert told[-1][0] == told[-1][1]
     assert PoseReadout(TINY, threads=1).teach([boat]) == first
     assert PoseReadout(replace(TINY, seed=1), threads=1).teach([boat]) != first
+
+
+def test_a_cad_model_that_stands_otherwise_than_the_others_is_found_unless_too_many_do() -> None:
+    rng = np.random.default_rng(0)
+    cad, annotated = np.repeat(np.arange(8), 30), rng.uniform(0, 360, 240)
+    names = [f"car-{i}" for i in range(8)]
+
+    def found(turned: dict[int, float]) -> dict[str, float]:
+        true = annotated + np.array([turned.get(which, 0.0) for which in cad.tolist()])
+        # One in three is read the wrong way round.
+        read = np.where(rng.random(240) < 0.33, true + 180, true) + rng.normal(0, 8, 240)
+        said = readouts.azimuth_targets(read, np.ones(240, np.int64), 36, 12.0).astype(float)
+        return {cad_id: stand["by_deg"] for cad_id, stand in stood(said, annotated, cad, names).items()}
+
+    assert found({}) == {}
+    assert found({2: 180.0, 5: 90.0}) == {"car-2": 180.0, "car-5": 90.0}
+    assert found({0: 180.0, 1: 180.0, 2: 180.0}) == {}
+
+
+def test_the_images_of_a_cad_model_that_stands_otherwise_are_suspect(taught: bytes, images: list[Seen]) -> None:
+    stands = {images[0].sample.cad_id: {"by_deg": 180.0, "better_by": 0.7, "nats": 4.0}}
+    told = pack(tensors_of(taught), {**facts_of(taught), "stands": stands})
+    spec = PoseSpec(readout=QUICK)
+    sound, wrong = (Pose(spec, threads=1, readout=readout).judge(images[:5]).scores for readout in (taught, told))
+    assert wrong["pose"] == pytest.approx(sound["pose"] + 4.0)
+    assert wrong["pose_read_azimuth"] == pytest.approx((sound["pose_read_azimuth"] + 180) % 360)
 
 
 def test_a_surprise_has_an_end() -> None:
