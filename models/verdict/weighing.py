@@ -46,7 +46,7 @@ class Read:
     middle: float
     """Median of sound images."""
     scale: float
-    """Robust standard deviation of sound images."""
+    """Standard deviation of sound images on the side that is suspect, by their middle or by their tail, whichever is wider."""
     weights: tuple[float, ...] = (0.0,) * len(PARTS)
     """Of PARTS, in log odds a standard deviation; none is negative."""
 
@@ -119,7 +119,8 @@ def standardised(reads: Sequence[Read], scores: Mapping[str, Floats], count: int
         share = len(known) / (len(known) + LEAN)
         middle = share * float(np.median(known)) + (1.0 - share) * read.middle
         spread = _MAD_TO_SIGMA * float(np.median(np.abs(known - np.median(known))))
-        scale = float(np.sqrt(share * spread**2 + (1.0 - share) * read.scale**2))
+        # Images that are all alike make none of the next ones suspect.
+        scale = max(float(np.sqrt(share * spread**2 + (1.0 - share) * read.scale**2)), read.scale / 2.0)
         anywhere = np.clip(side * (known - read.middle) / read.scale, LOW, HIGH)
         here = np.clip(side * (known - middle) / scale, LOW, HIGH)
         parts = (anywhere, np.maximum(anywhere - BEND, 0.0), here, np.maximum(here - BEND, 0.0))

@@ -70,7 +70,7 @@ def test_each_judge_adds_where_it_is_suspicious_and_a_more_suspect_score_never_l
 
 
 def test_what_a_judge_does_not_say_makes_it_less_sure_and_what_nobody_says_is_not_judged(weights: Weights) -> None:
-    scores = {"kcf": np.array([4.0, 4.0, NAN]), "pose": np.array([4.0, NAN, NAN]), "fidelity": np.array([0.7, 0.7, NAN])}
+    scores = {"kcf": np.array([8.0, 8.0, NAN]), "pose": np.array([4.0, NAN, NAN]), "fidelity": np.array([0.7, 0.7, NAN])}
     found = weigh(weights, scores, 3)
     assert PRIOR < found.probability[1] < found.probability[0]
     assert np.isnan(found.probability[2])

@@ -27,21 +27,24 @@ from models.verdict.wish import PRIOR
 
 Floats = NDArray[np.float64]
 
-SCORES: Mapping[str, tuple[tuple[str, bool], ...]] = {
-    "kcf": (("kcf", True),),
-    "fidelity": (("fidelity", False),),
-    "quality": (("quality", False),),
-    "pose": (("pose", True),),
-    "shape": (("shape", False), ("shape_margin", False)),
-    "text": (("text", False),),
+SCORES: Mapping[str, tuple[tuple[str, bool, float], ...]] = {
+    "kcf": (("kcf", True, 0.5),),
+    "fidelity": (("fidelity", False, 0.02),),
+    "quality": (("quality", False, 0.1),),
+    "pose": (("pose", True, 0.25),),
+    "shape": (("shape", False, 0.25), ("shape_margin", False, 0.25)),
+    "text": (("text", False, 0.05),),
 }
-"""Kind of judge -> the scores that are read of it, each with whether a high one is suspect."""
-_MASKS = 5
+"""Kind of judge -> the scores that are read of it, each with whether a high one is suspect, and the least that its standard
+deviation is taken for: most sound images have a `quality` of just 1, and one of 0.99 is as sound."""
+_MASKS = 3
 """So often each image is shown with judges missing, drawn at random."""
-_MISSING = 0.35
+_MISSING = 0.3
 """Chance of each judge to be missing there."""
-_RIDGE = 3e-4
+_RIDGE = 6e-3
 """Penalty on squared weights, beside the mean log loss."""
+_TAIL, _TAIL_SIGMA = 0.95, 1.645
+"""A quantile of sound images, and where it lies among normally distributed ones, in standard deviations."""
 _ROUNDS = 3
 """Fits, each with what judges are worth by the one before it."""
 _SEED = 0
@@ -194,7 +197,7 @@ def _step(weights: Weights, shown: Floats, seen: NDArray[np.bool_], truth: NDArr
 def _reads(examples: Sequence[Example]) -> list[Read]:
     """Return the scores that there are, with what is usual for sound images."""
     found = []
-    for judge, score, high in ((judge, *said) for judge, scores in SCORES.items() for said in scores):
+    for judge, score, high, least in ((judge, *said) for judge, scores in SCORES.items() for said in scores):
         sound = [example.scores[score][~example.failed] for example in examples if score in example.scores]
         values = np.concatenate(sound) if sound else np.zeros(0)
         values = values[np.isfinite(values)]
@@ -202,7 +205,8 @@ def _reads(examples: Sequence[Example]) -> list[Read]:
             continue
         middle = float(np.median(values))
         spread = 1.4826 * float(np.median(np.abs(values - middle)))
-        scale = max(spread, 0.25 * float(values.std()), 1e-3)
+        tail = float(np.quantile((values - middle) * (1.0 if high else -1.0), _TAIL))
+        scale = max(spread, tail / _TAIL_SIGMA, least)
         found.append(Read(score=score, judge=judge, high=high, middle=round(middle, 5), scale=round(scale, 5)))
     if not found:
         raise ValueError("no judge that the ensemble reads has scored anything")
