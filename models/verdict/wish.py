@@ -28,6 +28,8 @@ PRIOR = 0.1
 """The share of failures for which probabilities are calibrated."""
 _PRIOR_COUNTS = 10.0
 """As many images the prior is worth, beside those of the class, where their share of failures is estimated."""
+_AT_LEAST_GOOD = 1.0
+"""So many good images are supposed at least: where all have surely failed, the last one is not kept for the sake of its odds."""
 _NAME = r"[a-z][a-z0-9_]*"
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 
@@ -92,7 +94,7 @@ class Wish:
         drops = np.flatnonzero(np.diff(ordered, append=-np.inf))
         failures, wasted = failing.cumsum(), (1.0 - failing).cumsum()
         if self.spec.lose is not None:
-            granted = drops[wasted[drops] <= self.spec.lose * max(wasted[-1], 1e-12)]
+            granted = drops[wasted[drops] <= self.spec.lose * max(float(wasted[-1]), _AT_LEAST_GOOD)]
             dropped = int(granted[-1]) + 1 if granted.size else 0
         else:
             count = len(values)
@@ -107,8 +109,8 @@ class Wish:
 
     def _in_words(self) -> str:
         if self.spec.lose is not None:
-            return f"to lose at most {self.spec.lose:.3g} of the good ones"
-        return f"for at most {self.spec.left:.3g} failures left"
+            return f"to lose at most {100 * self.spec.lose:.3g}% of the good ones"
+        return f"for at most {100 * (self.spec.left or 0.0):.3g}% failures left"
 
 
 def at_home(probabilities: Floats) -> Floats:
@@ -129,13 +131,13 @@ def promised(failing: Floats, dropped: NDArray[np.bool_]) -> dict[str, float]:
 
     Without anything dropped precision is 1: nothing was dropped in vain.
     """
-    failures, good = float(failing.sum()), float((1.0 - failing).sum())
+    failures, good = float(failing.sum()), max(float((1.0 - failing).sum()), _AT_LEAST_GOOD)
     caught, wasted = float(failing[dropped].sum()), float((1.0 - failing[dropped]).sum())
     kept = int((~dropped).sum())
     return {
         "precision": caught / (caught + wasted) if dropped.any() else 1.0,
         "recall": caught / failures if failures else 1.0,
-        "lost": wasted / good if good else 0.0,
+        "lost": wasted / good,
         "left": (failures - caught) / kept if kept else 0.0,
     }
 

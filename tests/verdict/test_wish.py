@@ -84,6 +84,13 @@ def test_images_alike_are_kept_or_dropped_together() -> None:
     assert set(made.kept) == {True}
 
 
+def test_where_all_have_surely_failed_none_is_kept_for_the_sake_of_its_odds() -> None:
+    made = decide({"ensemble": np.array([0.9999, 0.9995, 0.9998])}, {"wish": WishSpec(lose=0.05)}, 3)
+    assert made.kept == (False, False, False)
+    assert made.rules[0]["expected"]["lost"] < 0.05
+    assert "to lose at most 5% of the good ones" in made.words
+
+
 @pytest.mark.parametrize("said", [{}, {"lose": 0.1, "left": 0.1}, {"lose": 1.5}, {"left": 0.0}])
 def test_a_wish_says_one_share(said: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"one of the two|share between"):
