@@ -41,7 +41,7 @@ def cost(figures: Mapping[str, Any]) -> bytes:
         axis.annotate(name, (max(seconds, 0.05), lost), xytext=(5, 4), textcoords="offset points", fontsize=8)
     axis.set_xscale("log")
     axis.set_ylim(-0.02, 1.02)
-    axis.margins(x=0.25)
+    axis.margins(x=0.4)
     axis.set_xlabel("processor seconds of a set, teaching included", fontsize=8)
     axis.set_ylabel("good images lost at 90 % of failures removed", fontsize=8)
     axis.grid(alpha=0.25)
