@@ -183,7 +183,7 @@ def test_the_filter_finds_wrong_labels_of_released_images(
     said = found[names[0]]["facts"]["verdict"]
     assert {"scores", "reason", "rule", "rules"} <= set(said)
     assert {"kcf", "kcf_fold"} <= set(said["scores"])
-    assert [(rule["name"], rule["threshold"]) for rule in said["rules"]] == [("pose", 2.25)]
+    assert [(rule["name"], rule["threshold"]) for rule in said["rules"]] == [("kcf", 2.25)]
     assert found[names[0]]["facts"]["width"] == 64
     commands.export(tmp_path / "out", where="kept = 0")
     with (tmp_path / "out" / "metadata.csv").open(newline="") as file:
