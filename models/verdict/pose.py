@@ -119,7 +119,7 @@ class Pose:
         boxless = 0
         for start in range(0, len(evidence), BATCH):
             some = [(start + i, one) for i, one in enumerate(evidence[start : start + BATCH])]
-            seen = [(row, one) for row, one in some if one.annotation.get("box") is not None]
+            seen = [(row, one) for row, one in some if _box(one.annotation) is not None]
             boxless += len(some) - len(seen)
             if seen and any(self._tells.values()):
                 rows = np.array([row for row, _ in seen])
@@ -180,7 +180,7 @@ def square(one: Evidence) -> NDArray[np.uint8]:
     from models.reading.pose import SIDE
 
     image, said = one.image(), one.annotation
-    box, turned = np.array(said["box"], np.float64), float(said.get("inplane_deg") or 0.0)
+    box, turned = np.array(_box(said), np.float64), float(said.get("inplane_deg") or 0.0)
     # A generator may paint larger pictures than were rendered.
     scale = image.shape[1] / float(said.get("width") or image.shape[1])
     box = (box + 0.5) * scale - 0.5
@@ -193,6 +193,15 @@ def square(one: Evidence) -> NDArray[np.uint8]:
             mask = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
             box = np.array(sight.box_of(cv2.warpAffine(mask, turn, mask.shape[1::-1], flags=cv2.INTER_NEAREST)))
     return crop(np.ascontiguousarray(image), box.tolist(), int(np.ceil(SIDE * sight.MARGIN / sight.ROOM)), sight.MARGIN)
+
+
+def _box(annotation: Mapping[str, Any]) -> Sequence[float] | None:
+    """Return the box of what a render shows of the object or, of images that nobody rendered here, of its CAD model's corners."""
+    if annotation.get("box") is not None or not annotation.get("box3d"):
+        box: Sequence[float] | None = annotation.get("box")
+        return box
+    corners = np.array(annotation["box3d"], np.float64)
+    return [*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()]
 
 
 def _nearest(read: NDArray[np.float64], annotated: NDArray[np.float64], symmetry: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -260,6 +260,8 @@ class _Posed:
     symmetry: int
     controls: Mapping[str, ControlSpec] = field(default_factory=dict)
     """None: nobody says what it was to obey."""
+    extents: Sequence[float] | None = None
+    """Of its CAD model, where that is registered."""
 
     @property
     def sample(self) -> SampleId:
@@ -267,7 +269,25 @@ class _Posed:
 
     @property
     def annotation(self) -> Mapping[str, Any]:
-        return {name: self.row[name] for name in ("azimuth_deg", "elevation_deg", "inplane_deg")} | {"box": None}
+        angles = {name: self.row[name] for name in ("azimuth_deg", "elevation_deg", "inplane_deg")}
+        return {**angles, "box": None, **self._expected()}
+
+    def _expected(self) -> dict[str, Any]:
+        """Return where the corners of its CAD model would be in a picture of `width`, as of a render; {} where nobody knows."""
+        import numpy as np
+
+        from models.render.annotation import corners
+        from models.render.camera import Camera, intrinsics, rotation
+        from models.render.spec import RenderSpec
+        from models.render.viewpoint import Pose
+
+        if not self.extents or not self.row["distance"]:
+            return {}
+        spec, half = RenderSpec(), np.array(self.extents, np.float64) / max(self.extents) / 2
+        angles = {name: float(self.row[name]) for name in ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")}
+        size, ahead = spec.resolution, np.array([0.0, 0.0, angles["distance"]])
+        camera = Camera(K=intrinsics(spec), R=rotation(Pose(**angles)), t=ahead, width=size, height=size)
+        return {"box3d": camera.project(corners(-half, half)).tolist(), "width": size}
 
     def image(self) -> Any:
         from storage.images import from_png
@@ -300,6 +320,12 @@ class _Posed:
         """As mask."""
 
 
+def _posed(row: Mapping[str, Any], model: Mapping[str, Any]) -> _Posed:
+    """Return an image as judges see it; model: the row of its CAD model, {} where that is not registered."""
+    symmetry = model.get("symmetry")
+    return _Posed(row=row, symmetry=1 if symmetry is None else int(symmetry), extents=model.get("extents"))
+
+
 def judge(
     place: Place,
     origin: str,
@@ -323,12 +349,8 @@ def judge(
     if not posed:
         known = ", ".join(f'"{one}" {name}' for one, name in catalog.posed_foreign_images()) or "none"
         raise ValueError(f'no images with poses of origin "{origin}" in class "{class_name}"; imported are: {known}')
-    said = {
-        row["uid"]: row["symmetry"]
-        for row in catalog.cad_models(class_name)
-        if row["uid"] is not None and row["symmetry"] is not None
-    }
-    evidence = [_Posed(row=row, symmetry=said.get(row["cad_uid"], 1)) for row in posed]
+    known_models = {row["uid"]: row for row in catalog.cad_models(class_name) if row["uid"] is not None}
+    evidence = [_posed(row, known_models.get(row["cad_uid"], {})) for row in posed]
     scores: dict[str, Any] = {}
     # Those that read what others say come behind them.
     for name, one in sorted(spec.judges.items(), key=lambda item: (bool(item[1].reads), item[0])):

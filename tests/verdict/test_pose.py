@@ -72,6 +72,12 @@ def images(boat: Cad) -> list[Seen]:
     ]
 
 
+def box3d(one: Seen) -> list[list[float]]:
+    """Where corners would be that lie around the object."""
+    left, top, right, low = one.annotation["box"]
+    return [[left, top], [right, top], [left, low], [right, low], [(left + right) / 2, low]]
+
+
 def turned(images: Sequence[Seen], by: float) -> list[Seen]:
     """The same images under labels that are turned."""
     labels = [{**one.annotation, "azimuth_deg": (one.annotation["azimuth_deg"] + by) % 360} for one in images]
@@ -146,6 +152,8 @@ def test_nothing_is_called_judged_that_was_not(judge: Pose, images: list[Seen]) 
     none_judged(judge.judge([]), "no images")
     boxless = [replace(one, annotation={**one.annotation, "box": None}) for one in images[:2]]
     none_judged(judge.judge(boxless), "of 2 of 2 images nobody says where")
+    corners = [replace(one, annotation={**one.annotation, "box": None, "box3d": box3d(one)}) for one in images[:2]]
+    assert judge.judge(corners).scores["pose"] == pytest.approx(judge.judge(images[:2]).scores["pose"])
     mixed = judge.judge([images[0], boxless[1]])
     assert np.isfinite(mixed.scores["pose"]).tolist() == [True, False]
     assert mixed.not_judged == "of 1 of 2 images nobody says where in the picture the object is"
