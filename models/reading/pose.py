@@ -46,6 +46,9 @@ LEAST_TURN = 2
 """Bins by which a CAD model stands otherwise at least: less is no wrong alignment."""
 STANDS_SHARE = 0.25
 """Where a larger share of the CAD models seems to, they differ too much to tell it of each other: then none is said to."""
+ALIKE_NATS = 1.2
+"""By so much at least the middle one of the CAD models must be read better by what the others taught than by chance. Where they
+are less alike, as rowing boats and yachts, those taken for turned mostly are not."""
 STANDS_NATS = 4.0
 """What is then added to the surprise of each of its images."""
 CHECKED = 6
@@ -227,18 +230,20 @@ def stood(said: Floats, azimuths: Floats, cad: NDArray[np.int64], cad_ids: Seque
     said = np.log((1 - LEAST) * said + LEAST / AZIMUTH_BINS)
     place = np.rint(azimuths * AZIMUTH_BINS / 360.0).astype(int)
     found: dict[str, dict[str, float]] = {}
+    read = []
     for which, cad_id in enumerate(cad_ids):
         mine = cad == which
         # The mean log probability of the annotated azimuths, all turned by 0, 10, 20, ... degrees.
         turned = (place[mine, None] + np.arange(AZIMUTH_BINS)) % AZIMUTH_BINS
         fits = np.take_along_axis(said[mine], turned, axis=1).mean(axis=0)
+        read.append(float(fits[0]) + np.log(AZIMUTH_BINS))
         fits[1:LEAST_TURN] = fits[-LEAST_TURN + 1 :] = fits[0]
         best = float(fits.max() - fits[0])
         if best > STANDS_FROM:
             nats = STANDS_NATS * min(1.0, (best - STANDS_FROM) / (STANDS_FULLY - STANDS_FROM))
             by_deg = float(fits.argmax()) * 360.0 / AZIMUTH_BINS
             found[cad_id] = {"by_deg": by_deg, "better_by": round(best, 3), "nats": round(nats, 3)}
-    return found if len(found) <= STANDS_SHARE * len(cad_ids) else {}
+    return found if len(found) <= STANDS_SHARE * len(cad_ids) and np.median(read) >= ALIKE_NATS else {}
 
 
 def _state(network: Any) -> dict[str, NDArray[Any]]:
