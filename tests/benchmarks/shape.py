@@ -45,7 +45,7 @@ def lines(class_name: str, painter: Painter) -> Iterator[str]:
     spec = FiltersSpec(classes=(class_name, other), cad_models=5, views=10)
     sources = {source.cad_id: source for source in sets.sources(spec, class_name)}
     good, beside = sound(spec, class_name, painter), sound(spec, other, painter)
-    failed = {kind: [one for one in planted.plant(kind, good, 0.99, 0, beside) if one.failure] for kind in KINDS}
+    failed = {kind: [one for one in planted.plant([kind], good, 0.99, 0, beside) if one.failure] for kind in KINDS}
     every = [*good, *(one for some in failed.values() for one in some)]
     evidence = [Pictured(shown=one, source=sources[one.case.sample.cad_id]) for one in every]
     began = time.process_time()

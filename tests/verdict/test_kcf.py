@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -372,3 +373,15 @@ def test_a_pose_that_is_rare_among_the_others_is_no_reason_to_suspect_an_image()
         asked, doubted[None], prior, np.repeat(np.arange(3), 20), np.array([True, True, False]), np.ones(60, bool)
     )
     assert wrong.score[5] > 2 * POSE_THRESHOLD
+
+
+def test_what_the_bundled_readouts_see_tells_front_from_back_far_better() -> None:
+    """Of cars, which they learned."""
+    images, poses, cad_ids = cars(6, 12)
+    said, wrong = poses.copy(), np.arange(len(poses)) % 8 == 3
+    said[wrong, 0] = (said[wrong, 0] + 180.0) % 360.0
+    told = []
+    for backbone in ("hog", "hog-read"):
+        scores = judged((images, said, cad_ids), dataclasses.replace(SPEC, backbone=backbone)).scores["kcf"]
+        told.append((scores[wrong][:, None] > scores[~wrong][None]).mean())
+    assert told[1] > max(0.75, told[0] + 0.1), told
