@@ -104,6 +104,20 @@ def test_fitting_again_gives_the_same_file_and_a_file_that_is_none_is_one_line(w
         fitting.fit([example("bus", 0)], "the test")
 
 
+def test_a_cad_model_that_stands_otherwise_is_a_failure_that_pose_alone_sees() -> None:
+    made = example("bus", 0)
+    cad_ids = [f"cad {i % 8}" for i in range(len(made.failures))]
+    stands = fitting.standing_otherwise(made, cad_ids)
+    changed = [i for i, (name, was) in enumerate(zip(stands.failures, made.failures, strict=True)) if name != was]
+    assert {cad_ids[i] for i in changed} == {"cad 0"}
+    assert {made.failures[i] for i in changed} == {""}
+    moved = stands.scores["pose"] - made.scores["pose"]
+    assert np.flatnonzero(moved).tolist() == changed
+    assert stands.scores["kcf"] is made.scores["kcf"]
+    without = Example(class_name="bus", part="", scores={"kcf": made.scores["kcf"]}, failures=made.failures)
+    assert fitting.standing_otherwise(without, cad_ids) is without
+
+
 def test_doubtful_images_teach_nothing() -> None:
     made = [example(name, seed) for seed, name in enumerate(("bus", "boat"))]
     beside = [

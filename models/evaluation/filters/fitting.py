@@ -20,6 +20,7 @@ from models.evaluation.filters.panel import DOUBTFUL, truth
 from models.evaluation.filters.score import SYSTEMATIC, figures
 from models.evaluation.filters.spec import FiltersSpec
 from models.evaluation.painting import Log, Painter
+from models.reading.pose import STANDS_NATS
 from models.verdict import weighing
 from models.verdict.kinds import JUDGES
 from models.verdict.weighing import PARTS, Read, Weights
@@ -37,6 +38,8 @@ SCORES: Mapping[str, tuple[tuple[str, bool, float], ...]] = {
 }
 """Kind of judge -> the scores that are read of it, each with whether a high one is suspect, and the least that its standard
 deviation is taken for: most sound images have a `quality` of just 1, and one of 0.99 is as sound."""
+STANDS = "stands_otherwise"
+"""The truth of an image whose CAD model stands otherwise than the others of its class."""
 _MASKS = 3
 """So often each image is shown with judges missing, drawn at random."""
 _MISSING = 0.3
@@ -89,10 +92,24 @@ def examples(spec: FiltersSpec, painter: Painter, kept: Path, threads: int = 1, 
             judged = judging.judge(JUDGES.of(kind)(), one, kept, painter.device, threads)  # type: ignore[call-arg]
             log(f"{one.name}: {kind}, {judged.seconds + judged.teaching_seconds:.0f} s {judged.not_judged or ''}".rstrip())
             scores |= dict(judged.scores)
-        made.append(
-            Example(class_name=one.class_name, part=one.part, scores=scores, failures=[truth(shown, {}) for shown in one.shown])
-        )
+        said = [truth(shown, {}) for shown in one.shown]
+        example = Example(class_name=one.class_name, part=one.part, scores=scores, failures=said)
+        made.append(standing_otherwise(example, [shown.case.sample.cad_id for shown in one.shown]))
     return made
+
+
+def standing_otherwise(example: Example, cad_ids: Sequence[str]) -> Example:
+    """Return a set in which one CAD model stands otherwise than the others, as `pose` says it (models.reading.pose).
+
+    Whoever learned from such a CAD model finds its images right, so nothing else about them is changed.
+    """
+    if "pose" not in example.scores:
+        return example
+    chosen = sorted(set(cad_ids))[_SEED]
+    wrong = np.array([cad_id == chosen and not name for cad_id, name in zip(cad_ids, example.failures, strict=True)])
+    failures = [STANDS if is_wrong else name for name, is_wrong in zip(example.failures, wrong, strict=True)]
+    pose = example.scores["pose"] + STANDS_NATS * wrong
+    return dataclasses.replace(example, scores={**example.scores, "pose": pose}, failures=failures)
 
 
 def fit(examples: Sequence[Example], made_with: str) -> Weights:
@@ -117,7 +134,7 @@ def fit(examples: Sequence[Example], made_with: str) -> Weights:
             failed.append(example.failed[told])
             kinds += [kind for kind, ok in zip(example.failures, told, strict=True) if ok]
             names += [name] * int(told.sum())
-    slope, shift = _calibrated(np.concatenate(odds), np.concatenate(failed))
+    slope, shift = _calibrated(np.concatenate(odds), np.concatenate(failed), _alike(np.array(kinds)))
     weights = _recalibrated(_fitted(examples), slope, shift)
     usual = _usual()
     probability = _sigmoid(usual + slope * (np.concatenate(odds) - usual) + shift)
@@ -143,6 +160,7 @@ def _fitted(examples: Sequence[Example]) -> Weights:
     truth = np.tile(failed, 1 + _MASKS)
     # A row without any judge says nothing, and whole rows count as much as all of those with judges missing.
     count = np.repeat([1.0, 1.0 / _MASKS], [len(failed), _MASKS * len(failed)]) * seen.any(axis=1)
+    count *= np.tile(_alike(np.concatenate([np.array(example.failures) for example in examples])[told]), 1 + _MASKS)
     worth = dict.fromkeys(judges, 1.0 / len(judges))
     weights = Weights(reads=tuple(reads), bias=_usual(), absent={}, worth=worth, prior=PRIOR)
     for _ in range(_ROUNDS):
@@ -213,12 +231,19 @@ def _reads(examples: Sequence[Example]) -> list[Read]:
     return found
 
 
-def _calibrated(odds: Floats, failed: NDArray[np.bool_]) -> tuple[float, float]:
+def _alike(kinds: NDArray[np.str_]) -> Floats:
+    """Return what each image counts, so that every kind of failure counts alike, however often it was planted."""
+    names, place, often = np.unique(kinds, return_inverse=True, return_counts=True)
+    counted: Floats = np.where(names == "", 1.0, often.sum() / len(names) / often)[place]
+    return counted
+
+
+def _calibrated(odds: Floats, failed: NDArray[np.bool_], count: Floats) -> tuple[float, float]:
     """Return slope and shift that calibrate log odds of images that were not learned from (Platt 1999)."""
     from scipy.optimize import minimize
 
     usual = _usual()
-    weight = np.where(failed, PRIOR / failed.sum(), (1.0 - PRIOR) / (~failed).sum())
+    weight = count * np.where(failed, PRIOR / (count * failed).sum(), (1.0 - PRIOR) / (count * ~failed).sum())
     signs = np.where(failed, 1.0, -1.0)
 
     def loss(values: Floats) -> float:
