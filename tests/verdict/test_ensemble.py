@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.recipes import resolve
+from flows.recipes import as_overrides, resolve
 from models.evaluation.filters import fitting
 from models.evaluation.filters.fitting import Example
 from models.verdict import weighing
@@ -16,6 +16,7 @@ from models.verdict.ensemble import Ensemble, EnsembleSpec
 from models.verdict.kcf import KcfSpec
 from models.verdict.weighing import Weights, weigh
 from models.verdict.wish import PRIOR, WishSpec
+from storage.keys import plain
 from tasks import stages
 from tasks.plan.cohort import CadModel, plan
 
@@ -183,3 +184,15 @@ def test_in_a_run_it_waits_for_the_judges_it_reads_and_the_verdict_for_it(monkey
     assert submitted["kcf"] == ("painted",)
     assert submitted["ensemble"] == ("painted", "scored by fidelity", "scored by kcf")
     assert submitted[""] == ("scored by fidelity", "scored by kcf", "scored by ensemble")
+
+
+def test_a_recipe_that_goes_by_a_wish_is_read_and_recorded_as_it_was_said() -> None:
+    said = {
+        "judges": {"ensemble": {}, "pose": {}, "shape": {}},
+        "rules": {"control": False, "pose": False, "wish": {"lose": 0.05}},
+    }
+    recipe = resolve("embedded", {"verdict": said})
+    assert recipe.verdict.rules == {"wish": WishSpec(lose=0.05)}
+    assert resolve(**as_overrides(plain(recipe))) == recipe
+    with pytest.raises(ValueError, match='the rule wish asks for the score "ensemble", which no judge gives'):
+        resolve("embedded", {"verdict": {"rules": {"wish": {"lose": 0.05}}}})
