@@ -8,10 +8,10 @@ judged by itself, imported ones too; one without a caption has only `clip_class`
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,14 @@ class ClipSpec(JudgeSpec):
                 "tokenizer), or a hub id with its commit as revision"
             )
         return dataclasses.replace(self, revision=weights.revision(self.model, self.revision))
+
+    def in_words(self, scores: Mapping[str, float | None], annotation: Mapping[str, Any]) -> str:
+        """Return which words the picture is far from."""
+        said = {name: value for name in ("clip", "clip_class") if (value := scores.get(name)) is not None}
+        if not said:
+            return super().in_words(scores, annotation)
+        far = min(said, key=lambda name: said[name])
+        return f"the picture is far from its {'caption' if far == 'clip' else 'class'} (CLIPScore {said[far]:.2f})"
 
     def lacking(self) -> str | None:
         """Return, in one line, which weights are missing here and what to do; None where none are."""

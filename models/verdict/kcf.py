@@ -42,7 +42,7 @@ class KcfSpec(JudgeSpec):
     kind: Literal["kcf"] = "kcf"
     backbone: str = "auto"
     """`hog`: gradient histograms with kernel ridge heads, seconds on one core. `hog-read`: the same, with what the bundled
-    readouts see beside the histograms: better throughout, and far better at front against back in classes that they know.
+    readouts see beside the histograms: in classes that they know far better at front against back, in others the same.
     `resnet-small`: a small ResNet from scratch; wants thousands of images and a GPU. `resnet-50`: the paper's. `auto`: hog up to
     `hog_limit` images, resnet-small beyond."""
     hog_limit: int = 20000

@@ -2,7 +2,7 @@
 
 Enters: crops of the K-fold filter. Leaves: (N, D) features, the histograms' and those from which the readouts
 (models.evaluation.readouts) tell a pose, each brought to the same weight. Histograms of a car's front and of its back are alike;
-the readouts learned to tell such apart, on renders of the embedded generator's classes, and part of it holds for others.
+the readouts learned to tell such apart, on renders of the embedded generator's classes.
 """
 
 from __future__ import annotations

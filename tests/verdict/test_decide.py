@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from models.kinds import BadSpec
+from models.verdict.clip import ClipSpec
 from models.verdict.decide import Decision, decide, why
 from models.verdict.kinds import RULES
 from models.verdict.pose import PoseSpec
@@ -152,6 +153,10 @@ def test_a_dropped_image_says_in_words_which_judge_weighed_most_and_what_it_saw(
     bus = {"text": 0.03, "text_class": 0.03, "text_colour": 0.8}
     assert why(AtLeastSpec(score="text", threshold=0.2, reason="bad"), {"text": TextSpec()}, bus, {}) == (
         "text: does not look like the class (read with a probability of 3%)"
+    )
+    far = {"clip": 0.31, "clip_class": 0.6}
+    assert why(AtLeastSpec(score="clip", threshold=0.5, reason="bad"), {"clip": ClipSpec(model="here")}, far, {}) == (
+        "clip: the picture is far from its caption (CLIPScore 0.31)"
     )
     seen = {"pose": 4.0, "pose_read_azimuth": 181.0, "pose_read_elevation": 10.0}
     front = {"azimuth_deg": 2.0, "elevation_deg": 10.0}
