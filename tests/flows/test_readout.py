@@ -226,6 +226,19 @@ def test_evidence_from_the_store_has_what_was_rendered_and_said(here: Place) -> 
     assert not normals[mask == 0].any()
 
 
+def test_the_judge_pose_is_taught_by_what_is_registered_and_reads_what_was_made(here: Place) -> None:
+    tiny = {"kind": "pose", "views": 8, "looks": 1, "variants": 1, "steps": 2, "batch": 4}
+    rule = {"kind": "at_most", "score": "pose", "threshold": 3.0, "reason": "pose_inconsistent"}
+    verdict = {"judges": {"kcf": False, "pose": {"readout": tiny}}, "rules": {"pose": rule}}
+    cohort = runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded", {**CHEAP, "verdict": verdict}))
+    make(here, cohort)
+    (taught,) = here.store.records("readout")
+    assert taught.record.values["words"].startswith("8 pictures of 1 CAD models")
+    (score,) = (artifact.record for artifact in here.store.records("score") if artifact.record.spec["kind"] == "pose")
+    # So little teaches hardly more than nothing: either it judges all of them, or it says why it does not.
+    assert score.values["judged"] == SAMPLES or "look alike from all sides" in score.values["not_judged"]
+
+
 # -- wherever stages are listed ----------------------------------------------------------------------------------------
 
 
