@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,9 +187,14 @@ def tagged(catalog: Catalog, class_name: str = "") -> dict[str, Any]:
 
 def _sets(place: Place, spec: FiltersSpec, class_name: str) -> list[FilterSet]:
     """Return the sets of a class; what is painted already is only read."""
+    return _made_sets(spec, class_name, _painter(place))
+
+
+@lru_cache(maxsize=16)
+def _made_sets(spec: FiltersSpec, class_name: str, painter: Painter) -> list[FilterSet]:
+    """Return the sets, found once a process: which images can fail in which way takes some hundred traced views."""
     from models.evaluation.filters import sets
 
-    painter = _painter(place)
     return sets.of_class(spec, class_name, sets.sound(spec, painter), painter)
 
 

@@ -59,11 +59,8 @@ def figures(
         pairs = zip(suspect["kcf"], suspect["fidelity"], strict=True)
         suspect[SUM] = [summed(pair) for pair in pairs]
     costs = {row.name: cost(judged[row.name]) for row in rows}
-    reads = {SUM: ("kcf", "fidelity")} | {row.name: row.spec.reads for row in rows}
-    for name, others in reads.items():
-        if name in suspect and others:
-            # Whoever reads the scores of others needs their work as well.
-            costs[name] = _together([costs[one] for one in (name, *others) if one in costs])
+    if SUM in suspect:
+        costs[SUM] = _together([costs["kcf"], costs["fidelity"]])
     measured = {
         name: score.measure(images, np.concatenate(values), draws) | {"cost": costs[name]} for name, values in suspect.items()
     }
