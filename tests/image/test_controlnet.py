@@ -239,13 +239,13 @@ def test_a_name_that_is_no_model_is_one_clear_line() -> None:
 
 def test_a_folder_that_is_no_pipeline_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(BadModelFolder, match="cannot be loaded as a ControlNet pipeline"):
+    with pytest.raises(BadModelFolder, match="cannot be loaded as a controlnet pipeline"):
         ControlNetGenerator(_spec(tmp_path), device="cpu")
 
 
 def test_a_pipeline_without_its_class_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text("{}")
-    with pytest.raises(BadModelFolder, match=r"cannot be loaded as a ControlNet pipeline: KeyError: '_class_name'$"):
+    with pytest.raises(BadModelFolder, match=r"cannot be loaded as a controlnet pipeline: KeyError: '_class_name'$"):
         ControlNetGenerator(_spec(tmp_path), device="cpu")
 
 
