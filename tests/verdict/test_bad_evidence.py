@@ -96,9 +96,13 @@ BAD: dict[str, Callable[[], Sequence[Evidence]]] = {
 }
 
 
+CLIP = tempfile.TemporaryDirectory(prefix="dst-clip-")
+"""Goes when Python ends."""
+
+
 @cache
 def clip() -> Path:
-    return saved(Path(tempfile.mkdtemp(prefix="dst-clip-")))
+    return saved(Path(CLIP.name))
 
 
 def little(spec: Any) -> Any:
