@@ -3,7 +3,7 @@
 Enters: CAD models to teach, later squares cut around objects. Leaves: probabilities of azimuth and elevation. The network is that
 of models.evaluation.networks with one class. Its first layers, which see edges and textures of any class, are those of the
 bundled readouts and stay as they are; the others begin there and learn the class. So front and back are told apart before any
-image is seen, in half a minute of one core.
+image is seen, in less than a minute of one core.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ BATCH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class PoseReadoutSpec(ReadoutSpec):
-    """How a class's poses are taught. The defaults take about half a minute of one core."""
+    """How a class's poses are taught. The defaults take three quarters of a minute of one core."""
 
     implementation: ClassVar[str] = "models.reading.pose:PoseReadout"
     version: ClassVar[int] = 1
