@@ -93,14 +93,9 @@ class ControlNetGenerator(DiffusionGenerator):
         return made
 
     def arguments(self, requests: Sequence[ImageRequest]) -> dict[str, Any]:
-        import torch
-
-        # (N, 3, H, W) in 0..1, or a list of such for several ControlNets.
-        dtype = self._pipeline.unet.dtype
-        planes = [torch.from_numpy(plane).float().div_(255.0).to(self.device, dtype) for plane in self.planes(requests)]
         return {
             "negative_prompt": [request.negative_prompt for request in requests],
-            "image": planes if self.spec.control_models else planes[0],
+            "image": self.conditions(requests, least=0.0),
             "eta": self.spec.eta,
             **self.steering(),
         }

@@ -358,15 +358,19 @@ class DiffusionGenerator:
             "control_guidance_end": [one.end for one in nets],
         }
 
-    def planes(self, requests: Sequence[ImageRequest]) -> list[NDArray[np.uint8]]:
-        """Return the controls, (N, 3, H, W) for each ControlNet."""
+    def conditions(self, requests: Sequence[ImageRequest], least: float) -> Any:
+        """Return the controls as pipelines take them as they are: (N, 3, H, W) from `least` to 1, a list of such for several."""
+        import torch
 
-        def stacked(controls: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-            return np.stack([np.broadcast_to(c, (3, *c.shape)) if c.ndim == 2 else c.transpose(2, 0, 1) for c in controls])
+        dtype = getattr(self._pipeline, self.denoiser).dtype
+
+        def stacked(controls: list[NDArray[np.uint8]]) -> Any:
+            planes = [np.broadcast_to(c, (3, *c.shape)) if c.ndim == 2 else c.transpose(2, 0, 1) for c in controls]
+            return torch.from_numpy(np.stack(planes)).float().div_(255.0).mul_(1.0 - least).add_(least).to(self.device, dtype)
 
         if self.spec.control_models:
             return [stacked([request.controls[one.control] for request in requests]) for one in self.spec.control_models]
-        return [stacked([control for request in requests for control in request.controls.values()])]
+        return stacked([control for request in requests for control in request.controls.values()])
 
 
 class BadModelFolder(ValueError):

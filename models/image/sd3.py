@@ -56,13 +56,11 @@ class Sd3Generator(DiffusionGenerator):
         return pipeline
 
     def arguments(self, requests: Sequence[ImageRequest]) -> dict[str, Any]:
-        import torch
-
-        # Tensors are taken as they are: in -1..1, as the autoencoder that encodes them expects.
-        planes = [torch.from_numpy(plane).float().div_(127.5).sub_(1.0) for plane in self.planes(requests)]
+        # In -1..1, as the autoencoder that encodes it expects.
+        control = self.conditions(requests, least=-1.0)
         return {
             "negative_prompt": [request.negative_prompt for request in requests],
-            "control_image": planes if self.spec.control_models else planes[0],
+            "control_image": control,
             "max_sequence_length": T5_READS,
             **self.steering(),
         }

@@ -6,13 +6,12 @@ nothing is cropped from anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from models.image.controlnet import SCHEDULERS
-from models.image.diffusion import DiffusionGenerator, DiffusionSpec
-from models.image.protocol import ImageRequest
+from models.image.controlnet import SCHEDULERS, ControlNetGenerator
+from models.image.diffusion import DiffusionSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,20 +33,8 @@ class SdxlSpec(DiffusionSpec):
             raise ValueError(f"eta {self.eta} is not in 0..1")
 
 
-class SdxlGenerator(DiffusionGenerator):
-    """StableDiffusionXLControlNetPipeline; its autoencoder is decoded in float32 where its folder asks for that."""
+class SdxlGenerator(ControlNetGenerator):
+    """StableDiffusionXLControlNetPipeline, called as Stable Diffusion 1; decodes in float32 where its folder asks for it."""
 
     pipeline: ClassVar[str] = "StableDiffusionXLControlNetPipeline"
     others: ClassVar[Mapping[str, Any]] = {"add_watermarker": False}
-
-    def arguments(self, requests: Sequence[ImageRequest]) -> dict[str, Any]:
-        import torch
-
-        dtype = self._pipeline.unet.dtype
-        planes = [torch.from_numpy(plane).float().div_(255.0).to(self.device, dtype) for plane in self.planes(requests)]
-        return {
-            "negative_prompt": [request.negative_prompt for request in requests],
-            "image": planes if self.spec.control_models else planes[0],
-            "eta": self.spec.eta,
-            **self.steering(),
-        }
