@@ -220,7 +220,7 @@ def _status(
         counts = run["counts"] or {}
         return ClassStatus(
             **known,
-            stages=_from_rows(members),
+            stages=_from_rows(members, run["recipe_specs"]),
             failures=_reasons(members),
             **{name: counts.get(name, 0) for name in ("kept", "dropped", "not_judged")},
         )
@@ -229,7 +229,10 @@ def _status(
     except ValueError:
         # No usable CAD model is left, or other code wrote the recipe: what rows say is all there is to say.
         return ClassStatus(
-            **known, stages=_from_rows(members), failures=_reasons(members), **vars(catalog.decided(name, run["recipe"]))
+            **known,
+            stages=_from_rows(members, run["recipe_specs"]),
+            failures=_reasons(members),
+            **vars(catalog.decided(name, run["recipe"])),
         )
     return ClassStatus(
         **known, **_looked_up(store, cohort, since=run["started_at"]), **vars(catalog.decided(name, run["recipe"]))
@@ -261,14 +264,17 @@ def _same_keys(planned: Planned, row: Row | None) -> bool:
     return row is not None and all(row[f"{stage}_key"] in (None, planned.key(stage)) for stage in OF_A_SAMPLE)
 
 
-def _from_rows(members: Sequence[Row]) -> tuple[StageStatus, ...]:
+def _from_rows(members: Sequence[Row], specs: Mapping[str, Any]) -> tuple[StageStatus, ...]:
     left = sum(row["samples"] for row in members)
     counted = []
     for stage in OF_A_SAMPLE:
         failed = sum(row["samples"] for row in members if row["status"] == "failed" and row["stage"] == stage)
         left -= failed
         counted.append(StageStatus(stage=stage, done=left, pending=0, failed=failed))
-    return (*counted, *(StageStatus(stage=stage, done=left, pending=0, failed=0) for stage in OF_A_COHORT))
+    judges = ((specs or {}).get("verdict") or {}).get("judges") or {}
+    taught = any(judge.get("readout") for judge in judges.values())
+    over_all = [stage for stage in OF_A_COHORT if stage != "readout" or taught]
+    return (*counted, *(StageStatus(stage=stage, done=left, pending=0, failed=0) for stage in over_all))
 
 
 def _reasons(members: Sequence[Row]) -> dict[tuple[str, str], int]:
@@ -299,6 +305,8 @@ def _looked_up(store: ArtifactStore, cohort: Cohort, since: str) -> dict[str, An
     waiting = len(cohort.samples) - failed.total()
     counted = [StageStatus(stage=s, done=done[s], pending=pending[s], failed=failed[s]) for s in OF_A_SAMPLE]
     for over_all in stages.OF_A_COHORT:
+        if not over_all.parts(cohort.recipe):
+            continue
         complete = all(store.has(over_all.name, key) for (at, _), key in judged.items() if at == over_all.name)
         ready = complete and (bool(made) or not over_all.of_images)
         counted.append(StageStatus(stage=over_all.name, done=waiting if ready else 0, pending=0 if ready else waiting, failed=0))
