@@ -93,8 +93,7 @@ def decide(
     spec = wanted(before.verdict, keep, judges)
     cohort = present(place, run)
     verdict_key = judged(place, cohort, spec)
-    row = _noted(place, cohort, verdict_key, spec, keep=keep.strip(), name=name or keep.strip(), default=default, by=by)
-    return Outcome(row=row, values=place.store.get("verdict", verdict_key).record.values)
+    return _noted(place, cohort, verdict_key, spec, keep=keep.strip(), name=name or keep.strip(), default=default, by=by)
 
 
 def make_default(place: Place, class_name: str, name: str, recipe: str | None, by: str) -> Outcome:
@@ -117,8 +116,7 @@ def hear(place: Place, class_name: str, judges: Sequence[str], recipe: str | Non
     spec = wanted(said, AS_THE_RECIPE, judges)
     verdict_key = judged(place, cohort, spec)
     name = standing["name"] if standing else AS_THE_RECIPE
-    row = _noted(place, cohort, verdict_key, spec, keep=keep, name=name, default=True, by=by)
-    return Outcome(row=row, values=place.store.get("verdict", verdict_key).record.values)
+    return _noted(place, cohort, verdict_key, spec, keep=keep, name=name, default=True, by=by)
 
 
 def judge_imported(
@@ -258,15 +256,15 @@ def judged(place: Place, cohort: Cohort, spec: VerdictSpec) -> str:
 def _again(place: Place, cohort: Cohort, row: Mapping[str, Any], default: bool, by: str) -> Outcome:
     spec = verdict_spec(row["verdict"], f"decision {row['name']}")
     verdict_key = judged(place, cohort, spec)
-    made = _noted(place, cohort, verdict_key, spec, keep=row["keep"], name=row["name"], default=default, by=by)
-    return Outcome(row=made, values=place.store.get("verdict", verdict_key).record.values)
+    return _noted(place, cohort, verdict_key, spec, keep=row["keep"], name=row["name"], default=default, by=by)
 
 
 def _noted(
     place: Place, cohort: Cohort, verdict_key: str, spec: VerdictSpec, *, keep: str, name: str, default: bool, by: str
-) -> Mapping[str, Any]:
+) -> Outcome:
+    """Put a verdict on record as a decision; return that and what it came to."""
     store = place.store
-    rules = store.get("verdict", verdict_key).record.values["rules"]
+    values = store.get("verdict", verdict_key).record.values
     row = {
         "class_name": cohort.class_name,
         "recipe": cohort.recipe.name,
@@ -275,6 +273,7 @@ def _noted(
         "is_default": default,
         "keep": keep,
         "verdict": plain(spec),
-        "expected": next((rule["expected"] for rule in rules if "expected" in rule), None),
+        "expected": next((rule["expected"] for rule in values["rules"] if "expected" in rule), None),
     }
-    return place.catalog.add_decision(row, [planned.key("image") for planned in cohort.made(store)], by=by)
+    noted = place.catalog.add_decision(row, [planned.key("image") for planned in cohort.made(store)], by=by)
+    return Outcome(row=noted, values=values)

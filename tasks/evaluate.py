@@ -205,14 +205,14 @@ def measure(
     made["runtime"] = painter.runtime
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "figures.json", (json.dumps(made, indent=1) + "\n").encode())
+    write(folder / "figures.json", (json.dumps(made, indent=1) + "\n").encode())
     if "sweep" in made:
-        _write(folder / card.PLOT, plot.plot(made["sweep"], made["chosen"], made["ceiling"]))
+        write(folder / card.PLOT, plot.plot(made["sweep"], made["chosen"], made["ceiling"]))
     held = groups[figures.HELD_OUT]
     off = painter.paint(figures.switched_off(setting), held[: spec.without_control]).pictures if spec.without_control else []
-    _write(folder / card.SHEET, sheet(held, painter.paint(setting, held).pictures, off))
+    write(folder / card.SHEET, sheet(held, painter.paint(setting, held).pictures, off))
     written = card.card(made, [stages_of(Path(run)) for run in trained], count_of(pictures))
-    _write(folder / "README.md", written.encode())
+    write(folder / "README.md", written.encode())
     create_markdown_artifact(card.tables(made), key="evaluation", description=f"figures of {setting.model}")
     return made
 
@@ -261,7 +261,9 @@ def _made_painter(folder: Path, weights: str, device: str, threads: int, batch: 
     return Painter(folder, pick_device(device), threads, batch, log.info, stopping.heed)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes) -> None:
+    """Write a file at once; its folder is made where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_bytes(data)
     temporary.replace(path)

@@ -78,7 +78,7 @@ def panel(place: Place, spec: FiltersSpec, members: list[str], *after: Any) -> s
         for name in spec.classes:
             for one in _sets(place, spec, name):
                 own |= panels.taken(readers, one.shown)
-        _write(path, (json.dumps(own, indent=1, sort_keys=True) + "\n").encode())
+        evaluate.write(path, (json.dumps(own, indent=1, sort_keys=True) + "\n").encode())
         log.info("panel   %d words on %d images and on wrong prompts", len(own), len(shown))
     return str(path)
 
@@ -114,10 +114,10 @@ def measure(
     figures = table.figures(spec, made, rows, judged, _own(own))
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "figures.json", (json.dumps(figures, indent=1) + "\n").encode())
-    _write(folder / card.PLOT, plot.kinds(figures))
-    _write(folder / card.COSTS, plot.cost(figures))
-    _write(folder / "README.md", card.card(figures, command).encode())
+    evaluate.write(folder / "figures.json", (json.dumps(figures, indent=1) + "\n").encode())
+    evaluate.write(folder / card.PLOT, plot.kinds(figures))
+    evaluate.write(folder / card.COSTS, plot.cost(figures))
+    evaluate.write(folder / "README.md", card.card(figures, command).encode())
     create_markdown_artifact(card.tables(figures), key="filters", description="what filters are worth")
     return figures
 
@@ -204,10 +204,3 @@ def _painter(place: Place) -> Painter:
 
 def _own(path: str) -> dict[str, str]:
     return dict(json.loads(Path(path).read_text())) if path else {}
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(data)
-    temporary.replace(path)

@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from models.control.protocol import ControlSpec
 from models.sample import SampleId
 from models.verdict.kinds import JUDGES
 from models.verdict.protocol import Judgement, JudgeSpec, Progress
-from storage.artifacts import ArtifactStore
+from storage.artifacts import Artifact, ArtifactStore
 from storage.images import from_png
 from storage.stages import FILE
 from tasks import progress, stages
@@ -127,12 +127,18 @@ def score(place: Place, cohort: Cohort, part: str, *after: Any) -> StageReport:
     return fill_cohort("score", part, cohort, place, make)
 
 
+def by_image(store: ArtifactStore, scores: Iterable[Artifact]) -> dict[str, dict[str, float | None]]:
+    """Return image key -> name -> score, of several judges together."""
+    rows: dict[str, dict[str, float | None]] = {}
+    for artifact in scores:
+        for row in json.loads(store.read(artifact, FILE["score"])):
+            rows.setdefault(row["image_key"], {}).update(row["scores"])
+    return rows
+
+
 def _heard(store: ArtifactStore, made: Sequence[Planned], keys: Mapping[str, str]) -> dict[str, np.ndarray[Any, Any]]:
     """Return what other judges said of the images, in their order: name -> (N,)."""
-    rows: dict[str, dict[str, Any]] = {}
-    for key in keys.values():
-        for row in json.loads(store.read(store.get("score", key), FILE["score"])):
-            rows.setdefault(row["image_key"], {}).update(row["scores"])
+    rows = by_image(store, (store.get("score", key) for key in keys.values()))
     said = [rows.get(planned.key("image"), {}) for planned in made]
     return {name: np.array([row.get(name) for row in said], np.float64) for name in sorted({n for row in said for n in row})}
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from string import Template
 from typing import Any, ClassVar, Self
 
+from models.caption import vocabulary
 from models.caption.acceptance import Refusal, refusal, too_long
 from models.caption.grammar import GrammarCaptioner, GrammarSpec, clean_keywords, viewpoint
 from models.caption.protocol import Caption, CaptionRefused, CaptionRequest, CaptionSpec, Means, Taken
@@ -202,8 +203,6 @@ class LanguageCaptioner:
         return dataclasses.replace(caption, facts=self._facts([answer for answer, _ in tried], [why for _, why in tried]))
 
     def _words(self, request: CaptionRequest, text: str) -> dict[str, Any]:
-        from models.caption import vocabulary
-
         low = f" {text.casefold()} "
 
         def said(words: Any) -> str | None:

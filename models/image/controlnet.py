@@ -9,11 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from models.image.diffusion import BadModelFolder, ControlModel, DiffusionGenerator, DiffusionSpec
+from models.image.diffusion import DiffusionGenerator, DiffusionSpec
 from models.image.protocol import ImageRequest
 from models.image.weights import EMBEDDED
-
-__all__ = ["BadModelFolder", "ControlModel", "ControlNetGenerator", "ControlNetSpec", "paper_sd15"]
 
 SCHEDULERS = {
     "ddim": "DDIMScheduler",

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.image.controlnet import BadModelFolder, ControlModel, ControlNetGenerator, ControlNetSpec, paper_sd15
+from models.image.controlnet import ControlNetGenerator, ControlNetSpec, paper_sd15
+from models.image.diffusion import BadModelFolder, ControlModel
 from models.image.kinds import GENERATORS
 from models.image.protocol import GeneratedImage, ImageRequest
 from models.image.weights import UnknownModel, revision
