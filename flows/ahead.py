@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from flows import estimate, recipes, runs
-from storage.stages import OF_A_COHORT, OF_A_SAMPLE
+from storage.stages import OF_A_SAMPLE
+from tasks import stages
 from tasks.plan.cohort import Cohort
 from tasks.plan.place import Place
 
@@ -41,13 +42,14 @@ def table(place: Place, cohorts: Sequence[Cohort], lacking: Sequence[Mapping[str
     lacking: as `missing_of` returns it.
     """
     rows: list[dict[str, Any]] = []
+    over_all = [stage.name for stage in stages.OF_A_COHORT if any(stage.parts(cohort.recipe) for cohort in cohorts)]
     for cohort, missing in zip(cohorts, lacking, strict=True):
         rows.append(
             {
                 "class": cohort.class_name,
                 "samples": len(cohort.samples),
                 **{stage: _cached(place, cohort, stage, missing.get(stage, 0)) for stage in OF_A_SAMPLE},
-                **{stage: "missing" if missing.get(stage) else "cached" for stage in OF_A_COHORT},
+                **{stage: "missing" if missing.get(stage) else "cached" for stage in over_all},
                 "task runs": runs.task_runs(cohort) if missing else 0,
             }
         )
@@ -69,4 +71,5 @@ def _cached(place: Place, cohort: Cohort, stage: str, missing: int) -> str:
 
 def _priced(cohort: Cohort, missing: Mapping[str, int]) -> dict[str, int]:
     """Return what costs something: scores and verdict are made over all samples, and take their time for each."""
-    return {stage: len(cohort.samples) if stage in OF_A_COHORT else count for stage, count in missing.items()}
+    of_images = {stage.name for stage in stages.OF_A_COHORT if stage.of_images}
+    return {stage: len(cohort.samples) if stage in of_images else count for stage, count in missing.items()}

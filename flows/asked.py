@@ -22,7 +22,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows import again, ahead, recipes, releasing, runs
+from flows import again, ahead, deciding, recipes, releasing, runs
 from flows.again import Asked
 from flows.forms import (
     ALL_CLASSES,
@@ -38,8 +38,10 @@ from flows.forms import (
     recipes_made,
 )
 from flows.generate import generate, several
+from flows.live import person
 from flows.preview import SAMPLES, preview
 from flows.runner import threads
+from models.verdict.wish import ASKED_LIKE
 from storage.catalog.catalog import Catalog
 from storage.export.card import summary
 from storage.export.release import CARD, FORMATS
@@ -48,7 +50,6 @@ from storage.keys import canonical_json, plain
 from storage.settings import Settings
 from storage.stages import OF_A_SAMPLE
 from tasks.faults import artifact_name, for_show
-from tasks.plan.failures import GENERATE, last_run
 from tasks.plan.place import Place
 from tasks.plan.ready import ready
 from tasks.run import RunReport, in_words
@@ -185,7 +186,7 @@ def filter_again(
     """
     place = Place.of(Settings(), run=str(flow_run.get_id()))
     place.catalog.database.require_schema()
-    run = _judged_run(place, class_name, recipe)
+    run = deciding.judged_run(place, class_name, None if recipe == LAST_RECIPE else recipe)
     tables = _verdict(run["recipe_specs"], control_at_least, pose_at_most, others)
     before = recipes.recorded(run["recipe_specs"])
     after = recipes.changed(before, {"verdict": tables} | ({"name": name} if name else {}))
@@ -200,6 +201,46 @@ def filter_again(
     report: RunReport = generate.fn(class_name, int(run["samples"]), asked["name"], asked["overrides"])
     was = in_words(run["counts"] or {})
     return Completed(message=f"{class_name}, {after.name}: {in_words(report['counts'])}; {before.name}: {was}", data=report)
+
+
+@flow(name="filter", flow_run_name="filter {class_name}: {keep}", result_serializer="json")
+@in_a_line
+def filter_class(
+    class_name: Annotated[ClassName, Said("One of the registered classes")],
+    keep: Annotated[str, Said(f"What is kept: {ASKED_LIKE}, or recipe: as its recipe says")] = "lose 5%",
+    judges: Annotated[
+        list[str], Said("Judges that are heard besides the recipe's, by their kinds, such as pose or shape; none: as they are")
+    ] = [],  # noqa: B006 - as in flows.train.
+    name: Annotated[str, Said("What the decision is called; empty: what is kept, in these words")] = "",
+    default: Annotated[bool, Said("Whether `kept` shows this decision from now on: in reports, exports and SQL")] = False,
+    recipe: Annotated[
+        str, OneOf(lambda: [LAST_RECIPE, *recipes_made()]), Said("Whose images are judged: the recipe that they were made under")
+    ] = LAST_RECIPE,
+) -> State[Any]:
+    """Decide which images of a class are kept, over the scores that are stored: at once, and nothing is painted again.
+
+    The decision is on record under its name, and `dst filter CLASS` lists those there are.
+    """
+    place = Place.of(Settings(), run=str(flow_run.get_id()))
+    place.catalog.database.require_schema()
+    made = deciding.decide(
+        place,
+        class_name,
+        keep,
+        judges=judges,
+        name=name,
+        default=default,
+        recipe=None if recipe == LAST_RECIPE else recipe,
+        by=person(),
+    )
+    with for_show("the decision"):
+        create_markdown_artifact(
+            "\n\n".join([made.line, _table(deciding.dropped(place, made))]),
+            key=artifact_name(class_name, "filter"),
+            description=f"{class_name}: {made.row['name']}",
+        )
+    shown = "; kept shows it now" if made.row["is_default"] else ""
+    return Completed(message=f"{class_name}, {made.row['name']}: {made.line}{shown}", data={**made.row})
 
 
 @flow(name="export a release", flow_run_name="export {name} as {format}", result_serializer="json")
@@ -243,20 +284,6 @@ def export_release(
 def written(name: str, format: str, folder: str, where: str | None) -> list[str]:
     """Write a release; return lines that say what is in it. A task, so that its progress is shown."""
     return releasing.in_words(releasing.written(Settings(), format, Path(folder), name, where), format)
-
-
-def _judged_run(place: Place, class_name: str, recipe: str) -> Mapping[str, Any]:
-    """Return the row of the run whose images are to be judged. Raises ValueError."""
-    if recipe == LAST_RECIPE:
-        run = last_run(place.catalog, class_name)
-    else:
-        run = next((row for row in place.catalog.runs(class_name, kind=GENERATE) if row["recipe"] == recipe), None)
-    if run is None:
-        made = sorted({row["recipe"] for row in place.catalog.runs(class_name, kind=GENERATE)})
-        under = "" if recipe == LAST_RECIPE else f" under {recipe}"
-        todo = f"it was made under {', '.join(made)}" if made else "generate it first"
-        raise ValueError(f'there is no run of "{class_name}"{under}; {todo}')
-    return run
 
 
 def _verdict(specs: Mapping[str, Any], control_at_least: float, pose_at_most: float, others: Sequence[str]) -> dict[str, Any]:

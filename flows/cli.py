@@ -138,6 +138,32 @@ def retry(
     try_again(_settings(), class_name, stage, reason, sample)
 
 
+@app.command(name="filter")
+def filter_(
+    class_name: Annotated[str, Parameter(name="CLASS", help="The class.")],
+    /,
+    *,
+    keep: Annotated[
+        str | None,
+        Parameter(
+            help='What is kept: "lose 5%", "2% left", "kcf at most 3", "fidelity at least 0.3", "best 80% by lowest kcf", '
+            'several with "and", or recipe. Without it: what was decided so far.'
+        ),
+    ] = None,
+    judges: Annotated[str, Parameter(help="Judges heard besides the recipe's, with commas between: pose,shape.")] = "",
+    name: Annotated[str, Parameter(help="What the decision is called; default: what is kept, in those words.")] = "",
+    default: Annotated[bool, Parameter(help="Let `kept` show this decision from now on.", negative="")] = False,
+    recipe: Annotated[str | None, Parameter(help="The recipe whose images are meant; default: that of the last run.")] = None,
+) -> None:
+    """Decide which images of a class are kept, over the scores that are stored. Nothing is painted or measured again.
+
+    Example: dst filter car --keep "lose 5%" --default
+    """
+    from flows.commands.filter import decide
+
+    decide(_settings(), class_name, keep, [kind for kind in judges.replace(" ", "").split(",") if kind], name, default, recipe)
+
+
 @app.command
 def show(
     sample: Annotated[str | None, Parameter(name="SAMPLE", help="A sample's name, as in the catalog's samples view.")] = None,

@@ -19,9 +19,10 @@ from typing import Annotated, Any
 from prefect import Flow, flow
 from pydantic import Field
 
-from flows.asked import dry_run, export_release, filter_again, preview_class, retry
+from flows.asked import dry_run, export_release, filter_again, filter_class, preview_class, retry
 from flows.catalog import verify
 from flows.evaluate import evaluate
+from flows.evaluate_filter import evaluate_filter
 from flows.forms import (
     ClassName,
     ControlScale,
@@ -42,6 +43,7 @@ from flows.runner import threads
 from flows.scan import scan
 from flows.schedule import of_scan, of_verify
 from flows.train import train
+from models.evaluation.filters.spec import FiltersSpec
 from models.evaluation.spec import EvaluationSpec
 from models.image.weights import EMBEDDED
 from storage.settings import Settings
@@ -111,6 +113,20 @@ def evaluate_generator(
     return figures
 
 
+@flow(name="evaluate filters", flow_run_name="evaluate filters", task_runner=threads(2), result_serializer="json")
+def evaluate_filters(
+    cad_models: Annotated[
+        int, Field(ge=1, le=100), Said("CAD models of each class that no training saw")
+    ] = FiltersSpec().cad_models,
+    views: Annotated[int, Field(ge=1, le=200), Said("Views of each CAD model")] = FiltersSpec().views,
+    seed: Annotated[int, Field(ge=0), Said("Another seed plants other failures")] = 0,
+    panel: Annotated[bool, Said("Find the generator's own failures, by a panel of readouts that is trained first")] = True,
+) -> dict[str, Any]:
+    """Measure what each judge is worth, on images with planted failures. Killed, it goes on where it was."""
+    figures: dict[str, Any] = evaluate_filter.fn(cad_models=cad_models, views=views, seed=seed, panel=panel)
+    return figures
+
+
 declared.set()
 
 
@@ -145,6 +161,7 @@ def deployments() -> list[Deployed]:
         Deployed(name="preview", flow=preview_class, entrypoint="flows.deployments.preview_class", tags=("generate",)),
         Deployed(name="dry run", flow=dry_run, entrypoint="flows.deployments.dry_run", tags=("generate",)),
         Deployed(name="retry what failed", flow=retry, entrypoint="flows.deployments.retry", tags=("generate",)),
+        Deployed(name="filter", flow=filter_class, entrypoint="flows.deployments.filter_class", tags=("generate",)),
         Deployed(name="filter again", flow=filter_again, entrypoint="flows.deployments.filter_again", tags=("generate",)),
         Deployed(name="export a release", flow=export_release, entrypoint="flows.deployments.export_release", tags=("export",)),
         Deployed(
@@ -157,6 +174,9 @@ def deployments() -> list[Deployed]:
         ),
         Deployed(name="train", flow=train, entrypoint="flows.train.train", tags=("models",)),
         Deployed(name="evaluate", flow=evaluate_generator, entrypoint="flows.deployments.evaluate_generator", tags=("models",)),
+        Deployed(
+            name="evaluate filters", flow=evaluate_filters, entrypoint="flows.deployments.evaluate_filters", tags=("models",)
+        ),
         Deployed(
             name="verify",
             flow=verify,

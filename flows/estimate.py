@@ -17,7 +17,7 @@ from typing import Any
 from storage.catalog.catalog import Catalog
 from storage.catalog.index import spec_key
 from storage.keys import plain
-from storage.stages import OF_A_COHORT, OF_A_SAMPLE
+from storage.stages import OF_A_SAMPLE
 from tasks import stages
 from tasks.plan.place import Place
 from tasks.plan.recipe import Recipe
@@ -51,13 +51,14 @@ class Costs:
 def costs(place: Place, recipe: Recipe) -> Costs:
     """Return what this machine's past runs say about a recipe, stage by stage.
 
-    What is made of all images together is counted a sample; the CAD models are there already.
+    What is made of all images together is counted a sample, a readout as one; the CAD models are there already.
     """
     catalog = place.catalog
     if not catalog.exists:
         return Costs()
     tables = {stage.name: stage.obeys for stage in (*stages.OF_A_SAMPLE, *stages.OF_A_COHORT) if stage.obeys}
     wanted = {table: plain(getattr(recipe, table)) for table in tables.values()}
+    over_images = {stage.name for stage in stages.OF_A_COHORT if stage.of_images}
     spent: dict[str, list[tuple[float, int]]] = {stage: [] for stage in tables}
     told = set()
     for run in catalog.runs():
@@ -71,7 +72,7 @@ def costs(place: Place, recipe: Recipe) -> Costs:
             counts = run["counts"] or {}
             made = counts.get(f"new_{stage}", 0)
             # A run that was broken off says what it made, and not of how many samples.
-            count = counts.get("made", 0) if made and stage in OF_A_COHORT else made
+            count = counts.get("made", 0) if made and stage in over_images else made
             if count and total and run["recipe_specs"].get(table) == wanted[table] and len(spent[stage]) < RUNS:
                 spent[stage].append((wall * run["seconds"].get(stage, 0.0) / total, count))
                 told.add(run["run_id"])

@@ -17,7 +17,7 @@ from pydantic import Field
 from flows.forms import Said
 from flows.runner import results, threads
 from flows.stops import stoppable
-from models.evaluation.spec import EvaluationSpec, ReadoutSpec
+from models.evaluation.spec import EvaluationSpec, ReadoutSpec, readout_world
 from models.image.controlnet import ControlNetSpec
 from models.image.weights import EMBEDDED
 from storage.settings import Settings
@@ -89,7 +89,8 @@ def train_readouts(
     place, named = Place.of(Settings()), list(classes or [])
     ready(place)
     halves = [(0, shards // 2 - 1), (shards // 2, shards - 1)]
-    done = [tasks.readout_shards.submit(place, named, first, last) for first, last in halves if last >= first]
+    world = readout_world(tuple(named))
+    done = [tasks.readout_shards.submit(place, world, first, last) for first, last in halves if last >= first]
     folders = list(dict.fromkeys(results(done) + list(pictures or [])))
     spec = ReadoutSpec(classes=tuple(named), epochs=epochs)
     made: str

@@ -2,6 +2,7 @@
 
     cad -> render -> control ---+
     class, keywords -> caption -+-> image -> score -> verdict (the whole cohort) -> catalog -> report
+    cad (all of the class) -> readout (of the judges that are taught) -^
 
 Launched by `dst run`, by `dst demo` and from the Prefect UI. Several classes are sub-flow runs of one parent.
 """
@@ -16,7 +17,7 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows import leftovers, recipes, runs
+from flows import deciding, leftovers, recipes, runs
 from flows.pending import class_status
 from flows.runner import results, threads
 from flows.stops import stoppable
@@ -55,13 +56,15 @@ def generate(
     with runs.on_record(place, cohort, samples) as run, one_bar_a_stage(place, cohort):
         ready(place)
         runs.see_that_it_can_be_made(place, cohort)
-        made = samples_of(place, cohort)
+        made = samples_of(place, cohort, readouts=True)
         judged = verdicts_on(place, cohort, made)
         runs.wait(made | judged)
         counts = catalog.submit(place, cohort, run.run_id, *judged["verdict"])
         findings = check.submit(place, cohort, run.run_id, counts)
         counted, found = results([counts, findings])
         run.finish(counted, found)
+    # Behind the run's end: its own verdict is on record first, and then what a person has decided shows again.
+    deciding.after_a_run(place, cohort)
     page = report(place, cohort, run.run_id)
     # It looks at every class: whatever makes several shows it once, at its own end.
     if flow_run.get_parent_flow_run_id() is None:
@@ -73,21 +76,26 @@ def one_bar_a_stage(place: Place, cohort: Cohort) -> AbstractContextManager[None
     """Return what shows each stage of the cohort's run as one bar, over all of its shards or judges, while it is entered."""
     shards = cohort.shards()
     totals = {stage.name: sum(len(shard.keys(stage.name)) for shard in shards) for stage in stages.OF_A_SAMPLE}
-    # Judges say how many of a hundred they have done.
-    totals |= {stage.name: 100 * len(stage.parts(cohort.recipe)) for stage in stages.OF_A_COHORT if stage.name == "score"}
+    # Readouts and judges say how many of a hundred they have done.
+    of_all = {stage.name: 100 * len(stage.parts(cohort.recipe)) for stage in stages.OF_A_COHORT if stage.name != "verdict"}
+    totals |= {stage: total for stage, total in of_all.items() if total}
     return progress.whole(place.run, cohort.class_name, totals)
 
 
-def samples_of(place: Place, cohort: Cohort) -> Made:
+def samples_of(place: Place, cohort: Cohort, *, readouts: bool = False) -> Made:
     """Submit every stage of a sample for every shard, each behind the same shard of the stages it reads (tasks/stages.py).
 
-    A stage with something missing in the store does not ask Prefect's cache: the store is the truth.
+    A stage with something missing in the store does not ask Prefect's cache: the store is the truth. readouts: also what looks at
+    no image, as soon as what it reads is submitted, so that it is taught while the rest goes on.
     """
     shards, made = cohort.shards(), Made()
     for stage in stages.OF_A_SAMPLE:
         task = stage.run().with_options(refresh_cache=runs.lacks(place.store, cohort, stage.name))
         behind = zip(shards, *(made[name] for name in stage.reads), strict=True)
         made[stage.name] = [task.submit(place, shard, cohort.recipe, *before) for shard, *before in behind]
+        for other in stages.OF_A_COHORT if readouts else ():
+            if not other.of_images and other.name not in made and set(other.reads) <= set(made):
+                made[other.name] = _over_all(place, cohort, other, made)
     return made
 
 
@@ -95,9 +103,24 @@ def verdicts_on(place: Place, cohort: Cohort, made: Made) -> Made:
     """Submit every stage that looks at all images of the cohort together, once for each judge and for the verdict."""
     judged = Made()
     for stage in stages.OF_A_COHORT:
-        before = [future for name in stage.reads for future in (made | judged)[name]]
-        judged[stage.name] = [stage.run().submit(place, cohort, part, *before) for part in stage.parts(cohort.recipe)]
+        if stage.name not in made:
+            judged[stage.name] = _over_all(place, cohort, stage, made | judged)
     return judged
+
+
+def _over_all(place: Place, cohort: Cohort, stage: stages.CohortStage, made: Made) -> list[PrefectFuture[Any]]:
+    """Submit a stage of the class as a whole, each part behind all that it reads, of readouts behind its own."""
+    submitted: dict[str, PrefectFuture[Any]] = {}
+    for part in stage.parts(cohort.recipe):
+        before: list[PrefectFuture[Any]] = []
+        for name in stage.reads:
+            above = stages.OVER_A_COHORT.get(name)
+            parts = [] if above is None else list(above.parts(cohort.recipe))
+            own = above is not None and not above.of_images
+            before += [future for i, future in enumerate(made[name]) if not own or parts[i] == part]
+        before += [submitted[other] for other in stage.behind(cohort.recipe, part)]
+        submitted[part] = stage.run().submit(place, cohort, part, *before)
+    return list(submitted.values())
 
 
 def several() -> str:

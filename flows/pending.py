@@ -18,6 +18,7 @@ from storage.artifacts import ArtifactStore
 from storage.catalog.catalog import Catalog
 from storage.keys import plain
 from storage.stages import OF_A_COHORT, OF_A_SAMPLE
+from tasks import stages
 from tasks.intake import foreign
 from tasks.plan import cohort as planning
 from tasks.plan.cohort import Cohort, Planned
@@ -219,7 +220,7 @@ def _status(
         counts = run["counts"] or {}
         return ClassStatus(
             **known,
-            stages=_from_rows(members),
+            stages=_from_rows(members, run["recipe_specs"]),
             failures=_reasons(members),
             **{name: counts.get(name, 0) for name in ("kept", "dropped", "not_judged")},
         )
@@ -228,7 +229,10 @@ def _status(
     except ValueError:
         # No usable CAD model is left, or other code wrote the recipe: what rows say is all there is to say.
         return ClassStatus(
-            **known, stages=_from_rows(members), failures=_reasons(members), **vars(catalog.decided(name, run["recipe"]))
+            **known,
+            stages=_from_rows(members, run["recipe_specs"]),
+            failures=_reasons(members),
+            **vars(catalog.decided(name, run["recipe"])),
         )
     return ClassStatus(
         **known, **_looked_up(store, cohort, since=run["started_at"]), **vars(catalog.decided(name, run["recipe"]))
@@ -260,14 +264,17 @@ def _same_keys(planned: Planned, row: Row | None) -> bool:
     return row is not None and all(row[f"{stage}_key"] in (None, planned.key(stage)) for stage in OF_A_SAMPLE)
 
 
-def _from_rows(members: Sequence[Row]) -> tuple[StageStatus, ...]:
+def _from_rows(members: Sequence[Row], specs: Mapping[str, Any]) -> tuple[StageStatus, ...]:
     left = sum(row["samples"] for row in members)
-    stages = []
+    counted = []
     for stage in OF_A_SAMPLE:
         failed = sum(row["samples"] for row in members if row["status"] == "failed" and row["stage"] == stage)
         left -= failed
-        stages.append(StageStatus(stage=stage, done=left, pending=0, failed=failed))
-    return (*stages, *(StageStatus(stage=stage, done=left, pending=0, failed=0) for stage in OF_A_COHORT))
+        counted.append(StageStatus(stage=stage, done=left, pending=0, failed=failed))
+    judges = ((specs or {}).get("verdict") or {}).get("judges") or {}
+    taught = any(judge.get("readout") for judge in judges.values())
+    over_all = [stage for stage in OF_A_COHORT if stage != "readout" or taught]
+    return (*counted, *(StageStatus(stage=stage, done=left, pending=0, failed=0) for stage in over_all))
 
 
 def _reasons(members: Sequence[Row]) -> dict[tuple[str, str], int]:
@@ -294,10 +301,13 @@ def _looked_up(store: ArtifactStore, cohort: Cohort, since: str) -> dict[str, An
                 break
             (done if len(found) == len(there) else pending)[stage] += 1
     made = cohort.made(store) if not pending else []
-    judged = cohort.judged(made) if made else {}
+    judged = cohort.judged(made)
     waiting = len(cohort.samples) - failed.total()
-    stages = [StageStatus(stage=s, done=done[s], pending=pending[s], failed=failed[s]) for s in OF_A_SAMPLE]
-    for stage in OF_A_COHORT:
-        ready = bool(judged) and all(store.has(stage, key) for (at, _), key in judged.items() if at == stage)
-        stages.append(StageStatus(stage=stage, done=waiting if ready else 0, pending=0 if ready else waiting, failed=0))
-    return {"stages": tuple(stages), "failures": dict(reasons.most_common()), "fresh": dict(fresh)}
+    counted = [StageStatus(stage=s, done=done[s], pending=pending[s], failed=failed[s]) for s in OF_A_SAMPLE]
+    for over_all in stages.OF_A_COHORT:
+        if not over_all.parts(cohort.recipe):
+            continue
+        complete = all(store.has(over_all.name, key) for (at, _), key in judged.items() if at == over_all.name)
+        ready = complete and (bool(made) or not over_all.of_images)
+        counted.append(StageStatus(stage=over_all.name, done=waiting if ready else 0, pending=0 if ready else waiting, failed=0))
+    return {"stages": tuple(counted), "failures": dict(reasons.most_common()), "fresh": dict(fresh)}

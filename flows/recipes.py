@@ -19,10 +19,15 @@ from models.image.controlnet import paper_sd15 as paper_generator
 from models.image.finished import FinishedRenderSpec
 from models.kinds import BadSpec, meant
 from models.render.spec import RenderSpec, ViewpointSpec
-from models.verdict.spec import VerdictSpec
+from models.verdict.rules import AtLeastSpec
+from models.verdict.spec import CONTROL_LOST, VerdictSpec
 from storage.keys import plain
 from storage.settings import Settings
+from tasks.plan.place import Place
 from tasks.plan.recipe import Recipe, read
+
+OBEYED = AtLeastSpec(score="fidelity", threshold=0.4, reason=CONTROL_LOST)
+"""How well the embedded generator obeys its lines: of 672 images that it painted, none was below 0.4 (docs/filters.md)."""
 
 
 class UnknownRecipe(BadSpec):
@@ -42,7 +47,7 @@ def embedded() -> Recipe:
         controls={"canny": CannySpec()},
         caption=GrammarSpec(),
         image=ControlNetSpec(),
-        verdict=VerdictSpec(),
+        verdict=VerdictSpec(rules={**VerdictSpec().rules, "control": OBEYED}),
     )
 
 
@@ -124,7 +129,8 @@ def offered() -> list[str]:
 def lacking(name: str) -> str | None:
     """Return, in one line, what a recipe lacks on this machine and what to do; None where it lacks nothing."""
     try:
-        return resolve(name).image.lacking()
+        recipe = resolve(name)
+        return recipe.caption.lacking(Place.of(Settings()).means) or recipe.image.lacking() or recipe.verdict.lacking()
     except ValueError as error:
         return str(error)
 

@@ -38,7 +38,7 @@ _LOOK_EVERY_S = 2.0
 
 
 class CannotPaint(ValueError):
-    """A recipe's generator lacks something on this machine; one line that says what to do."""
+    """A recipe's generator or judge lacks something on this machine; one line that says what to do."""
 
 
 def cohort(place: Place, class_name: str, samples: int, recipe: Recipe) -> Cohort:
@@ -82,11 +82,11 @@ def missing(store: ArtifactStore, cohort: Cohort) -> dict[str, int]:
     """Return stage -> artifacts still to be made, without a look into those that are there. Empty when the cohort is complete."""
     counts = {stage: len(cohort.missing(store, stage)) for stage in OF_A_SAMPLE}
     made = [] if any(counts.values()) else cohort.made(store)
+    waits = any(counts.values())
     for stage in stages.OF_A_COHORT:
-        parts = stage.parts(cohort.recipe)
-        if any(counts.values()):
-            counts[stage.name] = len(parts)
-        elif made:
+        if waits and stage.of_images:
+            counts[stage.name] = len(stage.parts(cohort.recipe))
+        elif made or not stage.of_images:
             counts[stage.name] = sum(not store.has(stage.name, one.key) for one in stage.blueprints(cohort, made).values())
     return {stage: count for stage, count in counts.items() if count}
 
@@ -108,15 +108,27 @@ def announce(place: Place, cohort: Cohort) -> None:
 
 
 def see_that_it_can_be_made(place: Place, cohort: Cohort) -> None:
-    """Raise CannotPaint, in one line, when images are missing and their generator cannot be loaded here: before any work."""
-    if why := cannot_paint(place, cohort):
+    """Raise CannotPaint, in one line, when what is missing cannot be painted or judged on this machine: before any work."""
+    if why := cannot_paint(place, cohort) or cannot_judge(place, cohort):
         raise CannotPaint(why)
 
 
 def cannot_paint(place: Place, cohort: Cohort) -> str | None:
     """Return, in one line, what is missing on this machine to paint the images that are missing; None where nothing is."""
-    lacking = cohort.recipe.image.lacking() if lacks(place.store, cohort, "image") else None
-    return f"{cohort.recipe.name} cannot paint here: {lacking}" if lacking else None
+    recipe = cohort.recipe
+    if lacks(place.store, cohort, "caption") and (lacking := recipe.caption.lacking(place.means)):
+        return f"{recipe.name} cannot write captions here: {lacking}"
+    lacking = recipe.image.lacking() if lacks(place.store, cohort, "image") else None
+    return f"{recipe.name} cannot paint here: {lacking}" if lacking else None
+
+
+def cannot_judge(place: Place, cohort: Cohort) -> str | None:
+    """Return, in one line, what is missing on this machine for scores that are missing; None where nothing is."""
+    lacking = {part: why for part, judge in cohort.recipe.verdict.judges.items() if (why := judge.lacking())}
+    if lacking and not lacks(place.store, cohort, "image"):
+        keys = cohort.judged(cohort.made(place.store))
+        lacking = {part: why for part, why in lacking.items() if not place.store.has("score", keys["score", part])}
+    return next((f"{cohort.recipe.name} cannot be judged by {part} here: {why}" for part, why in lacking.items()), None)
 
 
 def complete(place: Place, cohort: Cohort) -> str | None:

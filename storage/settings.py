@@ -34,6 +34,15 @@ class Settings(BaseSettings):
     batch: int = Field(default=16, ge=1, description="Images the generator makes at once (part of byte-for-byte identity).")
     mesh_timeout_s: float = Field(default=300.0, gt=0, description="Time limit for one CAD model in one process, seconds.")
     max_faces: int = Field(default=2_000_000, gt=0, description="Meshes with more faces are refused at the door.")
+    llm_url: str = Field(
+        default="", description="OpenAI-compatible server for captions, such as http://127.0.0.1:8000/v1; empty: OpenAI's own."
+    )
+    llm_key: SecretStr = Field(
+        default=SecretStr(""), validation_alias="OPENAI_API_KEY", description="What that server asks for; empty: nothing."
+    )
+    llm_connections: int = Field(default=8, ge=1, description="Captions asked of that server at the same time.")
+    llm_price_in: float = Field(default=0.0, ge=0, description="What a million tokens asked of that server cost, for the record.")
+    llm_price_out: float = Field(default=0.0, ge=0, description="What a million tokens answered by it cost.")
     prefect_api_url: str = Field(
         default="", description="A running Prefect server; empty: PREFECT_API_URL, else one started for the run."
     )

@@ -11,8 +11,9 @@ OfASample = Literal["cad", "render", "control", "caption", "image"]
 """A choice for a command line."""
 OF_A_SAMPLE: tuple[str, ...] = get_args(OfASample)
 """Stages with artifacts of single samples, in the order in which a sample can fail."""
-OF_A_COHORT = ("score", "verdict")
-"""Stages that look at all images of a class together: a judge's scores, and what the rules make of them."""
+OF_A_COHORT = ("readout", "score", "verdict")
+"""Stages with artifacts of a whole class: what a judge learns from its CAD models, a judge's scores of all images together, and
+what the rules make of them."""
 STAGES = OF_A_SAMPLE + OF_A_COHORT
 
 FILE = {
@@ -21,6 +22,7 @@ FILE = {
     "control": "control.png",
     "caption": "caption.json",
     "image": "image.png",
+    "readout": "readout.safetensors",
     "score": "scores.json",
     "verdict": "verdicts.json",
 }

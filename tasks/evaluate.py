@@ -18,8 +18,9 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from models.evaluation.spec import STAGE, VERSION, EvaluationSpec, ReadoutSpec, readout_world
+from models.evaluation.spec import STAGE, VERSION, EvaluationSpec, ReadoutSpec
 from models.image.controlnet import ControlNetSpec
+from models.world.spec import WorldSpec
 from storage.keys import artifact_key
 from tasks import stopping, worker
 from tasks.plan.place import Place
@@ -57,11 +58,10 @@ def own_readouts(place: Place) -> Path:
 
 @task(name="readout-world", task_run_name="readout world, shards {first} to {last}", cache_policy=NO_CACHE, retries=1)
 @ends_when_told
-def readout_shards(place: Place, classes: list[str], first: int, last: int) -> str:
-    """Make the missing shards of the world that readouts learn from; return their folder."""
+def readout_shards(place: Place, world: WorldSpec, first: int, last: int) -> str:
+    """Make the missing shards of a world that readouts learn from; return their folder."""
     from models.world import shard
 
-    world = readout_world(tuple(classes))
     folder = folder_of(place) / f"world-{artifact_key('world', VERSION, world, {})[:12]}"
     for index in shard.missing(folder, first, last - first + 1):
         made = shard.make_shard(world, index, lambda done: stopping.heed())
@@ -178,7 +178,7 @@ def paint(place: Place, part: str, spec: EvaluationSpec, setting: ControlNetSpec
     work = [job for job in figures.paintings(spec, setting, _groups(files)) if job.part == part]
     # One generator on one device, whose time is measured: parts take turns, and image shards of other runs with them.
     with worker.turn(setting, place):
-        painter = _painter(place, setting)
+        painter = painter_of(place, setting)
         for job in work:
             painter.paint(job.setting, job.cases, job.draw, job.title)
     return sum(len(job.cases) for job in work)
@@ -202,7 +202,7 @@ def measure(
     from models.evaluation.sheet import drawn, look, sheet
 
     groups = _groups(files)
-    painter = _painter(place, setting)
+    painter = painter_of(place, setting)
 
     def paint(*asked: Any) -> Painted:
         # Which settings are the best is known only now; all else is there.
@@ -216,16 +216,16 @@ def measure(
     made["look"] = [_asked(groups[figures.HELD_OUT][index]) for index in drawn(groups[figures.HELD_OUT])]
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "figures.json", (json.dumps(made, indent=1) + "\n").encode())
+    write(folder / "figures.json", (json.dumps(made, indent=1) + "\n").encode())
     if "sweep" in made:
-        _write(folder / card.PLOT, plot.plot(made["sweep"], made["chosen"], made["ceiling"]))
+        write(folder / card.PLOT, plot.plot(made["sweep"], made["chosen"], made["ceiling"]))
     held = groups[figures.HELD_OUT]
     off = painter.paint(figures.switched_off(setting), held[: spec.without_control]).pictures if spec.without_control else []
     painted = painter.paint(setting, held).pictures
-    _write(folder / card.SHEET, sheet(held, painted, off))
-    _write(folder / card.LOOK, look([painted[index] for index in drawn(held)]))
+    write(folder / card.SHEET, sheet(held, painted, off))
+    write(folder / card.LOOK, look([painted[index] for index in drawn(held)]))
     written = card.card(made, [stages_of(Path(run)) for run in trained], count_of(pictures))
-    _write(folder / "README.md", written.encode())
+    write(folder / "README.md", written.encode())
     create_markdown_artifact(card.tables(made), key="evaluation", description=f"figures of {setting.model}")
     return made
 
@@ -269,7 +269,8 @@ def _groups(files: dict[str, str]) -> dict[str, Sequence[Case]]:
     return {name: cases.load(Path(path)) for name, path in files.items()}
 
 
-def _painter(place: Place, setting: ControlNetSpec) -> Painter:
+def painter_of(place: Place, setting: ControlNetSpec) -> Painter:
+    """Return the painter of these weights, which keeps every picture."""
     return _made_painter(folder_of(place) / "pictures", setting.weights, place.device, place.threads, place.batch)
 
 
@@ -282,7 +283,9 @@ def _made_painter(folder: Path, weights: str, device: str, threads: int, batch: 
     return Painter(folder, pick_device(device), threads, batch, log.info, stopping.heed)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write(path: Path, data: bytes) -> None:
+    """Write a file at once; its folder is made where there is none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_bytes(data)
     temporary.replace(path)

@@ -146,21 +146,25 @@ def fill_cohort(
     place: Place,
     make: Callable[[Sequence[Planned], stages.Blueprint], Finished],
 ) -> StageReport:
-    """Make one artifact over all images of a cohort, unless it is there; without an image there is nothing to make it of.
+    """Make one artifact of a cohort as a whole, unless it is there; one of images without any image has nothing to be made of.
 
-    `make` gets the samples that have an image, and what determines the artifact.
+    `make` gets the samples that have an image, where the stage looks at images, and what determines the artifact.
     """
     store, clock = place.store, waiting.Stopwatch()
     report = StageReport(stage=stage, shard=cohort.class_name, made=0, kept=0, failed={}, blocked=0, seconds=0.0, waited=0.0)
-    if images := cohort.made(store):
-        blueprint = stages.OVER_A_COHORT[stage].blueprints(cohort, images)[part]
-        if store.has(stage, blueprint.key):
-            report["kept"] = 1
-        else:
+    of = stages.OVER_A_COHORT[stage]
+    images = cohort.made(store) if of.of_images else []
+    if images or not of.of_images:
+        blueprint = of.blueprints(cohort, images)[part]
+        if (there := store.find(stage, blueprint.key)) is None:
             record, files = make(images, blueprint)
-            record = _credited(record, place, clock)
-            store.put(record, files)
-            report |= {"made": 1, "seconds": record.runtime["seconds"], "waited": record.runtime["waited"]}
+            there = store.put(_credited(record, place, clock), files)
+            runtime = there.record.runtime
+            report |= {"made": 1, "seconds": runtime["seconds"], "waited": runtime["waited"]}
+        else:
+            report["kept"] = 1
+        if there.record.outcome == "failed":
+            report |= {"made": 0, "kept": 0, "failed": {str(there.record.reason): 1}}
     else:
         report["failed"] = {"no_images": 1}
     return report

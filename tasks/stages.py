@@ -2,6 +2,7 @@
 
     cad -> render -> control ---+
     class, keywords -> caption -+-> image -> score -> verdict
+    cad (all of the class) -> readout ---------^
 
 A stage is data. Its artifacts' keys follow from it (storage.keys): stage, version, spec, the keys of what it reads, and what else
 identifies a sample. Cohorts, flows, previews and reproductions walk this table; nothing else says what comes behind what.
@@ -21,6 +22,7 @@ from storage.artifacts import Record
 from storage.keys import artifact_key, plain
 
 if TYPE_CHECKING:
+    from models.verdict.protocol import ReadoutSpec
     from tasks.plan.cohort import Cohort, Planned
     from tasks.plan.recipe import Recipe
 
@@ -99,12 +101,16 @@ class Stage(_Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class CohortStage(_Stage):
-    """A stage that looks at all images of a cohort together; its task runs once for each artifact."""
+    """A stage with artifacts of a class as a whole; its task runs once for each of them."""
 
     parts: Callable[[Recipe], Sequence[str]]
     """What tells its artifacts apart: the judges' names, or "" for the one verdict."""
     blueprints: Callable[[Cohort, Sequence[Planned]], Mapping[str, Blueprint]]
     """What determines each of them, over the samples that have an image."""
+    behind: Callable[[Recipe, str], Sequence[str]] = lambda recipe, part: ()
+    """The parts of this same stage that a part reads, and waits for; they stand before it."""
+    of_images: bool = True
+    """Whether it looks at images, and so waits for all of them; a readout is taught by CAD models alone."""
 
 
 def _view(recipe: Recipe, planned: Planned) -> dict[str, Any]:
@@ -117,21 +123,60 @@ def _words(recipe: Recipe, planned: Planned) -> dict[str, Any]:
     viewpoint = plain(planned.render_spec(recipe).viewpoint)
     known = {**plain(planned.sample), "keywords": list(planned.keywords), "viewpoint": viewpoint}
     known["most_tokens"] = recipe.image.most_tokens
+    if recipe.caption.counts_tokens:
+        known["tokenizer"] = recipe.image.model_revision
     return known if planned.written is None else {**known, "prompt": planned.written}
 
 
+def _taught(recipe: Recipe) -> dict[str, ReadoutSpec]:
+    """Return judge -> what teaches it, of the judges that are taught."""
+    specs = {name: judge.taught_by() for name, judge in recipe.verdict.judges.items()}
+    return {name: spec for name, spec in specs.items() if spec is not None}
+
+
+def _readouts(cohort: Cohort, made: Sequence[Planned] = ()) -> dict[str, Blueprint]:
+    """Nothing of images, prompts or rules is in these keys: a readout is taught once for a class."""
+    symmetric = {model.cad_id: model.symmetry for model in cohort.models if model.symmetry != 1}
+    inputs: dict[str, Any] = {"class_name": cohort.class_name, "cads": sorted(model.cad_key for model in cohort.models)}
+    inputs |= {"symmetry": symmetric} if symmetric else {}
+    return {
+        name: Blueprint(stage="readout", version=spec.version, spec=spec, inputs=inputs)
+        for name, spec in _taught(cohort.recipe).items()
+    }
+
+
+def _judges(recipe: Recipe) -> list[str]:
+    """Return the names of a recipe's judges: those that read what others say behind the others."""
+    return sorted(recipe.verdict.judges, key=lambda name: (bool(recipe.verdict.judges[name].reads), name))
+
+
+def _heard(recipe: Recipe, part: str) -> list[str]:
+    """Return the names of the judges that a judge reads; none reads one that reads others."""
+    judges = recipe.verdict.judges
+    return [name for name in _judges(recipe) if judges[name].kind in judges[part].reads and not judges[name].reads]
+
+
 def _scores(cohort: Cohort, made: Sequence[Planned]) -> dict[str, Blueprint]:
+    readouts = {name: {"readout": blueprint.key} for name, blueprint in _readouts(cohort).items()}
     symmetry = {planned.sample.cad_id: planned.symmetry for planned in made}
     images = sorted(planned.key("image") for planned in made)
-    return {
-        name: Blueprint(
+    made_by: dict[str, Blueprint] = {}
+    for name in _judges(cohort.recipe):
+        judge = cohort.recipe.verdict.judges[name]
+        heard = {other: made_by[other].key for other in _heard(cohort.recipe, name)}
+        made_by[name] = Blueprint(
             stage="score",
             version=judge.version,
             spec=judge,
-            inputs={"class_name": cohort.class_name, "images": images, **judge.identity(symmetry, cohort.recipe.controls)},
+            inputs={
+                "class_name": cohort.class_name,
+                "images": images,
+                **judge.identity(symmetry, cohort.recipe.controls),
+                **readouts.get(name, {}),
+                **({"scores": heard} if judge.reads else {}),
+            },
         )
-        for name, judge in cohort.recipe.verdict.judges.items()
-    }
+    return made_by
 
 
 def _verdict(cohort: Cohort, made: Sequence[Planned]) -> dict[str, Blueprint]:
@@ -193,11 +238,21 @@ OF_A_SAMPLE = (
 
 OF_A_COHORT = (
     CohortStage(
+        name="readout",
+        reads=("cad",),
+        task="tasks.readout:readout",
+        obeys="verdict",
+        parts=lambda recipe: list(_taught(recipe)),
+        blueprints=_readouts,
+        of_images=False,
+    ),
+    CohortStage(
         name="score",
-        reads=("image",),
+        reads=("image", "readout"),
         task="tasks.score:score",
         obeys="verdict",
-        parts=lambda recipe: list(recipe.verdict.judges),
+        parts=_judges,
+        behind=_heard,
         blueprints=_scores,
     ),
     CohortStage(

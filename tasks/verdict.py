@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from models.verdict.decide import decide
+from models.verdict.decide import decide, why
 from tasks import stages
 from tasks.caching import cohort_task
 from tasks.plan.cohort import Cohort, Planned
 from tasks.plan.place import Place
+from tasks.score import by_image
 from tasks.shard import Finished, StageReport, fill_cohort
 
 log = logging.getLogger("dst")
@@ -34,12 +35,8 @@ def verdict(place: Place, cohort: Cohort, part: str, *after: Any) -> StageReport
     def make(made: Sequence[Planned], blueprint: stages.Blueprint) -> Finished:
         began = time.monotonic()
         scores = {judge: store.get("score", key) for judge, key in blueprint.inputs["scores"].items()}
-        by_image: dict[str, dict[str, float | None]] = {}
-        for artifact in scores.values():
-            for row in json.loads(store.read(artifact, "scores.json")):
-                by_image.setdefault(row["image_key"], {}).update(row["scores"])
         judges = {judge: artifact.record.values for judge, artifact in scores.items()}
-        values, rows = _decided(cohort, made, judges, by_image)
+        values, rows = _decided(place, cohort, made, judges, by_image(store, scores.values()))
         log.info(
             "verdict %s  %d kept  %d dropped  %d not judged  %.1f s",
             cohort.class_name,
@@ -55,19 +52,32 @@ def verdict(place: Place, cohort: Cohort, part: str, *after: Any) -> StageReport
 
 
 def _decided(
-    cohort: Cohort, made: Sequence[Planned], judges: Mapping[str, Any], by_image: Mapping[str, Mapping[str, float | None]]
+    place: Place,
+    cohort: Cohort,
+    made: Sequence[Planned],
+    judges: Mapping[str, Any],
+    said_of: Mapping[str, Mapping[str, float | None]],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return what the rules make of the cohort as a whole, and of each image."""
-    found = [by_image[planned.key("image")] for planned in made]
+    found = [said_of[planned.key("image")] for planned in made]
     names = list(dict.fromkeys(name for row in found for name in row))
     columns = {name: np.array([row.get(name) for row in found], np.float64) for name in names}
-    decision = decide(columns, cohort.recipe.verdict.rules, len(made))
+    said = cohort.recipe.verdict
+    decision = decide(columns, said.rules, len(made))
+
+    def words(i: int) -> str | None:
+        if (rule := decision.failed[i]) is None:
+            return None
+        annotation = place.store.get("render", made[i].key("render")).record.values
+        return why(said.rules[rule], said.judges, found[i], annotation)
+
     rows = [
         {
             "sample_id": str(planned.sample),
             "image_key": planned.key("image"),
             "kept": decision.kept[i],
             "reason": decision.reasons[i],
+            "words": words(i),
             "scores": dict(found[i]),
         }
         for i, planned in enumerate(made)

@@ -90,25 +90,32 @@ def filter_(
     /,
     *,
     class_name: Annotated[str, Parameter(name="--class", help="The class to judge.")],
-    threshold: Annotated[float, Parameter(help="Robust standard deviations above which an image is dropped.")] = 3.0,
+    keep: Annotated[
+        str | None,
+        Parameter(help='What is kept, as of dst filter: "lose 5%", "2% left", "kcf at most 3"; default: as recipes do.'),
+    ] = None,
+    judges: Annotated[str, Parameter(help="Judges heard besides those that --keep needs, with commas between: pose,shape.")] = "",
 ) -> None:
-    """Let the K-fold consistency filter judge imported images by the poses they came with; `kept` says what it found.
+    """Let judges look at imported images by the poses they came with; `kept` says what they found.
 
-    Example: dst import filter 3d-dst --class airliner
+    What a judge must be taught, the class's own CAD models teach it.
+
+    Example: dst import filter 3d-dst --class airliner --keep "lose 5%" --judges kcf,pose
     """
+    from flows import deciding
     from flows.commands import terminal
-    from models.verdict.spec import verdict_spec
+    from models.verdict.spec import POSE_THRESHOLD
     from tasks import progress
-    from tasks.intake import foreign
     from tasks.plan.place import Place
     from tasks.run import in_words
 
-    # Nobody says which controls the images were to obey, so only their poses are judged.
-    rule = {"kind": "at_most", "score": "kcf", "threshold": threshold, "reason": "pose_inconsistent"}
-    spec = verdict_spec({"judges": {"kcf": {}}, "rules": {"pose": rule}})
+    # Nobody says which controls the images were to obey, so it is their poses that are judged.
+    asked = f"kcf at most {POSE_THRESHOLD:g}" if keep is None else keep
+    kinds = [kind for kind in judges.replace(" ", "").split(",") if kind]
     with terminal.watched(), progress.stage("verdict", class_name, 100) as bar:
         place = Place.of(_settings())
-        said = foreign.judge(place, origin, class_name, spec, lambda done, total: bar.advance(100 * done // total - bar.done))
+        tell = lambda done, total: bar.advance(100 * done // total - bar.done)  # noqa: E731
+        said = deciding.judge_imported(place, origin, class_name, asked, kinds, tell)
     counts = {name: said.kept.count(value) for name, value in (("kept", True), ("dropped", False), ("not_judged", None))}
     print(f"{class_name}: {in_words(counts)}; {said.words}")
     print(f"see: dst sql \"select path, kept from foreign_images where origin = '{origin}' and class_name = '{class_name}'\"")

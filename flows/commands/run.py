@@ -93,8 +93,11 @@ def explain(place: Place, cohorts: list[Cohort], verbose: bool = False) -> None:
     lacking = ahead.missing_of(place, cohorts)
     print_rows(ahead.table(place, cohorts, lacking), "cached and missing")
     print(f"to make what is missing: {ahead.costs(place, cohorts, lacking)}")
-    for why in dict.fromkeys(filter(None, (runs.cannot_paint(place, cohort) for cohort in cohorts))):
-        print(why)
+    for why in dict.fromkeys(
+        why for cohort in cohorts for why in (runs.cannot_paint(place, cohort), runs.cannot_judge(place, cohort))
+    ):
+        if why:
+            print(why)
     if verbose:
         print(f"the recipe {cohorts[0].recipe.name}:")
         Console(width=None if sys.stdout.isatty() else 160).print_json(canonical_json(cohorts[0].recipe))

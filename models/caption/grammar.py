@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from models.caption import vocabulary
-from models.caption.protocol import Caption, CaptionRefused, CaptionRequest, CaptionSpec
+from models.caption.protocol import Caption, CaptionRefused, CaptionRequest, CaptionSpec, Means, OneByOne
 
 OPENINGS: tuple[str, ...] = ("", "a photo of ", "a photograph of ", "a picture of ")
 """How a prompt may begin; the plain noun phrase is the most frequent."""
@@ -213,16 +213,17 @@ def _check(words: Words) -> None:
             raise ValueError(f"no such {kind} {word!r}; known are: {', '.join(words_of_kind)}")
 
 
-class GrammarCaptioner:
+class GrammarCaptioner(OneByOne):
     """Draws a sample's words from the shared vocabulary and composes them: a pure function of the request and the spec."""
 
-    def __init__(self, spec: GrammarSpec) -> None:
+    def __init__(self, spec: GrammarSpec, means: Means | None = None) -> None:
+        """means: not needed."""
         self.spec = spec
 
     def caption(self, request: CaptionRequest) -> Caption:
         """Return the caption of one sample. Raises CaptionRefused when not even the class name alone fits."""
         rng = request.sample.rng("caption")
-        words = self._draw(request, rng)
+        words = self._drawn(request, rng)
         phrasing = int(rng.integers(2**63))
         suffix = self.spec.suffix
         while True:
@@ -259,7 +260,11 @@ class GrammarCaptioner:
             revision=str(self.spec.grammar),
         )
 
-    def _draw(self, request: CaptionRequest, rng: np.random.Generator) -> Words:
+    def draw(self, request: CaptionRequest) -> Words:
+        """Return the words that a sample's caption is made of, before any is left out for its length."""
+        return self._drawn(request, request.sample.rng("caption"))
+
+    def _drawn(self, request: CaptionRequest, rng: np.random.Generator) -> Words:
         """Choose the words. All random numbers are drawn in any case, so that changing one share changes one kind of word."""
         spec = self.spec
         said = {kind: float(rng.random()) for kind in ("keyword", "colour", "material", "scene", "light", "viewpoint")}

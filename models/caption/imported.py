@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from models.caption.protocol import Caption, CaptionRefused, CaptionRequest, CaptionSpec
+from models.caption.protocol import Caption, CaptionRefused, CaptionRequest, CaptionSpec, Means, OneByOne
 
 MOST_CHARACTERS = 4000
 """Longer texts are no captions."""
@@ -35,10 +35,11 @@ class ImportedSpec(CaptionSpec):
             raise ValueError('imported captions need their origin, as in [caption] kind = "imported", origin = "3d-dst"')
 
 
-class ImportedCaptioner:
+class ImportedCaptioner(OneByOne):
     """Quotes the imported caption that a request carries."""
 
-    def __init__(self, spec: ImportedSpec) -> None:
+    def __init__(self, spec: ImportedSpec, means: Means | None = None) -> None:
+        """means: not needed."""
         self.spec = spec
 
     def caption(self, request: CaptionRequest) -> Caption:

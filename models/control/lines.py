@@ -66,32 +66,40 @@ class Lines(ABC, Generic[S]):
 
         NaN when there are no lines. Raises ValueError when the two differ in size.
         """
-        import cv2
+        return found_again(image, drawn)
 
-        if image.shape[:2] != drawn.shape[:2]:
-            raise ValueError(f"an image of {image.shape[:2]} cannot be compared with a drawing of {drawn.shape[:2]}")
-        scale = SIDE / max(drawn.shape)
-        if scale < 1:
-            size = (round(drawn.shape[1] * scale), round(drawn.shape[0] * scale))
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            drawn = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
-        lines = drawn > 0
-        if not lines.any():
-            return float("nan")
-        found = _found(image)
-        wanted = _direction_of_lines(lines)
-        rows, columns = np.nonzero(lines)
-        bins = wanted[rows, columns]
-        hit = float(found[bins, rows, columns].mean())
-        chances = []
-        for dx, dy in SHIFTS:
-            y, x = rows + dy, columns + dx
-            inside = (y >= 0) & (y < lines.shape[0]) & (x >= 0) & (x < lines.shape[1])
-            if inside.any():
-                chances.append(float(found[bins[inside], y[inside], x[inside]].mean()))
-        chance = float(np.mean(chances)) if chances else 0.0
-        # Where nearly everything is met by accident, finding the lines means little: the divisor's floor keeps that small.
-        return (hit - chance) / max(1.0 - chance, 0.05)
+
+def found_again(image: NDArray[np.uint8], drawn: NDArray[np.uint8]) -> float:
+    """Return the chance-corrected recall of the lines `drawn` (H, W) in `image` (H, W, 3), at most 1.
+
+    NaN when there are no lines. Raises ValueError when the two differ in size.
+    """
+    import cv2
+
+    if image.shape[:2] != drawn.shape[:2]:
+        raise ValueError(f"an image of {image.shape[:2]} cannot be compared with a drawing of {drawn.shape[:2]}")
+    scale = SIDE / max(drawn.shape)
+    if scale < 1:
+        size = (round(drawn.shape[1] * scale), round(drawn.shape[0] * scale))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        drawn = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
+    lines = drawn > 0
+    if not lines.any():
+        return float("nan")
+    found = _found(image)
+    wanted = _direction_of_lines(lines)
+    rows, columns = np.nonzero(lines)
+    bins = wanted[rows, columns]
+    hit = float(found[bins, rows, columns].mean())
+    chances = []
+    for dx, dy in SHIFTS:
+        y, x = rows + dy, columns + dx
+        inside = (y >= 0) & (y < lines.shape[0]) & (x >= 0) & (x < lines.shape[1])
+        if inside.any():
+            chances.append(float(found[bins[inside], y[inside], x[inside]].mean()))
+    chance = float(np.mean(chances)) if chances else 0.0
+    # Where nearly everything is met by accident, finding the lines means little: the divisor's floor keeps that small.
+    return (hit - chance) / max(1.0 - chance, 0.05)
 
 
 def _found(image: NDArray[np.uint8]) -> NDArray[np.bool_]:

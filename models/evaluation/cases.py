@@ -136,25 +136,39 @@ def file_cases(glb: bytes, class_name: str, cad_id: str, name: str, symmetry: in
 
     model = load(glb)
     views = (ViewId(class_name=class_name, cad_id=cad_id, view_index=index) for index in range(count))
-    made = (_file_case(model, view, name, symmetry) for view in views)
+    made = (case_of(model, view, name, symmetry) for view in views)
     return [case for case in made if case is not None]
 
 
-def _file_case(model: geometry.RayModel, view: ViewId, name: str, symmetry: int) -> Case | None:
+def wanted_pose(view: ViewId) -> Pose:
+    """Return the pose that the world's strategies draw for a view."""
+    from models.world import picture
+
+    return sample_view(picture.viewpoint(WorldSpec(), view), view)
+
+
+def seen_from(model: geometry.RayModel, pose: Pose) -> Pose:
+    """Return the pose with the distance from which all of the object is seen."""
+    from models.render.camera import place
+    from models.world import picture
+
+    _, distance, _ = place(pose, model.vertices.astype(np.float64), picture.render_spec(WorldSpec()))
+    return dataclasses.replace(pose, distance=distance)
+
+
+def case_of(model: geometry.RayModel, view: ViewId, name: str, symmetry: int, wanted: Pose | None = None) -> Case | None:
+    """Return one view of a CAD model, from `wanted` or from where the world's strategies put it; None where it has no edges."""
     from models.caption.grammar import compose
     from models.control.canny import Canny, CannySpec
     from models.control.protocol import EmptyControl
     from models.control.protocol import View as Rendered
-    from models.render.camera import place
     from models.render.light import sample_light
     from models.render.spec import LightSpec
     from models.world import picture, shading
     from models.world.scene import sample_look
 
     world = WorldSpec()
-    wanted = sample_view(picture.viewpoint(world, view), view)
-    _, distance, _ = place(wanted, model.vertices.astype(np.float64), picture.render_spec(world))
-    pose: Pose = dataclasses.replace(wanted, distance=distance)
+    pose = seen_from(model, wanted or wanted_pose(view))
     passes = picture.cast(world, model, view, pose)
     centred = picture.centre_passes(passes, world.resolution)
     rgba = picture.neutral(passes, sample_light(LightSpec(), view, pose), world.resolution)

@@ -147,6 +147,20 @@ class Readouts:
         self, pictures: Sequence[NDArray[np.uint8]], masks: Sequence[NDArray[np.uint8]], told: Sequence[str], batch: int = 64
     ) -> Read:
         """Return what (H, W, 3) pictures show at their masks; `told` names the class of each for its pose."""
+        merged = self.probabilities(pictures, masks, told, batch)
+        azimuth, elevation = peak(merged["azimuth"]), merged["elevation"] @ centres(self.spec.elevation_bins, False)
+        poses = np.stack([azimuth, elevation, np.zeros(len(azimuth))], axis=1)
+        poses[[name not in self.classes for name in told]] = np.nan
+        return Read(
+            classes=np.array(self.classes)[merged["class"].argmax(axis=1)],
+            poses=poses,
+            words={name: np.array(words)[merged[name].argmax(axis=1)] for name, words in APPEARANCE.items()},
+        )
+
+    def probabilities(
+        self, pictures: Sequence[NDArray[np.uint8]], masks: Sequence[NDArray[np.uint8]], told: Sequence[str], batch: int = 64
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return (N, count) by name, as `read` takes them: class, azimuth (of the class told), elevation, and APPEARANCE."""
         import torch
 
         self.shape.eval(), self.appearance.eval()
@@ -155,15 +169,7 @@ class Readouts:
             for start in range(0, len(pictures), batch):
                 some = slice(start, start + batch)
                 parts.append(self._probabilities(sight.see(pictures[some], masks[some], self.spec.side), told[some]))
-        merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        azimuth, elevation = _peak(merged["azimuth"]), merged["elevation"] @ centres(self.spec.elevation_bins, False)
-        poses = np.stack([azimuth, elevation, np.zeros(len(azimuth))], axis=1)
-        poses[[name not in self.classes for name in told]] = np.nan
-        return Read(
-            classes=np.array(self.classes)[merged["class"].argmax(axis=1)],
-            poses=poses,
-            words={name: np.array(words)[merged[name].argmax(axis=1)] for name, words in APPEARANCE.items()},
-        )
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _probabilities(self, seen: sight.Seen, told: Sequence[str]) -> dict[str, NDArray[np.float64]]:
         """Return probabilities by name, the mean over each picture and its mirror image."""
@@ -192,7 +198,7 @@ def _mirrored(values: NDArray[np.float64], about: NDArray[np.float64]) -> NDArra
     return np.take_along_axis(values, source, axis=1)
 
 
-def _peak(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def peak(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (N,) degrees: the circular mean of each distribution within 30 degrees of its highest place."""
     bins = values.shape[1]
     angle = np.radians(centres(bins, True))
@@ -298,9 +304,8 @@ def train(
             torch.manual_seed(spec.seed * 1000 + epoch)
             for step in range(steps_each):
                 done = epoch * steps_each + step
-                rate = _rate(done / total)
                 for group in optimiser.param_groups:
-                    group["lr"] = spec.learning_rate * rate
+                    group["lr"] = spec.learning_rate * rate(done / total)
                 parts = _loss(made, taught, targets, order[step * spec.batch : (step + 1) * spec.batch], random)
                 optimiser.zero_grad(set_to_none=True)
                 torch.stack(list(parts.values())).sum().backward()
@@ -330,7 +335,8 @@ def train(
     return made
 
 
-def _rate(progress: float) -> float:
+def rate(progress: float) -> float:
+    """Return the share of the greatest rate at a share of the training: up over a tenth of it, then down along a cosine."""
     return progress / 0.1 if progress < 0.1 else 0.5 * (1 + float(np.cos(np.pi * (progress - 0.1) / 0.9)))
 
 

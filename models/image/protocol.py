@@ -60,6 +60,10 @@ class ImageSpec(KindSpec):
         """Return, in one line, what is missing on this machine to paint with it and what to do; None where nothing is."""
         return None
 
+    def count(self, prompt: str) -> int:
+        """Return how many tokens its text encoder makes of a prompt, without start and end; words where it reads none."""
+        return len(prompt.split())
+
     def check(self, controls: Collection[str]) -> None:
         """Raise ValueError, in one line, when the generator cannot obey controls of these kinds together."""
 

@@ -70,10 +70,10 @@ def source(model: str, commit: str) -> dict[str, Any]:
     return {"pretrained_model_name_or_path": model, "revision": revision(model, commit)}
 
 
-def lacking(models: Sequence[tuple[str, str]]) -> str | None:
+def lacking(models: Sequence[tuple[str, str]], table: str = "[image]") -> str | None:
     """Return, in one line, which of (model, commit) cannot be loaded on this machine now and what to do; None where all can.
 
-    The hub is asked of what was not loaded before, for a few seconds at most and once a minute.
+    table: where a recipe names them. The hub is asked of what was not loaded before, for a few seconds at most and once a minute.
     """
     from huggingface_hub import constants
 
@@ -91,7 +91,7 @@ def lacking(models: Sequence[tuple[str, str]]) -> str | None:
     load = " and ".join(f"hf download {model} --revision {commit}" for model, commit in away)
     return (
         f"the weights of {names} are not in {constants.HF_HUB_CACHE}, and {why}; where there is internet: {load}, and copy that "
-        'folder here, or name folders that hold them in the recipe: [image] model = "FOLDER"'
+        f'folder here, or name folders that hold them in the recipe: {table} model = "FOLDER"'
     )
 
 

@@ -1,18 +1,21 @@
 """Images as judges of the pose see them: a small square around the object.
 
-Enters: one generated image and its annotated 2D box. Leaves: (side, side, 3) uint8. A box's shape would give the pose away,
-so the cut is square.
+Enters: one generated image, or planes of its render, and its annotated 2D box. Leaves: (side, side, C). A box's shape would give
+the pose away, so the cut is square.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+Value = TypeVar("Value", np.uint8, np.float32)
 
-def crop(image: NDArray[np.uint8], box: Sequence[float] | None, side: int, margin: float = 1.3) -> NDArray[np.uint8]:
+
+def crop(image: NDArray[Value], box: Sequence[float] | None, side: int, margin: float = 1.3) -> NDArray[Value]:
     """Return the square around `box` ([x0, y0, x1, y1], pixel centres), or the whole image for None, at side x side pixels.
 
     What lies outside the image repeats its border.
@@ -30,5 +33,5 @@ def crop(image: NDArray[np.uint8], box: Sequence[float] | None, side: int, margi
     if blur > 0.2:  # each output pixel stands for an area, not for a point
         image = cv2.GaussianBlur(image, (0, 0), blur)
     place = np.array([[scale, 0, (side - 1) / 2 - x * scale], [0, scale, (side - 1) / 2 - y * scale]])
-    cut: NDArray[np.uint8] = cv2.warpAffine(image, place, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    cut: NDArray[Value] = cv2.warpAffine(image, place, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return cut

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.verdict.kinds import RULES
-from models.verdict.protocol import RuleSpec
+from models.verdict.protocol import JudgeSpec, RuleSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,10 @@ class Decision:
     """True: at least one rule could judge the image and none failed. False: one failed. None: no rule could judge it."""
     reasons: tuple[str | None, ...]
     """The reason of the first rule that a dropped image fails; None for the others."""
+    failed: tuple[str | None, ...]
+    """The name of that rule."""
     rules: list[dict[str, Any]]
-    """Of each rule: name, kind, score, threshold (or None), reason, words."""
+    """Of each rule: name, kind, score, threshold (or None), reason, words; of one that promises something, expected."""
     words: str
     """All rules as a person reads them."""
 
@@ -37,7 +40,7 @@ def decide(scores: Mapping[str, NDArray[np.float64]], rules: Mapping[str, RuleSp
     Rules are asked in the order of `rules`. A rule whose score nobody gave abstains.
     """
     kept: list[bool | None] = [None] * count
-    reasons: list[str | None] = [None] * count
+    failed: list[str | None] = [None] * count
     told = []
     for name, rule in rules.items():
         values = np.asarray(scores.get(rule.score, np.full(count, np.nan)), np.float64)
@@ -48,13 +51,37 @@ def decide(scores: Mapping[str, NDArray[np.float64]], rules: Mapping[str, RuleSp
             if kept[index] is False or ok is None:
                 continue
             kept[index] = ok
-            reasons[index] = None if ok else rule.reason
-        told.append(
-            {"name": name, "kind": rule.kind, "score": rule.score, "threshold": threshold, "reason": rule.reason, "words": words}
-        )
+            failed[index] = None if ok else name
+        one = {
+            "name": name,
+            "kind": rule.kind,
+            "score": rule.score,
+            "threshold": threshold,
+            "reason": rule.reason,
+            "words": words,
+        }
+        promised = rule.expected(values, threshold)
+        told.append(one if promised is None else {**one, "expected": promised})
     judged = any(decision is not None for decision in kept)
     words = f"kept: {'; '.join(rule['words'] for rule in told)}" if judged else f"not judged: {_why_not(told)}"
-    return Decision(kept=tuple(kept), reasons=tuple(reasons), rules=told, words=words)
+    reasons = tuple(None if name is None else rules[name].reason for name in failed)
+    return Decision(kept=tuple(kept), reasons=reasons, failed=tuple(failed), rules=told, words=words)
+
+
+def why(
+    rule: RuleSpec, judges: Mapping[str, JudgeSpec], scores: Mapping[str, float | None], annotation: Mapping[str, Any]
+) -> str:
+    """Return, for an image that a rule drops, which judge weighed most and what it saw, as a person reads it.
+
+    judges: by their names in the recipe. scores: all of the image's, None where it was not judged.
+    """
+    givers = {name: judge for name, judge in judges.items() if any(fnmatchcase(rule.score, given) for given in judge.scores)}
+    for name, judge in givers.items():
+        weighed = judge.weighed_most(scores)
+        read = {other: one for other, one in judges.items() if one.kind == weighed}
+        for heard, one in (read or {name: judge}).items():
+            return f"{heard}: {one.in_words(scores, annotation)}"
+    return f"{rule.score}: {scores.get(rule.score)}"
 
 
 def _why_not(told: list[dict[str, Any]]) -> str:

@@ -7,9 +7,9 @@ The first of several alike has nothing before it and is never the duplicate.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,11 @@ class DuplicateSpec(JudgeSpec):
     kind: Literal["duplicate"] = "duplicate"
     frequencies: int = 16
     """Frequencies along each axis; the hash has their square, less one, in bits."""
+
+    def in_words(self, scores: Mapping[str, float | None], annotation: Mapping[str, Any]) -> str:
+        """Return how much it is like an earlier one."""
+        value = scores.get("duplicate")
+        return super().in_words(scores, annotation) if value is None else f"{value:.0%} the same as an earlier image"
 
     def __post_init__(self) -> None:
         if not 4 <= self.frequencies <= 32:

@@ -31,6 +31,14 @@ class FidelitySpec(JudgeSpec):
         """Return the version of each control's measure."""
         return {"fidelity": {kind: spec.fidelity_version for kind, spec in controls.items()}}
 
+    def in_words(self, scores: Mapping[str, float | None], annotation: Mapping[str, Any]) -> str:
+        """Return which control was lost."""
+        values = {name: value for name, value in scores.items() if name.startswith("fidelity_") and value is not None}
+        if not values:
+            return super().in_words(scores, annotation)
+        lost = min(values, key=lambda name: values[name])
+        return f"{lost.removeprefix('fidelity_')} is not found again in the image ({max(0.0, values[lost]):.0%} of it)"
+
 
 class Fidelity:
     """Compares each image with its controls."""

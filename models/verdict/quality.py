@@ -8,9 +8,9 @@ black, white, flat, blurred or noise, by the worst of the four.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ LIMITS: dict[str, tuple[tuple[float, float], ...]] = {
 SIDE = 128
 """Blur is measured on pictures whose longer side is at most so many pixels: what is sharp at 512 looks smooth from one pixel to
 the next."""
+_WORST = {"light": "too dark or too bright", "contrast": "hardly any contrast", "blur": "blurred", "noise": "noisy"}
 _REACH = 9
 """Pixels over which a picture is blurred once more (Crete et al.)."""
 
@@ -43,6 +44,15 @@ class QualitySpec(JudgeSpec):
     scores: ClassVar[tuple[str, ...]] = ("quality", *(f"quality_{name}" for name in MEASURES))
 
     kind: Literal["quality"] = "quality"
+
+    def in_words(self, scores: Mapping[str, float | None], annotation: Mapping[str, Any]) -> str:
+        """Return what is worst about the picture."""
+        values = {name: scores.get(f"quality_{name}") for name in MEASURES}
+        sound = {name: soundness(name, value) for name, value in values.items() if value is not None}
+        if not sound:
+            return super().in_words(scores, annotation)
+        worst = min(sound, key=lambda name: sound[name])
+        return f"{_WORST[worst]} ({worst} {values[worst]:.2f})"
 
 
 class Quality:
@@ -73,8 +83,12 @@ def measures(image: NDArray[np.uint8]) -> dict[str, float]:
 
 def mark(found: dict[str, float]) -> float:
     """Return how sound a picture with these measures is, 0..1: by the worst of them."""
-    marks = [np.interp(found[name], *_rising(broken, sound)) for name in MEASURES for broken, sound in LIMITS[name]]
-    return float(min(marks))
+    return min(soundness(name, found[name]) for name in MEASURES)
+
+
+def soundness(name: str, value: float) -> float:
+    """Return how sound a picture is by one of the measures, 0..1."""
+    return float(min(np.interp(value, *_rising(broken, sound)) for broken, sound in LIMITS[name]))
 
 
 def blur(luma: NDArray[np.float64]) -> float:

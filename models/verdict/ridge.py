@@ -26,16 +26,24 @@ def describe(images: NDArray[np.uint8], zoom: float) -> NDArray[np.float64]:
     import cv2
 
     hog = cv2.HOGDescriptor((64, 64), (16, 16), (8, 8), (8, 8), 9)
-    side = images.shape[1]
-    scale = 64.0 / side * zoom
-    place = np.array([[scale, 0, 31.5 - scale * (side - 1) / 2], [0, scale, 31.5 - scale * (side - 1) / 2]])
-    blur = 0.5 * (1 / scale - 1)
-    rows = []
-    for image in images:
-        small = cv2.GaussianBlur(image, (0, 0), blur) if blur > 0.2 else image
-        small = cv2.warpAffine(small, place, (64, 64), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        rows.append(np.sqrt(np.maximum(np.ravel(hog.compute(small)), 0.0)))
+    rows = [np.sqrt(np.maximum(np.ravel(hog.compute(small)), 0.0)) for small in squares(images, 64, zoom)]
     return np.asarray(rows, np.float64)
+
+
+def squares(images: NDArray[np.uint8], side: int, zoom: float) -> NDArray[np.uint8]:
+    """Return images (N, S, S, 3) at side x side pixels, looked at so much nearer."""
+    import cv2
+
+    given = images.shape[1]
+    scale = side / given * zoom
+    shift = (side - 1) / 2 - scale * (given - 1) / 2
+    place = np.array([[scale, 0, shift], [0, scale, shift]])
+    blur = 0.5 * (1 / scale - 1)
+    made = np.empty((len(images), side, side, 3), np.uint8)
+    for index, image in enumerate(images):
+        smooth = cv2.GaussianBlur(image, (0, 0), blur) if blur > 0.2 else image
+        made[index] = cv2.warpAffine(smooth, place, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return made
 
 
 def predict(

@@ -1,9 +1,10 @@
-"""From predictions to scores: how much does an image's annotated pose surprise held-out models, compared with others?
+"""From predictions to scores: how much does an image speak against its annotated pose, compared with others?
 
 Enters: for each image and head (azimuth, elevation, in-plane angle), the distribution over bins that its annotation asks for and
 those that held-out models predicted. Leaves: robust standard deviations above what is usual in the image's fold, for each head
-and combined; high is suspect. Unlike in the official code, heads from which nothing was learned are left out, and folds are
-brought to one scale, since no two of them are judged by the same models.
+and combined; high is suspect. Unlike in the official code, heads from which nothing was learned are left out, folds are brought
+to one scale, since no two of them are judged by the same models, and what counts is how much less likely the image makes its
+annotation than the poses of the training images alone do: models that have seen few images from below are surprised by every one.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ Floats = NDArray[np.float64]
 
 LEAST_SKILL = 0.1
 """A head is left out where its models explain less than this share of what the training poses alone leave open."""
-SURE_SKILL = 0.3
-"""Below this skill, scores shrink in proportion: models that know little must see more before an image is dropped."""
 SCALE_FLOOR = 0.25
 """The scale of a fold is at least so many nats, however alike its images are."""
 POOLED = 10.0
@@ -41,8 +40,8 @@ class Standardised:
     """(N,) standard deviation of the combined score among the models that judged an image."""
     weights: Floats
     """(3,) what each head is worth: its skill on held-out images, 0 where it is left out, at most 1."""
-    surprise: Floats
-    """(N,) nats, not standardised, so that whole folds can be compared: the divergences of the heads times their weights."""
+    against: Floats
+    """(N,) nats, not standardised, so that whole folds can be compared: what all heads say against an image, by their weights."""
 
 
 def standardise(
@@ -60,15 +59,16 @@ def standardise(
     head's angle varies at all. `turn_shows` (N,): whether a turn of the object about its upright axis shows; where it does not,
     azimuth means nothing.
     """
-    surprise = _divergence(wanted, members.mean(axis=0))
-    skill = 1.0 - _median(surprise, turn_shows) / np.maximum(_median(_divergence(wanted, prior), turn_shows), 1e-9)
+    by_pose, by_image = _divergence(wanted, prior), _divergence(wanted, members.mean(axis=0))
+    skill = 1.0 - _median(by_image, turn_shows) / np.maximum(_median(by_pose, turn_shows), 1e-9)
     weights = np.where(varies & (skill >= LEAST_SKILL), np.clip(skill, 0.0, 1.0), 0.0)
-    usual, scale = _usual(surprise, fold, turn_shows)
-    by_member = _divergence(wanted, members)
+    against = by_image - by_pose
+    usual, scale = _usual(against, fold, turn_shows)
+    by_member = _divergence(wanted, members) - by_pose
     # Where azimuth means nothing, an image counts as usual for its fold.
-    usual[~turn_shows, AZIMUTH] = by_member[:, ~turn_shows, AZIMUTH] = surprise[~turn_shows, AZIMUTH]
-    heads = np.where(weights > 0, (surprise - usual) / scale, 0.0)
-    combination = weights / (float(np.linalg.norm(weights)) or 1.0) * min(1.0, float(weights.max()) / SURE_SKILL)
+    usual[~turn_shows, AZIMUTH] = by_member[:, ~turn_shows, AZIMUTH] = against[~turn_shows, AZIMUTH]
+    heads = np.where(weights > 0, (against - usual) / scale, 0.0)
+    combination = weights / (float(np.linalg.norm(weights)) or 1.0)
     judged = np.tile(weights > 0, (len(wanted), 1))
     judged[~turn_shows, AZIMUTH] = False
     by_any = judged.any(axis=1)
@@ -77,15 +77,15 @@ def standardise(
         heads=np.where(judged, heads, np.nan),
         disagreement=np.where(by_any, (((by_member - usual) / scale) @ combination).std(axis=0), np.nan),
         weights=weights,
-        surprise=surprise @ weights,
+        against=against @ weights,
     )
 
 
-def fold_shift(surprise: Floats, inside: NDArray[np.bool_]) -> float:
+def fold_shift(against: Floats, inside: NDArray[np.bool_]) -> float:
     """Return how far the median of some images lies above that of all, in robust standard deviations."""
-    middle = np.median(surprise)
-    scale = max(MAD_TO_SIGMA * float(np.median(np.abs(surprise - middle))), SCALE_FLOOR)
-    return float(np.median(surprise[inside]) - middle) / scale
+    middle = np.median(against)
+    scale = max(MAD_TO_SIGMA * float(np.median(np.abs(against - middle))), SCALE_FLOOR)
+    return float(np.median(against[inside]) - middle) / scale
 
 
 def _divergence(wanted: Floats, predicted: Floats) -> Floats:
@@ -102,13 +102,13 @@ def _median(values: Floats, turn_shows: NDArray[np.bool_]) -> Floats:
     return middle
 
 
-def _usual(surprise: Floats, fold: NDArray[np.int64], turn_shows: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def _usual(against: Floats, fold: NDArray[np.int64], turn_shows: NDArray[np.bool_]) -> tuple[Floats, Floats]:
     """Return, for each image and head, its fold's median and robust scale; small folds lean on the scale of all."""
-    middle, squared = np.empty_like(surprise), np.empty_like(surprise)
+    middle, squared = np.empty_like(against), np.empty_like(against)
     for held in np.unique(fold):
         inside = fold == held
-        middle[inside] = _median(surprise[inside], turn_shows[inside])
-    away = np.abs(surprise - middle)
+        middle[inside] = _median(against[inside], turn_shows[inside])
+    away = np.abs(against - middle)
     pooled = MAD_TO_SIGMA * _median(away, turn_shows)
     for held in np.unique(fold):
         inside = fold == held

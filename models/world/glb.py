@@ -21,10 +21,12 @@ TEXELS = 1024
 
 def load(glb: bytes) -> geometry.RayModel:
     """Return a canonical GLB (y-up, as glTF demands) as a RayModel in the canonical frame, with the file's own normals, textures
-    and colours at vertices."""
+    and colours at vertices. Raises ValueError for a file without a mesh."""
     import trimesh
 
     scene = trimesh.load_scene(io.BytesIO(glb), file_type="glb", process=False)
+    if not scene.geometry:
+        raise ValueError("there is no mesh in it")
     # glTF (x, y, z) is canonical (x, -z, y).
     scene.apply_transform(np.array([[1.0, 0, 0, 0], [0, 0, -1.0, 0], [0, 1.0, 0, 0], [0, 0, 0, 1.0]]))
     made = geometry.ray_model(scene, _normals)

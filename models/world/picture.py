@@ -248,8 +248,12 @@ class Centred:
 
 def centre_passes(passes: shading.RayPasses, size: int) -> Centred:
     """Return mask, depth and normals of a view at `size` x `size` pixels."""
-    view = passes.camera
-    hits = geometry.cast(passes.model, view.centre, geometry.rays(view, size))
+    return seen(passes.model, passes.camera, size)
+
+
+def seen(model: geometry.RayModel, view: geometry.PinholeCamera, size: int) -> Centred:
+    """Return mask, depth and normals of a CAD model before a camera, at `size` x `size` pixels."""
+    hits = geometry.cast(model, view.centre, geometry.rays(view, size))
     depth = (hits.position - view.centre) @ view.rotation[2] * hits.hit
     return Centred(
         mask=(hits.hit.reshape(size, size) * np.uint8(255)).astype(np.uint8),

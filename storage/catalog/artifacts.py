@@ -8,7 +8,7 @@ from itertools import chain
 import sqlalchemy as sa
 
 from storage.artifacts import Artifact, Record
-from storage.catalog import cad_models, journal, others, quarantine, releases, runs, schema, tables, tags, writing
+from storage.catalog import cad_models, decisions, journal, others, quarantine, releases, runs, schema, tables, tags, writing
 from storage.catalog.database import CatalogError
 from storage.catalog.index import Indexer, Row, Rows
 from storage.catalog.room import Room
@@ -26,6 +26,7 @@ _REPLAYS = {
     journal.REGISTRATION: cad_models.replay,
     journal.QUARANTINE: quarantine.replay,
     journal.RUN: runs.replay,
+    journal.DECISION: decisions.replay,
     journal.RELEASE: releases.replay,
     journal.FOREIGN: others.replay,
     journal.TAG: tags.replay,
@@ -75,6 +76,14 @@ class Artifacts(Room):
             return None
         names = ("key", "stage", "version", "spec", "inputs", "reason", "detail", "runtime", "files", "created_at")
         return Record(outcome=found[0]["status"], **{name: found[0][name] for name in names})
+
+    def prompts(self, class_name: str) -> list[tuple[str, str]]:
+        """Return (prompt, sample) of every sample of a class that has a caption, in order of the samples."""
+        sample, caption = tables.members.c, tables.captions.c
+        joined = tables.members.join(tables.captions, caption.caption_key == sample.caption_key)
+        asked = sa.select(caption.prompt, sample.sample_id).select_from(joined).where(sample.class_name == class_name)
+        found = self._select(asked.where(caption.prompt.is_not(None)).distinct().order_by(sample.sample_id, caption.prompt))
+        return [(row["prompt"], row["sample_id"]) for row in found]
 
     def mean_bytes(self, stage: str, spec_key: str, of_at_most: int = 500) -> float | None:
         """Return the mean size of artifacts that a stage made under a spec, or None where it made none."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from storage.catalog.artifacts import Artifacts
 from storage.catalog.cad_models import CadModels
 from storage.catalog.cohorts import Cohorts
+from storage.catalog.decisions import Decisions
 from storage.catalog.others import Others
 from storage.catalog.quarantine import Quarantine
 from storage.catalog.query import query
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Catalog", "RunGoing"]
 
 
-class Catalog(Artifacts, CadModels, Quarantine, Runs, Cohorts, Releases, Others, Tags):
+class Catalog(Artifacts, CadModels, Quarantine, Runs, Cohorts, Releases, Others, Tags, Decisions):
     """The catalog at a SQLAlchemy URL (SQLite file or Postgres). `store`: where its journal is kept; None keeps none."""
 
     @property

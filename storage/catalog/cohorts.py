@@ -118,6 +118,11 @@ class Cohorts(Room):
         found = sa.select(member.image_key).where(member.class_name == class_name, member.status == "made")
         return {row["image_key"] for row in self._select(found.distinct())}
 
+    def present_members(self, class_name: str, recipe: str) -> list[Row]:
+        """Return the members of a present cohort, by sample_id."""
+        member = tables.members
+        return self._select(sa.select(member).where(_present(class_name, recipe)).order_by(member.c.sample_id))
+
     def failed_members(self, class_name: str, recipe: str) -> list[Row]:
         """Return the members of a present cohort that failed, by sample_id."""
         member = tables.members

@@ -4,7 +4,7 @@ Enters: a catalog, a folder. Leaves: one Parquet file for each flat view and tab
 and of what. The folder appears whole or not at all. Columns that hold JSON stay behind: they are asked for sample by sample.
 
     samples coverage yields rejections costs cad_models runs run_members quarantine releases release_samples foreign_images
-    foreign_captions
+    foreign_captions tags decisions
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ABOUT = "copy.json"
 _VIEWS = ("samples", "coverage", "yields", "rejections", "costs")
 _TABLES = (
     "cad_models", "runs", "run_members", "quarantine", "releases", "release_samples", "foreign_images", "foreign_captions",
-    "tags",
+    "tags", "decisions",
 )  # fmt: skip
 _INTEGERS = {"made", "failed", "kept", "dropped", "unjudged", "rejected", "azimuth_from_deg", "elevation_from_deg"}
 _FLOATS = {"control_density", "kept_share", "yield", "seconds", "seconds_each", "waited"}

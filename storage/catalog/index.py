@@ -139,7 +139,10 @@ class Indexer:
             rows.add(tables.verdict_scores, {"verdict_key": record.key, "judge": judge, "score_key": key})
         for verdict in listed:
             which = {"verdict_key": record.key, "image_key": verdict["image_key"]}
-            rows.add(tables.verdicts, {**which, "kept": _bit(verdict["kept"]), "reason": verdict["reason"]})
+            rows.add(
+                tables.verdicts,
+                {**which, "kept": _bit(verdict["kept"]), "reason": verdict["reason"], "words": verdict.get("words")},
+            )
             for name, value in verdict["scores"].items():
                 if value is not None:
                     rows.add(tables.scores, {**which, "name": name, "value": value})
@@ -226,7 +229,7 @@ def _caption(record: Record) -> Row:
         "words": words,
         **{name: record.inputs.get(name) for name in _IDENTITY},
         **{name: _text(words.get(name)) for name in ("colour", "material", "scene", "light")},
-        **{name: values.get(name) for name in ("prompt", "negative_prompt", "captioner", "captioner_revision")},
+        **{name: values.get(name) for name in ("prompt", "negative_prompt", "captioner", "captioner_revision", "facts")},
     }
 
 

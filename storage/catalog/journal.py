@@ -2,7 +2,7 @@
 
 Artifacts say how pixels came to be. Which class a CAD model was registered for and which samples a run ended with is no property
 of an artifact, so it is written down as a record without files, under a stage of its own. So it is with files that were refused,
-releases, tags, and rows that came from elsewhere.
+releases, tags, filters that were named, and rows that came from elsewhere.
 
 Entries are numbered by the catalog, and replayed in that order they give the same rows again: a clock may go back, a number does
 not. Entries from before schema 0005 bear no number. They come first, in order of time, but never before what they refer to.
@@ -26,8 +26,11 @@ RUN = "run"
 RELEASE = "release"
 FOREIGN = "foreign"
 TAG = "tag"
-JOURNAL = (REGISTRATION, QUARANTINE, RUN, RELEASE, FOREIGN, TAG)
+DECISION = "decision"
+JOURNAL = (REGISTRATION, QUARANTINE, RUN, DECISION, RELEASE, FOREIGN, TAG)
 """Stages of the journal, in the order in which they are replayed."""
+_TOGETHER = {DECISION: RUN}
+"""Entries that change the same rows are replayed among each other, by number: a run sets back what was decided before it."""
 
 _VERSION = 1
 
@@ -95,6 +98,17 @@ def tagged(record: Record) -> list[dict[str, Any]]:
     return _unlisted("row", record)
 
 
+def decision(number: int, row: Mapping[str, Any], image_keys: Sequence[str]) -> Record:
+    """Return the record of a named decision: its row, and the images that it decides."""
+    inputs = {name: row[name] for name in ("class_name", "recipe", "name")}
+    return _entry(DECISION, number, inputs, {"row": plain(row), "images": list(image_keys)})
+
+
+def decided(record: Record) -> tuple[dict[str, Any], list[str]]:
+    """Return the row and the images of such a record."""
+    return dict(record.values["row"]), list(record.values["images"])
+
+
 def _listed(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return rows that share their columns with those columns said once."""
     columns = sorted(rows[0]) if rows else []
@@ -112,7 +126,8 @@ def number(record: Record) -> int:
 
 def in_order(entries: Iterable[Record]) -> list[Record]:
     """Return entries as they are replayed: stage by stage, by number, and those without one by time and by causes."""
-    ordered = sorted(entries, key=lambda entry: (JOURNAL.index(entry.stage), number(entry), str(entry.inputs["at"])))
+    stages = {stage: JOURNAL.index(_TOGETHER.get(stage, stage)) for stage in JOURNAL}
+    ordered = sorted(entries, key=lambda entry: (stages[entry.stage], number(entry), str(entry.inputs["at"])))
     first: dict[str, int] = {}
     for place, entry in enumerate(ordered):
         if entry.stage == RUN:

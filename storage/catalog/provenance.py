@@ -33,7 +33,7 @@ SELECT
     CAST(si.spec ->> 'guidance' AS FLOAT) AS guidance, CAST(si.spec ->> 'control_scale' AS FLOAT) AS control_scale,
     CAST(si.spec ->> 'eta' AS FLOAT) AS eta, si.spec ->> 'dtype' AS dtype, i.seed, i.attempt,
     {score_columns(scores)},
-    d.kept, d.reason AS drop_reason, f.rule, f.rules, f.judges, af.inputs -> 'scores' AS score_keys,
+    d.kept, d.reason AS drop_reason, d.words AS drop_words, f.rule, f.rules, f.judges, af.inputs -> 'scores' AS score_keys,
     CAST(COALESCE(sj.spec, sd.spec) ->> 'side' AS INTEGER) AS judged_side,
     CAST(COALESCE(sj.spec, sd.spec) ->> 'margin' AS FLOAT) AS judged_margin,
     CASE WHEN m.status = 'failed' THEN 'no image: failed at ' || m.stage || ' (' || COALESCE(m.reason, '') || ')'

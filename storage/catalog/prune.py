@@ -1,9 +1,10 @@
 """What no run or release refers to, and taking it away.
 
 Enters: a catalog and its store. Leaves: a Plan that names every artifact without a reference and, when asked, a store without
-them. Referred to is what a member of any cohort, past or present, a release or a registered CAD model names, in the catalog or in
-the store's journal, and everything those were made from. Three things keep the rest safe: what is younger than a limit stays,
-what a running run could be using stays, and removal holds the catalog's write lock and stops when anything began or ended.
+them. Referred to is what a member of any cohort, past or present, a release, a decision or a registered CAD model names, in the
+catalog or in the store's journal, and everything those were made from. Three things keep the rest safe: what is younger than a
+limit stays, what a running run could be using stays, and removal holds the catalog's write lock and stops when anything began or
+ended.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _ROWS = (
     (tables.scores, "verdict_key"), (tables.verdict_scores, "verdict_key"), (tables.filters, "verdict_key"),
 )  # fmt: skip
 _LOOKED_AT = (*STAGES, before_0004.EDGE)
-_MEANT = {"controls": "control", before_0004.EDGE: "control", "images": "image", "scores": "score"}
+_MEANT = {"cads": "cad", "controls": "control", before_0004.EDGE: "control", "images": "image", "scores": "score"}
 """What inputs and folders call something -> its stage, where that is another word."""
 
 
@@ -58,7 +59,7 @@ class Plan:
     in_use: int
     """Artifacts that stay because a running run of their class may use them."""
     state: tuple[Any, ...]
-    """Runs, releases and registrations when this was found: a removal stops when they changed."""
+    """Runs, releases, registrations and decisions when this was found: a removal stops when they changed."""
 
     @property
     def bytes(self) -> int:
@@ -125,11 +126,12 @@ def remove(catalog: Catalog, store: ArtifactStore, plan: Plan, tell: Callable[[i
 
 
 def _state(connection: sa.Connection) -> tuple[Any, ...]:
-    runs, releases, models = tables.runs.c, tables.releases.c, tables.cad_models.c
+    runs, releases, models, decisions = tables.runs.c, tables.releases.c, tables.cad_models.c, tables.decisions.c
     asked = (
         sa.select(sa.func.count(), sa.func.max(runs.started_at), sa.func.max(runs.finished_at)).select_from(tables.runs),
         sa.select(sa.func.count(), sa.func.max(releases.created_at)).select_from(tables.releases),
         sa.select(sa.func.count(), sa.func.max(models.added_at)).select_from(tables.cad_models),
+        sa.select(sa.func.count(), sa.func.max(decisions.number)).select_from(tables.decisions),
     )
     return tuple(value for statement in asked for value in connection.execute(statement).one())
 
@@ -149,6 +151,7 @@ def _referred(catalog: Catalog, store: ArtifactStore) -> Mapping[str, set[bytes]
     for sql in (
         f"SELECT {names}, verdict_key, controls FROM members",
         "SELECT image_key, render_key, verdict_key FROM release_samples",
+        "SELECT verdict_key FROM decisions",
         "SELECT cad_key FROM cad_models",
     ):
         for columns, rows in pieces(catalog.database, sql):
@@ -165,6 +168,8 @@ def _referred(catalog: Catalog, store: ArtifactStore) -> Mapping[str, set[bytes]
                 )
             for entry in entries(artifact.record):
                 add(entry)
+    for artifact in store.records(journal.DECISION):
+        add(artifact.record.values["row"])
     # From the last stage up: what was made from what is added to the stages above before those are looked at.
     for stage in reversed(STAGES):
         for inputs in _inputs(catalog, store, stage, set(refer[stage])):

@@ -125,6 +125,10 @@ _VIEW = "JOIN views v ON v.render_key = k.render_key"
 _OF_IMAGE = "image_controls ic JOIN controls k ON k.control_key = ic.control_key"
 _OF_VERDICT = "verdicts d"
 _OF_SCORE = "verdict_scores vs JOIN verdicts d ON d.verdict_key = vs.verdict_key"
+_TAUGHT = "verdict_scores vs JOIN artifacts s ON s.key = vs.score_key"
+# Its CAD models are a list, which each database takes apart in a way of its own: a key is in it if taking it out changes it.
+_OF_READOUT = """artifacts r JOIN artifacts c
+    ON r.stage = 'readout' AND c.stage = 'cad' AND replace(r.inputs ->> 'cads', c.key, '') <> r.inputs ->> 'cads'"""
 _IMAGE = "JOIN images i ON i.image_key = d.image_key"
 _CONTROLS = "JOIN image_controls ic ON ic.image_key = d.image_key JOIN controls k ON k.control_key = ic.control_key"
 
@@ -152,8 +156,12 @@ _LINES = (
     ("image", "ic.image_key", 2, "render", "k.render_key", _OF_IMAGE),
     ("image", "ic.image_key", 3, "cad", "v.cad_key", f"{_OF_IMAGE} {_VIEW}"),
     ("image", "ic.image_key", 4, "source", "v.cad_key", f"{_OF_IMAGE} {_VIEW}"),
+    ("readout", "r.key", 1, "cad", "c.key", _OF_READOUT),
+    ("readout", "r.key", 2, "source", "c.key", _OF_READOUT),
+    ("score", "s.key", 1, "readout", "s.inputs ->> 'readout'", "artifacts s"),
     *_over_images("score", "vs.score_key", _OF_SCORE),
     ("verdict", "vs.verdict_key", 1, "score", "vs.score_key", "verdict_scores vs"),
+    ("verdict", "vs.verdict_key", 2, "readout", "s.inputs ->> 'readout'", _TAUGHT),
     *_over_images("verdict", "d.verdict_key", _OF_VERDICT),
 )
 """(stage, its key, steps up, stage there, key there, the rows that lead there), every step along a key."""

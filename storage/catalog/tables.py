@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.sql.type_api import TypeEngine
 
-SCHEMA = "0006"
+SCHEMA = "0008"
 """The newest migration: what this code reads and writes."""
 
 metadata = MetaData(
@@ -229,8 +229,11 @@ captions = Table(
     Column("words", _json()),
     Column("captioner", Text),
     Column("captioner_revision", Text),
+    Column("facts", _json()),
     *_made(),
 )
+"""One prompt a sample. words: what it says, field by field. facts: what a language model took for it (asked, tokens_in,
+tokens_out, cost, refused: [{reason, why}]); NULL where none was asked."""
 
 images = Table(
     "images",
@@ -296,9 +299,11 @@ verdicts = Table(
     Column("image_key", String(64), primary_key=True),
     Column("kept", SmallInteger),
     Column("reason", String(64)),
+    Column("words", Text),
     Index(None, "image_key"),
 )
-"""What the rules decided for each image: kept 1, dropped 0 with the reason, NULL where no rule could judge it."""
+"""What the rules decided for each image: kept 1, dropped 0 with the reason, NULL where no rule could judge it. words: of a
+dropped one, the judge that weighed most and what it saw; NULL in verdicts of before schema 0007."""
 
 scores = Table(
     "scores",
@@ -424,6 +429,27 @@ coverage_checks = Table(
     Column("repeated", Integer, nullable=False),
 )
 """How the poses of a run compare with the distribution that its viewpoint strategy promises."""
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("class_name", String(200), primary_key=True),
+    Column("recipe", String(200), primary_key=True),
+    Column("name", String(100), primary_key=True),
+    Column("verdict_key", String(64), nullable=False),
+    Column("is_default", SmallInteger, nullable=False),
+    Column("keep", Text, nullable=False),
+    Column("verdict", _json(), nullable=False),
+    Column("expected", _json()),
+    Column("decided_by", Text, nullable=False),
+    Column("decided_at", String(32), nullable=False),
+    Column("number", BigInteger, nullable=False),
+)
+"""Filters that somebody named, over the scores of a class's cohort. keep: what was asked, in words. verdict: judges and rules.
+
+is_default: whether its members' verdict_key, and so `kept`, is this one's; where none is, they are the recipe's. expected: what a
+wish promises (precision, recall, lost, left). number: of the entry in the journal.
+"""
 
 tags = Table(
     "tags",

@@ -37,7 +37,7 @@ _DERIVED = {
 """Stage -> the tables of rows that come from its records, besides `artifacts`."""
 _JOURNALLED = (
     tables.cad_models, tables.runs, tables.run_members, tables.quarantine, tables.releases, tables.release_samples,
-    tables.foreign_images, tables.foreign_captions, tables.tags,
+    tables.foreign_images, tables.foreign_captions, tables.tags, tables.decisions,
 )  # fmt: skip
 _NOT_WRITTEN_DOWN = {"heartbeat_at"}
 """Columns that only the catalog knows."""
@@ -231,7 +231,7 @@ def _orphans(catalog: Catalog) -> Iterator[Difference]:
     artifact = tables.artifacts
     refer: list[tuple[sa.Table, str, str]] = [(tables.members, name, "sample_id") for name in _KEYS]
     refer += [(tables.release_samples, name, "sample_id") for name in ("image_key", "render_key", "verdict_key")]
-    refer += [(tables.cad_models, "cad_key", "cad_id")]
+    refer += [(tables.cad_models, "cad_key", "cad_id"), (tables.decisions, "verdict_key", "name")]
     for table, name, label in refer:
         column = table.c[name]
         statement = (

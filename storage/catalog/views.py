@@ -32,7 +32,7 @@ SELECT
     i.seed, i.attempt, i.model_id, i.model_revision,
     m.status, m.stage, m.reason, m.detail,
     {score_columns(scores)},
-    d.kept, d.reason AS drop_reason, f.rule,
+    d.kept, d.reason AS drop_reason, d.words AS drop_words, f.rule,
     {TAG_COLUMNS},
     m.in_cohort, m.recipe, w.made_by AS made_by_run, o.flow_run_url AS made_by_url,
     m.run_id, r.flow_run_url, m.first_run_id,

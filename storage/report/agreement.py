@@ -179,19 +179,12 @@ def _rule(name: str, words: str, truth: Sequence[Mapping[str, Any]], drops: Sequ
 
 def _drops(rule: RuleFacts, row: Mapping[str, Any], named: Mapping[str, float]) -> bool | None:
     """Say whether a rule by itself drops an image; None where it could not judge it, or an earlier rule hides what it says."""
-    above, value = _above(rule), named.get(rule.score)
-    if above is not None and rule.threshold is not None:
-        return None if value is None else value > rule.threshold if above else value < rule.threshold
+    value = named.get(rule.score)
+    if rule.drops_above is not None and rule.threshold is not None:
+        return None if value is None else rule.drops(value)
     if row["kept"] == 0 and row["drop_reason"] == rule.reason:
         return True
     return False if row["kept"] == 1 else None
-
-
-def _above(rule: RuleFacts) -> bool | None:
-    """Say whether a rule drops what is above its threshold; None of a kind of somebody else's that does not say."""
-    if rule.kind == "at_most" or " at most " in rule.words:
-        return True
-    return False if rule.kind == "at_least" or " at least " in rule.words else None
 
 
 def _scores(
@@ -199,7 +192,7 @@ def _scores(
 ) -> tuple[ScoreAgreement, ...]:
     from sklearn.metrics import roc_auc_score
 
-    ruled = {rule.score: above for rule in rules if (above := _above(rule)) is not None}
+    ruled = {rule.score: above for rule in rules if (above := rule.drops_above) is not None}
     found = []
     for name in sorted({name for named in values for name in named}):
         pairs = [(row["tag"] == BAD, named[name]) for row, named in zip(truth, values, strict=True) if name in named]

@@ -5,22 +5,25 @@ Enters: the catalog, the store, a run's name. Leaves: a Report. A picture that i
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from storage.artifacts import ArtifactError, ArtifactStore, at
 from storage.images import UnreadablePicture, from_png
-from storage.report import thumbnails
+from storage.report import judging, thumbnails
 from storage.report.agreement import of_rows
 from storage.report.content import (
     STATUSES,
     Annotation,
+    NamedDecision,
     Report,
     ReportModel,
     ReportSample,
@@ -30,6 +33,7 @@ from storage.report.content import (
     reasons_of,
     side_of,
 )
+from storage.report.diversity import diversity
 from storage.report.facts import scores, verdicts
 from storage.report.verdict import Verdict, decided, parsed
 from storage.stages import FILE, OF_A_SAMPLE
@@ -42,7 +46,7 @@ CARDS = 144
 
 _COLUMNS = (
     "sample_id", "cad_id", "cad_name", "view_index", "draw_index", "status", "stage", "reason", "detail", "kept", "drop_reason",
-    "tag", "tag_note",
+    "drop_words", "tag", "tag_note",
     "azimuth_deg", "elevation_deg", "inplane_deg", "distance", "width", "height", "box_x0", "box_y0", "box_x1", "box_y1",
     "visible_fraction", "truncated_fraction", "prompt", "seed", "attempt", "model_id", "model_revision", "captioner",
     "captioner_revision", *(f"{stage}_key" for stage in (*OF_A_SAMPLE, "verdict")), "render_file", "control_file", "file",
@@ -75,6 +79,7 @@ def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CA
         samples = list(
             pool.map(lambda i: _sample(store, rows[i], states[i], measured.get(str(rows[i]["image_key"]), {}), size), chosen)
         )
+    models = _cad_models(catalog, run["class_name"], rows, states, samples)
     report = Report(
         run_id=run_id,
         class_name=run["class_name"],
@@ -88,20 +93,56 @@ def collect(catalog: Catalog, store: ArtifactStore, run_id: str, cards: int = CA
             for row, state in zip(rows, states, strict=True)
             if row["azimuth_deg"] is not None
         ),
+        drops=tuple(
+            (row["azimuth_deg"], row["elevation_deg"], str(row["drop_reason"] or "not said") if state == "dropped" else "")
+            for row, state in zip(rows, states, strict=True)
+            if row["azimuth_deg"] is not None and state in ("kept", "dropped")
+        ),
         distances=tuple((row["distance"], state) for row, state in zip(rows, states, strict=True) if row["distance"] is not None),
         scores=_by_name(rows, states, measured, verdict),
         verdict=verdict,
+        decisions=_decisions(catalog, run["class_name"], run["recipe"]),
         agreement=of_rows(catalog, rows),
         counts=dict(Counter(states)),
-        stages=_stages(rows, measured, parsed(run["seconds"]) or {}, parsed(run["waited"]) or {}),
+        stages=_stages(rows, measured, verdict, parsed(run["seconds"]) or {}, parsed(run["waited"]) or {}),
         wall_s=_between(run["started_at"], run["finished_at"]),
-        cad_models=_cad_models(catalog, run["class_name"], rows, states, samples),
+        cad_models=models,
         specs={name: spec for name, spec in (parsed(run["recipe_specs"]) or {}).items() if isinstance(spec, dict)},
         provenance=_provenance(run, rows),
     )
     # What was dropped the most clearly is seen first.
     ordered = sorted(samples, key=lambda one: -report.clear(one) if one.status == "dropped" else 0.0)
-    return replace(report, samples=tuple(ordered))
+    return replace(_with_judges(report, store, rows, states, measured), samples=tuple(ordered))
+
+
+def _with_judges(
+    report: Report,
+    store: ArtifactStore,
+    rows: Sequence[Row],
+    states: Sequence[Status],
+    measured: Mapping[str, Mapping[str, float]],
+) -> Report:
+    """Return the report with what it shows of judges and of CAD models whose images they drop."""
+    files = {str(row["sample_id"]): row["file"] for row in rows}
+
+    @cache
+    def pictures(sample_id: str) -> Thumbnail | None:
+        return picture(store, files[sample_id], judging.PICTURE)
+
+    scored = {name: list[judging.Scored]() for name in report.scores}
+    for row, state in zip(rows, states, strict=True):
+        for name, value in measured.get(str(row["image_key"]), {}).items():
+            scored[name].append((value, state, str(row["drop_reason"] or ""), str(row["sample_id"])))
+    dropped = [
+        (str(row["cad_id"]), str(row["drop_reason"]), str(row["sample_id"]))
+        for row, state in zip(rows, states, strict=True)
+        if state == "dropped"
+    ]
+    return replace(
+        report,
+        judged=judging.judged(report.verdict, scored, sum(bool(row["file"]) for row in rows), pictures),
+        low_yield=judging.lowest_yield(report.cad_models, dropped, pictures),
+    )
 
 
 def select(rows: Sequence[tuple[Mapping[str, Any], Status]], cards: int) -> list[int]:
@@ -159,6 +200,26 @@ def _verdict(catalog: Catalog, rows: Sequence[Row]) -> Verdict | None:
     return verdicts(catalog, [key]).get(key) if key else None
 
 
+def _decisions(catalog: Catalog, class_name: str, recipe: str) -> tuple[NamedDecision, ...]:
+    listed = catalog.decisions(class_name, recipe)
+    told = verdicts(catalog, {row["verdict_key"] for row in listed})
+    return tuple(
+        NamedDecision(
+            name=row["name"],
+            keep=row["keep"],
+            is_default=bool(row["is_default"]),
+            kept=verdict.kept,
+            dropped=verdict.dropped,
+            unjudged=verdict.unjudged,
+            expected=parsed(row["expected"]),
+            decided_by=row["decided_by"],
+            decided_at=row["decided_at"],
+        )
+        for row in listed
+        if (verdict := told.get(row["verdict_key"]))
+    )
+
+
 def _by_name(
     rows: Sequence[Row], states: Sequence[Status], measured: Mapping[str, Mapping[str, float]], verdict: Verdict | None
 ) -> dict[str, tuple[tuple[float, Status], ...]]:
@@ -185,7 +246,7 @@ def _sample(store: ArtifactStore, row: Row, status: Status, measured: Mapping[st
         status=status,
         stage=row["stage"] or "",
         reason=row["reason"] or (row["drop_reason"] or "" if status == "dropped" else ""),
-        detail=row["detail"] or "",
+        detail=row["detail"] or (row["drop_words"] or "" if status == "dropped" else ""),
         azimuth_deg=row["azimuth_deg"],
         elevation_deg=row["elevation_deg"],
         inplane_deg=row["inplane_deg"],
@@ -239,14 +300,20 @@ def control_files(row: Mapping[str, Any], controls: Mapping[str, str]) -> list[t
 
 
 def _stages(
-    rows: Sequence[Row], measured: Mapping[str, Any], seconds: Mapping[str, float], waited: Mapping[str, float]
+    rows: Sequence[Row],
+    measured: Mapping[str, Any],
+    verdict: Verdict | None,
+    seconds: Mapping[str, float],
+    waited: Mapping[str, float],
 ) -> tuple[StageRow, ...]:
+    taught = {str(judge.facts["readout"]) for judge in (verdict.judges if verdict else ()) if "readout" in judge.facts}
     made = {
         "cad": {row["cad_key"] for row in rows if row["cad_key"] and row["stage"] != "cad"},
         "render": {row["render_key"] for row in rows if row["render_file"]},
         "control": {key for row in rows if row["control_file"] for key in row["controls"].values()},
         "caption": {row["caption_key"] for row in rows if row["prompt"]},
         "image": {row["image_key"] for row in rows if row["file"]},
+        **({"readout": taught} if taught else {}),
         "score": {row["image_key"] for row in rows if row["image_key"] in measured},
         "verdict": {row["image_key"] for row in rows if row["kept"] is not None},
     }
@@ -342,6 +409,7 @@ def _provenance(run: Mapping[str, Any], rows: Sequence[Row]) -> tuple[tuple[str,
         ("code", f"{packages.get('dst-platform', '')} {runtime.get('code') or ''}".strip()),
         ("generator", ", ".join(generators)),
         ("captioner", ", ".join(captioners)),
+        ("captions", "; ".join(_varied(rows))),
         ("machine", ", ".join(machine)),
         (
             "versions",
@@ -352,6 +420,21 @@ def _provenance(run: Mapping[str, Any], rows: Sequence[Row]) -> tuple[tuple[str,
         ("run", str(run["run_id"])),
     ]
     return tuple((name, value) for name, value in listed if value)
+
+
+def _varied(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield, for each captioner, how varied its captions are."""
+    by_captioner: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if row["captioner"] and row["prompt"]:
+            by_captioner.setdefault(row["captioner"], {})[row["caption_key"]] = row["prompt"]
+    for captioner, prompts in sorted(by_captioner.items()):
+        found = diversity(list(prompts.values()))
+        bleu = "" if math.isnan(found.self_bleu) else f", self-BLEU {found.self_bleu:.2f}"
+        yield (
+            f"{found.captions} by {captioner}, {found.words:.0f} words on average, distinct-1 {found.distinct_1:.2f}, "
+            f"distinct-2 {found.distinct_2:.2f}{bleu}, {found.repeated} repeated"
+        )
 
 
 def _between(start: str | None, end: str | None) -> float | None:

@@ -13,11 +13,17 @@ from functools import cached_property
 from statistics import median
 from typing import Any, Literal
 
-from storage.report.agreement import Agreement
-from storage.report.verdict import RuleFacts, Verdict
+from storage.report.agreement import Agreement, Share
+from storage.report.verdict import JudgeFacts, RuleFacts, Verdict
 
 Status = Literal["kept", "dropped", "unjudged", "failed"]
 STATUSES: tuple[Status, ...] = ("kept", "dropped", "unjudged", "failed")
+_PROMISES = {
+    "recall": "{:.0%} of the failures dropped",
+    "precision": "{:.0%} of what is dropped failed",
+    "lost": "{:.1%} of the good ones lost",
+    "left": "{:.1%} failures left",
+}
 SIDES = ("front", "left", "rear", "right", "above", "below")
 
 
@@ -81,7 +87,7 @@ class ReportSample:
     reason: str = ""
     """For failed and dropped: why, as a short name."""
     detail: str = ""
-    """For failed: one line for a person."""
+    """One line for a person: why it failed, or what speaks against it where it was dropped."""
     azimuth_deg: float | None = None
     """0 looks at the front, 90 at the object's own left."""
     elevation_deg: float | None = None
@@ -155,6 +161,100 @@ class ReportModel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BesideThreshold:
+    """An image in a strip of a judge."""
+
+    sample_id: str
+    """Whose image."""
+    value: float | None
+    """Its score; None where the strip is of no score."""
+    status: Status
+    """What all rules together made of it."""
+    image: Thumbnail | None
+    """The image; None where it is missing or damaged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreShown:
+    """One score of a judge, with images on both sides of a rule's threshold."""
+
+    name: str
+    """Of the score."""
+    rule: RuleFacts | None
+    """The rule that looks at it; None: nothing does, and the strips are its lowest and highest values."""
+    count: int
+    """Images that have it."""
+    made: int
+    """Images there are; the others were not judged."""
+    failing: int = 0
+    """Images that fail this rule, whichever rule then dropped them."""
+    fails: tuple[BesideThreshold, ...] = ()
+    """Images that fail, the one nearest to the threshold last."""
+    passes: tuple[BesideThreshold, ...] = ()
+    """Images that pass, the one nearest to the threshold first."""
+    clear_fails: tuple[BesideThreshold, ...] = ()
+    """Those that fail the most clearly, where there are more than the nearest."""
+    clear_passes: tuple[BesideThreshold, ...] = ()
+    """Those that pass the most clearly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What a page shows of one judge."""
+
+    facts: JudgeFacts
+    """What it says of itself."""
+    scores: tuple[ScoreShown, ...]
+    """Those that rules look at; without a rule the one that it stands for."""
+    others: tuple[str, ...]
+    """Names of its further scores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedDecision:
+    """A filter that somebody named."""
+
+    name: str
+    """Its name."""
+    keep: str
+    """What was asked for, in words."""
+    is_default: bool
+    """Whether `kept` shows it, and so this page."""
+    kept: int
+    """Images."""
+    dropped: int
+    """Images."""
+    unjudged: int
+    """Images."""
+    expected: Mapping[str, float] | None
+    """What it promises: precision, recall, lost, left; None where it promises nothing."""
+    decided_by: str
+    """Who named it."""
+    decided_at: str
+    """When, UTC, ISO 8601."""
+
+    @property
+    def promise(self) -> str:
+        """What is to be expected of it, in words; "" where it promises nothing."""
+        told = self.expected or {}
+        return ", ".join(words.format(told[name]) for name, words in _PROMISES.items() if told.get(name) is not None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowYield:
+    """A CAD model of whose images no fewer are dropped than of the class's."""
+
+    model: ReportModel
+    """The CAD model."""
+    share: Share
+    """Kept ones of its judged images."""
+    reasons: tuple[tuple[str, int], ...]
+    """(reason, count) of what was dropped, most frequent first."""
+    worst: tuple[BesideThreshold, ...]
+    """Dropped ones of its images."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class StageRow:
     """What happened in one stage."""
 
@@ -196,12 +296,20 @@ class Report:
     """The rows that are shown: all of them, or a stratified selection of a big run (see `shown_of`)."""
     poses: tuple[tuple[float, float, Status, str], ...] = ()
     """(azimuth, elevation, status, sample id) of every sample, shown or not."""
+    drops: tuple[tuple[float, float, str], ...] = ()
+    """(azimuth, elevation, reason) of every image that was decided about; "" for a kept one."""
     distances: tuple[tuple[float, Status], ...] = ()
     """(distance, status) of every sample."""
     scores: Mapping[str, tuple[tuple[float, Status], ...]] = field(default_factory=dict)
     """name -> (value, status) of every sample that has this score, shown or not; those that rules look at come first."""
     verdict: Verdict | None = None
     """What was measured and decided; None before anything was."""
+    judged: tuple[Judged, ...] = ()
+    """Each judge with its scores and images, those that decide first."""
+    low_yield: tuple[LowYield, ...] = ()
+    """CAD models of which most is dropped, the worst first."""
+    decisions: tuple[NamedDecision, ...] = ()
+    """Named filters over the class's images under this recipe, the newest first."""
     agreement: Agreement = field(default_factory=Agreement)
     """What people who tagged images say of the rules and scores."""
     counts: dict[str, int] = field(default_factory=dict)
@@ -284,8 +392,16 @@ class Report:
     def brief(self) -> Report:
         """Return what the index tells of this run: its counts and a few samples."""
         models = tuple(replace(model, thumbnail=None) for model in self.cad_models)
-        nothing: dict[str, Any] = {"poses": (), "distances": (), "scores": {}, "stages": (), "specs": {}, "provenance": ()}
-        nothing["agreement"] = Agreement()
+        nothing: dict[str, Any] = {
+            "poses": (),
+            "drops": (),
+            "distances": (),
+            "scores": {},
+            "stages": (),
+            "specs": {},
+            "provenance": (),
+        }
+        nothing |= {"agreement": Agreement(), "judged": (), "low_yield": (), "decisions": ()}
         return replace(self, samples=tuple(self.varied(6)), cad_models=models, **nothing)
 
     def varied(self, count: int) -> list[ReportSample]:

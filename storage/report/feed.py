@@ -27,8 +27,8 @@ UNTAGGED = "untagged"
 """What is wanted of tags, beside the tags themselves: images that have none."""
 _COLUMNS = (
     "sample_id", "class_name", "cad_name", "recipe", "run_id", "in_cohort", "prompt", "seed", "azimuth_deg", "elevation_deg",
-    "kept", "drop_reason", "tag", "tag_note", "tagged_by", "tagged_at", "image_key", "control_key", "verdict_key", "file",
-    "render_file", "control_file", "created_at",
+    "kept", "drop_reason", "drop_words", "tag", "tag_note", "tagged_by", "tagged_at", "image_key", "control_key", "verdict_key",
+    "file", "render_file", "control_file", "created_at",
 )  # fmt: skip
 _AT_ONCE = 400
 
@@ -70,6 +70,8 @@ class Picture:
     """kept, dropped, unjudged; empty: its cohort is not judged yet."""
     reason: str = ""
     """Why it was dropped."""
+    words: str = ""
+    """The judge that weighed most against it, and what it saw."""
     scores: Mapping[str, float] = field(default_factory=dict)
     """name -> what was measured; those that rules look at come first."""
     tag: str | None = None
@@ -200,6 +202,7 @@ def _picture(row: Mapping[str, Any], kinds: Mapping[str, str], measured: Mapping
         elevation_deg=row["elevation_deg"],
         verdict=decided(row["kept"]) if row["verdict_key"] is not None else "",
         reason=row["drop_reason"] or "",
+        words=row["drop_words"] or "",
         scores=measured,
         tag=row["tag"],
         note=row["tag_note"] or "",

@@ -21,7 +21,7 @@ from storage.catalog.query import query, stream
 from storage.images import UnreadablePicture, from_png
 from storage.report import thumbnails
 from storage.report.collect import control_files
-from storage.report.facts import controls, scores
+from storage.report.facts import controls, scores, verdicts
 from storage.report.page import environment, frame, relative_link, save
 from storage.report.verdict import decided, in_words
 
@@ -35,7 +35,7 @@ SIZE = 224
 _POSE = ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")
 _SHARED = (
     "class_name", "cad_id", "cad_name", "licence", "recipe", "model_id", "model_revision", "captioner", "captioner_revision",
-    "run_id", "flow_run_url", "drop_reason",
+    "run_id", "flow_run_url", "drop_reason", "drop_words",
 )  # fmt: skip
 """Columns whose values thousands of samples share: said once on the page."""
 _COLUMNS = (
@@ -73,12 +73,14 @@ def write_gallery(
     texts: dict[str, int] = {}
     names: dict[str, int] = {}
     rows: list[list[Any]] = []
+    judged: set[tuple[str, str, str]] = set()
     lost = 0
     columns = ", ".join(f"s.{name}" for name in _COLUMNS)
     order = "ORDER BY s.class_name, s.cad_id, s.view_index, s.draw_index, s.recipe"
     for batch in stream(catalog.database, f"SELECT {columns} FROM ({selected}) s WHERE s.file IS NOT NULL {order}", 200):
         measured = scores(catalog, ((row["verdict_key"], row["image_key"]) for row in batch))
         kinds = controls(catalog, (row["image_key"] for row in batch))
+        judged |= {(row["verdict_key"], row["class_name"], row["recipe"]) for row in batch if row["verdict_key"]}
         for row in batch:
             drawn = control_files(row, kinds.get(row["image_key"], {}))
             files = {"image": row["file"], "render": row["render_file"], **{f"control: {kind}": at for kind, at in drawn}}
@@ -95,13 +97,30 @@ def write_gallery(
             where=where,
             total=len(rows),
             lost=lost,
-            data=Markup(_inert({"rows": rows, "texts": list(texts), "scores": list(names)})),
+            data=Markup(
+                _inert({"rows": rows, "texts": list(texts), "scores": list(names), "limits": _limits(catalog, judged, names)})
+            ),
             files=relative_link(folder, out),
             store=store.link(out),
             **frame("gallery.js"),
         )
     )
     return Gallery(page=save(out, html), pictures=len(rows), lost=lost)
+
+
+def _limits(catalog: Catalog, judged: set[tuple[str, str, str]], names: Mapping[str, int]) -> list[list[Any]]:
+    """Return class, recipe, place of the score, threshold and words of each rule that decided about the pictures.
+
+    judged: (verdict_key, class, recipe) of the pictures. names: score -> its place.
+    """
+    told = verdicts(catalog, {verdict_key for verdict_key, _, _ in judged})
+    return [
+        [class_name, recipe, names[rule.score], rule.threshold, rule.words]
+        for verdict_key, class_name, recipe in sorted(judged)
+        if verdict_key in told
+        for rule in told[verdict_key].rules
+        if rule.threshold is not None and rule.score in names
+    ]
 
 
 def _entry(

@@ -20,8 +20,8 @@ from urllib.parse import quote, urlsplit
 from markupsafe import Markup
 
 from storage.report import plots
-from storage.report.content import SIDES, STATUSES, Annotation, Report, side_of
-from storage.report.verdict import ONE_CAD_MODEL, in_words
+from storage.report.content import SIDES, STATUSES, Annotation, Judged, Report, side_of
+from storage.report.verdict import ONE_CAD_MODEL, RuleFacts, in_words
 
 if TYPE_CHECKING:
     import jinja2
@@ -39,7 +39,6 @@ def render(report: Report, home: str = "", docs: str = "") -> str:
     """Return a run's page as HTML. `home`, `docs`: relative links to the index page and to the Data Docs, if there are any."""
     verdicts = [("", "all")] + [(status, in_words(status)) for status in STATUSES if report.count(status)]
     shown = {sample.sample_id for sample in report.samples}
-    ruled, others = _score_plots(report)
     return (
         environment()
         .get_template("page.html")
@@ -56,9 +55,10 @@ def render(report: Report, home: str = "", docs: str = "") -> str:
             ruled=[rule.score for rule in report.rules],
             hemisphere=plots.hemisphere(report.poses, shown),
             by_side=_by_side(report),
+            drop_rates=_drop_rates(report),
+            shown=shown,
             histograms=plots.pose_histograms((pose[:3] for pose in report.poses), report.distances),
-            score_plots=ruled,
-            other_plots=others,
+            judges=[_judge(report, judge) for judge in report.judged],
             longest=max((row.seconds or 0.0 for row in report.stages), default=0.0),
             specs=[(stage, {"text": _pretty(spec), "summary": _summary(spec)}) for stage, spec in report.specs.items()],
             **frame(),
@@ -154,15 +154,35 @@ def _by_side(report: Report) -> list[tuple[str, dict[str, int]]]:
     return [(side, counts) for side, counts in rows if any(counts.values())]
 
 
-def _score_plots(report: Report) -> tuple[list[Markup], list[Markup]]:
-    """Return the histograms of the scores that rules look at, each with its thresholds, and those of all other scores."""
-    drawn: tuple[list[Markup], list[Markup]] = ([], [])
-    for name, values in report.scores.items():
-        rules = [rule for rule in report.rules if rule.score == name]
-        plot = plots.score_histogram(values, [rule.threshold for rule in rules if rule.threshold is not None], name)
-        if plot:
-            drawn[0 if rules else 1].append(plot)
-    return drawn
+def _judge(report: Report, judge: Judged) -> dict[str, Any]:
+    """Return a judge, its scores each with their plot, and the plots of its further scores."""
+
+    def plot(name: str, rule: RuleFacts | None = None) -> Markup:
+        thresholds = [rule.threshold] if rule and rule.threshold is not None else []
+        return plots.score_histogram(report.scores.get(name, ()), thresholds, name)
+
+    return {
+        "facts": judge.facts,
+        "scores": [{"shown": score, "plot": plot(score.name, score.rule)} for score in judge.scores],
+        "others": [drawn for name in judge.others if (drawn := plot(name))],
+    }
+
+
+def _drop_rates(report: Report) -> list[tuple[str, Markup]]:
+    """Return (what is shown, plot) of where images are dropped, by viewpoint: for all reasons, and for each of several."""
+    reasons = sorted({why for *_, why in report.drops if why})
+    if not reasons:
+        return []
+    wanted = {"dropped, whatever the reason": reasons, **({in_words(why): [why] for why in reasons} if len(reasons) > 1 else {})}
+    return [
+        (
+            label,
+            plots.drop_rate(
+                ((a, e, why in counted) for a, e, why in report.drops), f"Share of images dropped by viewpoint: {label}"
+            ),
+        )
+        for label, counted in wanted.items()
+    ]
 
 
 def _dial(azimuth_deg: float) -> Markup:

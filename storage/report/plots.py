@@ -31,7 +31,7 @@ def hemisphere(poses: Sequence[tuple[float, float, Status, str]], shown: Collect
     size, centre, rim = 420, 210.0, 176.0
 
     def place(azimuth: float, elevation: float) -> tuple[float, float]:
-        radius = rim * math.sqrt(max(0.0, (1 - math.sin(math.radians(elevation))) / 2))
+        radius = _radius(rim, elevation)
         return centre + radius * math.sin(math.radians(azimuth)), centre + radius * math.cos(math.radians(azimuth))
 
     parts: list[Markup] = []
@@ -65,6 +65,81 @@ def hemisphere(poses: Sequence[tuple[float, float, Status, str]], shown: Collect
             )
         )
     return _svg(size, size, parts, "Cameras' directions, azimuth around and elevation from the middle to the rim", "hemisphere")
+
+
+RINGS = ((-90.0, 0.0), (0.0, 30.0), (30.0, 60.0), (60.0, 90.0))
+"""Elevations of the rings of `drop_rate`, in degrees."""
+SECTORS = 12
+"""Sectors of each ring, but of the innermost: there azimuths lie close together."""
+
+
+FEW = 20
+"""Fields of fewer judged images say how many of them were dropped, the others which share."""
+
+
+def drop_rate(judged: Iterable[tuple[float, float, bool]], title: str) -> Markup:
+    """Return the share of dropped images by viewpoint: azimuth around, the zenith in the middle, below the horizon on the rim.
+
+    judged: (azimuth, elevation, whether it was dropped) of each judged image. A field's colour is its share, which also
+    stands in it; a field without a judged image is empty. Drawn as `hemisphere` is.
+    """
+    size, centre, rim = 420, 210.0, 176.0
+    counts: dict[tuple[int, int], list[int]] = {}
+    for azimuth, elevation, dropped in judged:
+        ring = next((i for i, (_, high) in enumerate(RINGS) if elevation < high), len(RINGS) - 1)
+        # The first sector has the front in its middle.
+        sector = int((azimuth + 180.0 / _sectors(ring)) % 360 // (360 / _sectors(ring)))
+        field = counts.setdefault((ring, sector), [0, 0])
+        field[0] += dropped
+        field[1] += 1
+    parts: list[Markup] = []
+    for ring, (low, high) in enumerate(RINGS):
+        step = 360 / _sectors(ring)
+        for sector in range(_sectors(ring)):
+            start, end = (sector - 0.5) * step, (sector + 0.5) * step
+            lost, total = counts.get((ring, sector), (0, 0))
+            share = lost / total if total else 0.0
+            told = f"{sector * step:.0f}° around, {low:g}° to {high:g}° up: "
+            told += f"{lost} of {total} dropped ({share:.0%})" if total else "nothing judged"
+            shape = _field(centre, _radius(rim, high), _radius(rim, low), start, end)
+            kind = "dropped" if total else "nothing"
+            parts.append(
+                Markup('<path d="{}" class="field {}" fill-opacity="{:.2f}"><title>{}</title></path>').format(
+                    shape, kind, share if total else 0.0, told
+                )
+            )
+            if total:
+                middle, reach = math.radians(sector * step), (_radius(rim, low) + _radius(rim, high)) / 2
+                x, y = centre + reach * math.sin(middle), centre + reach * math.cos(middle) + 4
+                # A share of a few says little, so a few are counted.
+                figure = f"{share:.0%}" if total >= FEW else f"{lost} of {total}"
+                parts.append(_text(x, y, figure, "field-label middle" + (" strong" if share > 0.55 else "")))
+    for side, name in ((0, "front"), (90, "its left"), (180, "rear"), (270, "its right")):
+        x, y = centre + (rim + 18) * math.sin(math.radians(side)), centre + (rim + 18) * math.cos(math.radians(side))
+        turn = Markup(' transform="rotate({} {:.1f} {:.1f})"').format({90: 90, 270: -90}.get(side, 0), x, y)
+        parts.append(
+            Markup('<text x="{:.1f}" y="{:.1f}" class="label middle"{}>{}</text>').format(x, y + 4, turn, f"{name} {side}°")
+        )
+    return _svg(size, size, parts, title, "drop-rate")
+
+
+def _sectors(ring: int) -> int:
+    return 4 if ring == len(RINGS) - 1 else SECTORS
+
+
+def _radius(rim: float, elevation: float) -> float:
+    return rim * math.sqrt(max(0.0, (1 - math.sin(math.radians(elevation))) / 2))
+
+
+def _field(centre: float, inner: float, outer: float, start: float, end: float) -> str:
+    """Return the path of a part of a ring between two azimuths in degrees, azimuth 0 at the bottom."""
+
+    def at(radius: float, azimuth: float) -> str:
+        angle = math.radians(azimuth)
+        return f"{centre + radius * math.sin(angle):.1f} {centre + radius * math.cos(angle):.1f}"
+
+    far = f"M{at(outer, start)}A{outer:.1f} {outer:.1f} 0 0 0 {at(outer, end)}"
+    return f"{far}L{at(inner, end)}A{inner:.1f} {inner:.1f} 0 0 1 {at(inner, start)}Z"
 
 
 def histogram(

@@ -47,6 +47,21 @@ class RuleFacts:
     """Where it divides the score's values; None where it could judge nothing, or has none."""
     words: str
     """The rule for a person."""
+    expected: Mapping[str, float] | None = None
+    """What a rule that promises something is expected to come to: precision, recall, lost, left."""
+
+    @property
+    def drops_above(self) -> bool | None:
+        """Whether it drops what is above its threshold, or what is below; None of a kind of somebody else's that does not say."""
+        if self.kind == "at_most" or " at most " in self.words:
+            return True
+        return False if self.kind == "at_least" or " at least " in self.words else None
+
+    def drops(self, value: float) -> bool | None:
+        """Say whether it drops an image with this score, by itself; None where its threshold does not say."""
+        if self.threshold is None or self.drops_above is None:
+            return None
+        return value > self.threshold if self.drops_above else value < self.threshold
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +76,12 @@ class JudgeFacts:
     """Why it could not judge all of them."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """All that its record says; `words` tells in a line how it judged."""
+
+    def gives(self, score: str) -> bool:
+        """Say whether a score of this name is this judge's."""
+        said, own = self.facts.get("scores"), self.name.replace("-", "_")
+        # Records of before this was written down name no scores: a score bears its judge's name.
+        return score in said if said else score == own or score.startswith(f"{own}_")
 
     @property
     def words(self) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from models.caption.imported import ImportedSpec
 from models.control.protocol import ControlSpec
 from models.sample import SampleId
-from models.verdict.decide import Decision, decide
+from models.verdict.decide import Decision, decide, why
 from models.verdict.kinds import JUDGES
 from models.verdict.spec import VerdictSpec
 from storage.cad.collections.ledger import Ledger, stamp
@@ -260,6 +260,8 @@ class _Posed:
     symmetry: int
     controls: Mapping[str, ControlSpec] = field(default_factory=dict)
     """None: nobody says what it was to obey."""
+    extents: Sequence[float] | None = None
+    """Of its CAD model, where that is registered."""
 
     @property
     def sample(self) -> SampleId:
@@ -267,7 +269,25 @@ class _Posed:
 
     @property
     def annotation(self) -> Mapping[str, Any]:
-        return {name: self.row[name] for name in ("azimuth_deg", "elevation_deg", "inplane_deg")} | {"box": None}
+        angles = {name: self.row[name] for name in ("azimuth_deg", "elevation_deg", "inplane_deg")}
+        return {**angles, "box": None, **self._expected()}
+
+    def _expected(self) -> dict[str, Any]:
+        """Return where the corners of its CAD model would be in a picture of `width`, as of a render; {} where nobody knows."""
+        import numpy as np
+
+        from models.render.annotation import corners
+        from models.render.camera import Camera, intrinsics, rotation
+        from models.render.spec import RenderSpec
+        from models.render.viewpoint import Pose
+
+        if not self.extents or not self.row["distance"]:
+            return {}
+        spec, half = RenderSpec(), np.array(self.extents, np.float64) / max(self.extents) / 2
+        angles = {name: float(self.row[name]) for name in ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")}
+        size, ahead = spec.resolution, np.array([0.0, 0.0, angles["distance"]])
+        camera = Camera(K=intrinsics(spec), R=rotation(Pose(**angles)), t=ahead, width=size, height=size)
+        return {"box3d": camera.project(corners(-half, half)).tolist(), "width": size}
 
     def image(self) -> Any:
         from storage.images import from_png
@@ -278,11 +298,45 @@ class _Posed:
     def control(self, kind: str) -> Any:
         raise KeyError(kind)
 
+    @property
+    def class_name(self) -> str:
+        return str(self.row["class_name"])
+
+    @property
+    def caption(self) -> str:
+        return ""
+
+    @property
+    def keywords(self) -> tuple[str, ...]:
+        return ()
+
+    def mask(self) -> None:
+        """Nobody rendered it here."""
+
+    def depth(self) -> None:
+        """As mask."""
+
+    def normals(self) -> None:
+        """As mask."""
+
+
+def _posed(row: Mapping[str, Any], model: Mapping[str, Any]) -> _Posed:
+    """Return an image as judges see it; model: the row of its CAD model, {} where that is not registered."""
+    symmetry = model.get("symmetry")
+    return _Posed(row=row, symmetry=1 if symmetry is None else int(symmetry), extents=model.get("extents"))
+
 
 def judge(
-    place: Place, origin: str, class_name: str, spec: VerdictSpec, tell: Callable[[int, int], None] | None = None
+    place: Place,
+    origin: str,
+    class_name: str,
+    spec: VerdictSpec,
+    tell: Callable[[int, int], None] | None = None,
+    readouts: Mapping[str, bytes] | None = None,
 ) -> Decision:
     """Let the judges and rules of `spec` decide over the images of a class from an origin, by the poses they came with.
+
+    readouts: judge -> what the class's CAD models have taught it; one that is taught and has none says nothing.
 
     `kept` of each image becomes 1, 0 or NULL for one that nothing could judge, and its facts say scores, reason and rules. Images
     without a pose, or that have gone, are left as they are. Raises ValueError when there is nothing to judge.
@@ -295,20 +349,30 @@ def judge(
     if not posed:
         known = ", ".join(f'"{one}" {name}' for one, name in catalog.posed_foreign_images()) or "none"
         raise ValueError(f'no images with poses of origin "{origin}" in class "{class_name}"; imported are: {known}')
-    said = {
-        row["uid"]: row["symmetry"]
-        for row in catalog.cad_models(class_name)
-        if row["uid"] is not None and row["symmetry"] is not None
-    }
-    evidence = [_Posed(row=row, symmetry=said.get(row["cad_uid"], 1)) for row in posed]
+    known_models = {row["uid"]: row for row in catalog.cad_models(class_name) if row["uid"] is not None}
+    evidence = [_posed(row, known_models.get(row["cad_uid"], {})) for row in posed]
     scores: dict[str, Any] = {}
-    for one in spec.judges.values():
-        scores |= JUDGES.load(one, device=place.device, threads=place.threads).judge(evidence, tell).scores
+    # Those that read what others say come behind them.
+    for name, one in sorted(spec.judges.items(), key=lambda item: (bool(item[1].reads), item[0])):
+        needs: dict[str, Any] = {"scores": dict(scores)} if one.reads else {}
+        if one.taught_by() is not None:
+            if name not in (readouts or {}):
+                continue
+            needs["readout"] = (readouts or {})[name]
+        scores |= JUDGES.load(one, device=place.device, threads=place.threads, **needs).judge(evidence, tell).scores
     decision = decide(scores, spec.rules, len(posed))
     judged = []
     for i, row in enumerate(posed):
         found = {name: None if np.isnan(values[i]) else round(float(values[i]), 4) for name, values in scores.items()}
-        verdict = {"scores": found, "reason": decision.reasons[i], "rule": decision.words, "rules": list(decision.rules)}
+        rule = decision.failed[i]
+        words = None if rule is None else why(spec.rules[rule], spec.judges, found, evidence[i].annotation)
+        verdict = {
+            "scores": found,
+            "reason": decision.reasons[i],
+            "words": words,
+            "rule": decision.words,
+            "rules": list(decision.rules),
+        }
         kept = decision.kept[i]
         judged.append({**row, "kept": None if kept is None else int(kept), "facts": {**(row["facts"] or {}), "verdict": verdict}})
     for start in range(0, len(judged), _IMAGES_AT_ONCE):

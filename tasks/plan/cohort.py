@@ -100,6 +100,8 @@ class Cohort:
     """All specs."""
     samples: tuple[Planned, ...]
     """View 0 of every CAD model, then view 1, ..."""
+    models: tuple[CadModel, ...]
+    """All CAD models of the class, in order of cad_id; of few samples some have none."""
 
     @property
     def cad_models(self) -> int:
@@ -131,7 +133,7 @@ class Cohort:
         }
 
     def judged(self, made: Sequence[Planned]) -> dict[tuple[str, str], str]:
-        """Return (stage, part) -> key of what looks at all images together: each judge's scores, then the verdict."""
+        """Return (stage, part) -> key of what is made for the class as a whole: readouts, each judge's scores, the verdict."""
         return {
             (stage.name, part): blueprint.key
             for stage in stages.OF_A_COHORT
@@ -155,6 +157,7 @@ def plan(class_name: str, recipe: Recipe, models: Sequence[CadModel], samples: i
         class_name=class_name,
         recipe=recipe,
         samples=tuple(_planned(class_name, recipe, model, view) for model, view in deal(models, samples)),
+        models=tuple(sorted(models, key=lambda model: model.cad_id)),
     )
 
 

@@ -6,9 +6,13 @@ a task that runs in another process or on another machine needs no environment o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import SecretStr
+
+from models.caption.protocol import Means
+from storage.answers import Answers
 from storage.artifacts import ArtifactStore
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
@@ -38,6 +42,14 @@ class Place:
     """Time limit for one CAD model in one process."""
     max_faces: int = 2_000_000
     """CAD models with more faces are refused."""
+    llm_url: str = ""
+    """OpenAI-compatible server for captions; empty: OpenAI's own."""
+    llm_key: SecretStr = field(default_factory=lambda: SecretStr(""))
+    """What that server asks for."""
+    llm_connections: int = 8
+    """Captions asked of it at the same time."""
+    llm_prices: tuple[float, float] = (0.0, 0.0)
+    """What a million tokens cost, asked and answered."""
     files_url: str = ""
     """Where a browser opens files of the home; empty: on this machine's disk."""
     run: str = ""
@@ -57,8 +69,26 @@ class Place:
             renderers=settings.renderer_workers,
             mesh_timeout_s=settings.mesh_timeout_s,
             max_faces=settings.max_faces,
+            llm_url=settings.llm_url,
+            llm_key=settings.llm_key,
+            llm_connections=settings.llm_connections,
+            llm_prices=(settings.llm_price_in, settings.llm_price_out),
             files_url=settings.files_url,
             run=run,
+        )
+
+    @property
+    def means(self) -> Means:
+        """What captioners may work with here."""
+        return Means(
+            device=self.device,
+            threads=self.threads,
+            batch=self.batch,
+            url=self.llm_url,
+            key=self.llm_key.get_secret_value(),
+            connections=self.llm_connections,
+            prices=self.llm_prices,
+            answered=Answers(self.home / "captions"),
         )
 
     @property

@@ -53,8 +53,8 @@ class Recipe:
             )
 
     def pinned(self) -> Recipe:
-        """Return the recipe with the generator's revision filled in: for a folder, the digest of its weights."""
-        return dataclasses.replace(self, image=self.image.pinned())
+        """Return the recipe with all revisions filled in, of generator, captioner and judges: a folder has a digest."""
+        return dataclasses.replace(self, image=self.image.pinned(), caption=self.caption.pinned(), verdict=self.verdict.pinned())
 
 
 def read(said: Mapping[str, Any]) -> Recipe:

@@ -36,5 +36,5 @@ def test_what_is_no_caption_is_refused_with_a_reason(text: str | None, reason: s
 def test_imported_captions_need_their_origin() -> None:
     with pytest.raises(BadSpec, match=r'need their origin, as in .caption. kind = "imported", origin = "3d-dst"'):
         CAPTIONERS.read({"kind": "imported"}, "caption")
-    with pytest.raises(BadSpec, match="no captioner of kind 'poet'; there are: grammar, imported"):
+    with pytest.raises(BadSpec, match="no captioner of kind 'poet'; there are: grammar, imported, llm-local, llm-api"):
         CAPTIONERS.read({"kind": "poet"}, "caption")

@@ -221,6 +221,7 @@ def _judged(number: int, image_key: str, judges: Sequence[str]) -> dict[str, Any
         "image_key": image_key,
         "kept": not suspect if judges else None,
         "reason": "pose_inconsistent" if suspect else None,
+        "words": "kcf: does not look as annotated" if suspect else None,
         "scores": {name: value if name.split("_")[0] in judges else None for name, value in measured.items()},
     }
 

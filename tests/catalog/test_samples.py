@@ -47,7 +47,7 @@ def test_a_sample_is_one_flat_row_with_its_whole_history(catalog: Catalog) -> No
         assert len(row[f"{stage}_spec"]) == 64
     assert (row.run_id, row.in_cohort, row.status, row.kept in (0, 1)) == (run_id, 1, "made", True)
     assert row.file == f"image/{row.image_key[:2]}/{row.image_key}/image.png"
-    unsaid = ["stage", "reason", "detail", "flow_run_url", "made_by_run", "made_by_url", "drop_reason"]
+    unsaid = ["stage", "reason", "detail", "flow_run_url", "made_by_run", "made_by_url", "drop_reason", "drop_words"]
     unsaid += ["tag", "tag_note", "tagged_by", "tagged_at"]
     assert not frame.drop(columns=unsaid).isna().any().any()
 

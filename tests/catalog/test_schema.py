@@ -234,6 +234,7 @@ def test_the_recipe_of_an_old_run_is_told_in_todays_tables() -> None:
 
     today = plain(recipes.resolve("embedded"))
     judge = {name: value for name, value in today["verdict"]["judges"]["kcf"].items() if name != "kind"}
+    limits = {name: rule["threshold"] for name, rule in today["verdict"]["rules"].items()}
     old = {
         "name": "embedded",
         "render": today["render"],
@@ -241,7 +242,7 @@ def test_the_recipe_of_an_old_run_is_told_in_todays_tables() -> None:
                  "jump": 0.02, "crease_deg": 22, "shortest": 0.04},
         "caption": {name: value for name, value in today["caption"].items() if name != "kind"},
         "image": {name: value for name, value in today["image"].items() if name not in ("kind", "control_models")},
-        "verdict": {**judge, "rule": "robust_z", "threshold": 3, "min_edge_score": 0.25},
+        "verdict": {**judge, "rule": "robust_z", "threshold": limits["pose"], "min_edge_score": limits["control"]},
     }  # fmt: skip
     assert recipe_today(old) == today
     assert plain(recipes.recorded(recipe_today(old))) == today

@@ -78,7 +78,7 @@ def test_a_mirrored_picture_shows_the_azimuth_that_it_is_taught_as(class_name: s
 
 def test_the_peak_of_a_distribution_is_read_between_its_bins() -> None:
     made = readouts.azimuth_targets(np.array([3.0, 357.0, 184.0]), np.ones(3, int), 36, 12.0).astype(float)
-    assert azimuth_error(readouts._peak(made), [3.0, 357.0, 184.0]) == pytest.approx([0, 0, 0], abs=0.5)
+    assert azimuth_error(readouts.peak(made), [3.0, 357.0, 184.0]) == pytest.approx([0, 0, 0], abs=0.5)
 
 
 def test_the_square_around_an_object_at_the_border_holds_the_object_in_its_middle() -> None:

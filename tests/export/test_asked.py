@@ -61,7 +61,7 @@ def test_a_dry_run_shows_the_plan_of_each_class_and_makes_nothing(made: Made, sh
             {"class_name": "car", "recipe": "mine"},
             'there is no run of "car" under mine; it was made under small',
         ),
-        (asked.filter_again, {"class_name": "bus"}, 'there is no run of "bus"; generate it first'),
+        (asked.filter_again, {"class_name": "bus"}, 'no such class "bus"; see: dst cad list'),
         (asked.filter_again, {"class_name": "car", "others": ["rules.pose"]}, "the other changes are no lines of TOML such as: "),
         (
             asked.filter_again,

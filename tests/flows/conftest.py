@@ -161,9 +161,14 @@ class Home:
 
 def _toml(table: Mapping[str, Any], *names: str) -> Iterator[str]:
     """Yield the lines of a table, those of the tables in it last."""
+    inside = [key for key, value in table.items() if isinstance(value, list) and value and isinstance(value[0], Mapping)]
     for key, value in table.items():
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) and key not in inside:
             yield f"{key} = {json.dumps(value)}"
+    for key in inside:
+        for entry in table[key]:
+            yield f"[[{'.'.join([*names, key])}]]"
+            yield from _toml(entry, *names, key)
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield f"[{'.'.join([*names, key])}]"

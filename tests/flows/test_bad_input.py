@@ -133,7 +133,7 @@ def test_a_wrong_setting_of_a_run_is_named(alone: Home, folder: Path, arguments:
     assert said in one_line(alone, "run", "car", *arguments)
 
 
-def test_a_recipe_whose_weights_cannot_be_had_is_refused_before_any_work(
+def test_a_recipe_whose_generator_or_judge_lacks_its_weights_is_refused_before_any_work(
     alone: Home, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -142,6 +142,12 @@ def test_a_recipe_whose_weights_cannot_be_had_is_refused_before_any_work(
     line = one_line(alone, "run", "car", "--recipe", "paper-sd15")
     assert line.startswith("dst: paper-sd15 cannot paint here: the weights of stable-diffusion-v1-5/")
     assert "hf download lllyasviel/control_v11p_sd15_canny --revision " in line
+    asks = folder / "clip.toml"
+    asks.write_text('[verdict.judges.clip]\nmodel = "openai/clip-vit-base-patch32"\nrevision = "' + "a" * 40 + '"\n')
+    line = one_line(alone, "run", "car", "--overrides", str(asks))
+    assert "cannot be judged by clip here: the weights of openai/clip-vit-base-patch32 are not in" in line
+    asks.write_text("[verdict.judges.clip]\n")
+    assert "the judge clip needs weights" in one_line(alone, "run", "car", "--overrides", str(asks))
     assert not (alone.path / "prefect").exists()
     assert not list((alone.path / "artifacts").glob("render/*"))
 

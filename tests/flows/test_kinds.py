@@ -22,7 +22,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.caption.kinds import CAPTIONERS
-from models.caption.protocol import Caption, CaptionRequest, CaptionSpec
+from models.caption.protocol import Caption, CaptionRequest, CaptionSpec, Means, OneByOne
 from models.control.kinds import CONTROLS
 from models.control.protocol import ControlSpec, View
 from models.image.kinds import GENERATORS
@@ -80,8 +80,8 @@ class ShoutingSpec(CaptionSpec):
     marks: int = 3
 
 
-class Shouting:
-    def __init__(self, spec: ShoutingSpec) -> None:
+class Shouting(OneByOne):
+    def __init__(self, spec: ShoutingSpec, means: Means) -> None:
         self.spec = spec
 
     def caption(self, request: CaptionRequest) -> Caption:

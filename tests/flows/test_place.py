@@ -164,7 +164,7 @@ def test_a_whole_run_works_where_it_is_told_and_not_where_the_environment_says(e
     rows = here.catalog.rows("select status, kept, fidelity, kcf, file from samples where in_cohort = 1")
     assert [(row["status"], row["kept"], row["kcf"]) for row in rows] == [("made", 1, None)] * SAMPLES
     assert all((here.home / "artifacts" / row["file"]).is_file() for row in rows)
-    assert {artifact.record.stage for artifact in here.store.records()} >= set(STAGES)
+    assert {artifact.record.stage for artifact in here.store.records()} >= set(STAGES) - {"readout"}
     image = here.store.get("image", cohort.samples[0].key("image")).record
     assert image.runtime | {"device": "cpu", "threads": 1, "batch": 2} == image.runtime
     assert not elsewhere.exists(), list(elsewhere.rglob("*"))

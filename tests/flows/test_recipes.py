@@ -91,7 +91,9 @@ def test_a_whole_number_is_a_number_and_gives_the_same_keys() -> None:
     whole = resolved(
         {"controls": {"canny": {"low": 80}}, "image": {"guidance": 2}, "verdict": {"rules": {"pose": {"threshold": 3}}}}
     )
-    point = resolved({"controls": {"canny": {"low": 80.0}}, "image": {"guidance": 2.0}})
+    point = resolved(
+        {"controls": {"canny": {"low": 80.0}}, "image": {"guidance": 2.0}, "verdict": {"rules": {"pose": {"threshold": 3.0}}}}
+    )
     assert whole == point
     assert canonical_json(plain(whole)) == canonical_json(plain(point))
     assert isinstance(whole.controls["canny"].low, float)  # type: ignore[attr-defined]
@@ -221,3 +223,10 @@ def test_a_file_in_the_home_folder_is_a_recipe_based_on_another(tmp_path: Path, 
     assert recipe.verdict.rules["pose"] == AtMostSpec(score="kcf", threshold=2.5, reason="pose_inconsistent")
     assert recipes.resolve("lines", {"verdict": {"rules": {"pose": False}}}).name == "lines+"
     assert recipes.names() == [*recipes.RECIPES, "lines"]
+
+
+def test_the_embedded_generator_is_held_to_how_well_it_obeys_and_others_to_less() -> None:
+    limits = {name: recipes.resolve(name).verdict.rules["control"].threshold for name in ("embedded", "paper-sd15")}  # type: ignore[attr-defined]
+    assert limits == {"embedded": 0.4, "paper-sd15": 0.25}
+    mild = recipes.resolve("embedded", {"verdict": {"rules": {"control": {"threshold": 0.1}}}})
+    assert mild.verdict.rules["control"].threshold == 0.1  # type: ignore[attr-defined]

@@ -81,7 +81,7 @@ def test_a_second_flow_run_shows_its_tasks_as_cached(unbroken: Home, server: Ser
     second = flow_runs(unbroken)[-1]
     states = {run["name"]: run["state_name"] for run in server.task_runs(second)}
     stages = {name: state for name, state in states.items() if name.split()[0] in STAGES}
-    assert {name.split()[0] for name in stages} == set(STAGES)
+    assert {name.split()[0] for name in stages} == set(STAGES) - {"readout"}, "no judge of the recipe is taught"
     assert set(stages.values()) == {"Cached"}, stages
     # Their old reports credit it with nothing.
     credited = "select count(*) as n, sum(seconds) as seconds from costs"

@@ -118,7 +118,8 @@ def test_two_cad_models_that_join_get_just_their_share_even_from_two_scans_at_on
     fresh = {stage: [name for name in after.keys() - digests.keys() if name.startswith(f"{stage}/")] for stage in STAGES}
     keys = {stage: {Path(name).parent.name for name in names} for stage, names in fresh.items()}
     assert {stage: len(of_stage) for stage, of_stage in keys.items()} == {
-        "cad": 2, "render": len(new), "control": len(new), "caption": len(new), "image": len(new), "score": 2, "verdict": 1,
+        "cad": 2, "render": len(new), "control": len(new), "caption": len(new), "image": len(new), "readout": 0, "score": 2,
+        "verdict": 1,
     }  # fmt: skip
     assert keys["image"] == {rows[name]["image_key"] for name in new}
     assert digests.items() <= after.items()

@@ -19,6 +19,7 @@ from storage.cad.collections.entry import BadCollection
 from storage.catalog.catalog import Catalog
 from storage.foreign.official import BadAnnotation, images, pose_of, read_annotation
 from storage.settings import Settings
+from tasks.intake import foreign
 from tests.foreign.official import annotate, write
 from tests.verdict.cars import cars, exchanged
 
@@ -183,7 +184,7 @@ def test_the_filter_finds_wrong_labels_of_released_images(
     said = found[names[0]]["facts"]["verdict"]
     assert {"scores", "reason", "rule", "rules"} <= set(said)
     assert {"kcf", "kcf_fold"} <= set(said["scores"])
-    assert [(rule["name"], rule["threshold"]) for rule in said["rules"]] == [("pose", 3.0)]
+    assert [(rule["name"], rule["threshold"]) for rule in said["rules"]] == [("kcf", 2.25)]
     assert found[names[0]]["facts"]["width"] == 64
     commands.export(tmp_path / "out", where="kept = 0")
     with (tmp_path / "out" / "metadata.csv").open(newline="") as file:
@@ -191,6 +192,20 @@ def test_the_filter_finds_wrong_labels_of_released_images(
     by_image = {row["image_id"]: row["facts"]["verdict"]["scores"] for row in found.values()}
     assert len(handed) == (kept == 0).sum()
     assert all(float(row["kcf"]) == by_image[row["image_id"]]["kcf"] for row in handed)
+
+
+def test_where_an_imported_image_shows_its_object_follows_from_its_cad_model_and_pose() -> None:
+    row = {"azimuth_deg": 0.0, "elevation_deg": 0.0, "inplane_deg": 0.0, "distance": 2.0}
+    said = foreign._posed(row, {"symmetry": None, "extents": [0.4, 1.0, 0.3]}).annotation
+    corners = np.array(said["box3d"])
+    wide, high = np.ptp(corners, axis=0)
+    assert corners.mean(axis=0) == pytest.approx([(said["width"] - 1) / 2] * 2)
+    # The near face is 1.5 longest sides away: focal length times size over distance.
+    assert wide == pytest.approx(35 / 32 * said["width"] * 0.4 / 1.5)
+    assert high / wide == pytest.approx(0.3 / 0.4)
+    assert said["box"] is None
+    assert "box3d" not in foreign._posed(row, {}).annotation
+    assert "box3d" not in foreign._posed({**row, "distance": None}, {"extents": [1.0, 1.0, 1.0]}).annotation
 
 
 def test_what_was_imported_is_handed_over_whole_or_not_at_all(

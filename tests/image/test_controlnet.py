@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.image.controlnet import BadModelFolder, ControlModel, ControlNetGenerator, ControlNetSpec, paper_sd15
+from models.image.controlnet import ControlNetGenerator, ControlNetSpec, paper_sd15
+from models.image.diffusion import BadModelFolder, ControlModel
 from models.image.kinds import GENERATORS
 from models.image.protocol import GeneratedImage, ImageRequest
 from models.image.weights import UnknownModel, revision
@@ -239,13 +240,13 @@ def test_a_name_that_is_no_model_is_one_clear_line() -> None:
 
 def test_a_folder_that_is_no_pipeline_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(BadModelFolder, match="cannot be loaded as a ControlNet pipeline"):
+    with pytest.raises(BadModelFolder, match="cannot be loaded as a controlnet pipeline"):
         ControlNetGenerator(_spec(tmp_path), device="cpu")
 
 
 def test_a_pipeline_without_its_class_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "model_index.json").write_text("{}")
-    with pytest.raises(BadModelFolder, match=r"cannot be loaded as a ControlNet pipeline: KeyError: '_class_name'$"):
+    with pytest.raises(BadModelFolder, match=r"cannot be loaded as a controlnet pipeline: KeyError: '_class_name'$"):
         ControlNetGenerator(_spec(tmp_path), device="cpu")
 
 

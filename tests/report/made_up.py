@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.report.content import Annotation, Report, ReportModel, ReportSample, StageRow, Status, reasons_of
+from storage.report.judging import judged, lowest_yield
 from storage.report.thumbnails import thumbnail
 from storage.report.verdict import JudgeFacts, RuleFacts, Verdict
 
@@ -171,6 +172,13 @@ def run_report(
         "verdict": 0.3,
         "catalog": 0.9,
     }
+    verdict = _verdict(class_name, threshold, samples, counts)
+    scored = {
+        name: [(row.scores[name], row.status, row.reason, row.sample_id) for row in rows if row.scores]
+        for name in ("kcf", "fidelity", "kcf_azimuth")
+    }
+    images = {row.sample_id: row.image for row in rows}
+    dropped = [(row.cad_id, row.reason, row.sample_id) for row in rows if row.status == "dropped"]
     return Report(
         run_id="0195f3c2a1b84c6e9d3f",
         class_name=class_name,
@@ -180,41 +188,11 @@ def run_report(
         samples=tuple(rows),
         poses=tuple((row.azimuth_deg or 0.0, row.elevation_deg or 0.0, row.status, row.sample_id) for row in rows),
         distances=tuple((row.distance or 0.0, row.status) for row in rows),
-        scores={
-            name: tuple((row.scores[name], row.status) for row in rows if row.scores)
-            for name in ("kcf", "fidelity", "kcf_azimuth")
-        },
-        verdict=Verdict(
-            class_name=class_name,
-            words=f"kept: kcf at most {threshold}; fidelity at least 0.25",
-            rules=(
-                RuleFacts(
-                    name="pose",
-                    kind="at_most",
-                    score="kcf",
-                    reason="pose_inconsistent",
-                    threshold=threshold,
-                    words=f"kcf at most {threshold}",
-                ),
-                RuleFacts(
-                    name="control",
-                    kind="at_least",
-                    score="fidelity",
-                    reason="control_lost",
-                    threshold=0.25,
-                    words="fidelity at least 0.25",
-                ),
-            ),
-            judges=(
-                JudgeFacts(name="fidelity", judged=samples - counts["failed"], not_judged=None),
-                JudgeFacts(
-                    name="kcf", judged=samples - counts["failed"], not_judged=None, facts={"words": "4 folds by CAD model"}
-                ),
-            ),
-            kept=counts["kept"],
-            dropped=counts["dropped"],
-            unjudged=0,
-        ),
+        scores={name: tuple(value[:2] for value in values) for name, values in scored.items()},
+        drops=tuple((row.azimuth_deg or 0.0, row.elevation_deg or 0.0, row.reason) for row in rows if row.status != "failed"),
+        verdict=verdict,
+        judged=judged(verdict, scored, sum(row.status != "failed" for row in rows), images.get),
+        low_yield=lowest_yield(cads, dropped, images.get),
         counts=counts,
         stages=tuple(
             StageRow(
@@ -251,4 +229,36 @@ def run_report(
             ("started", "2026-11-22 08:14:03 UTC"),
             ("run", "0195f3c2a1b84c6e9d3f"),
         ),
+    )
+
+
+def _verdict(class_name: str, threshold: float, samples: int, counts: dict[str, int]) -> Verdict:
+    return Verdict(
+        class_name=class_name,
+        words=f"kept: kcf at most {threshold}; fidelity at least 0.25",
+        rules=(
+            RuleFacts(
+                name="pose",
+                kind="at_most",
+                score="kcf",
+                reason="pose_inconsistent",
+                threshold=threshold,
+                words=f"kcf at most {threshold}",
+            ),
+            RuleFacts(
+                name="control",
+                kind="at_least",
+                score="fidelity",
+                reason="control_lost",
+                threshold=0.25,
+                words="fidelity at least 0.25",
+            ),
+        ),
+        judges=(
+            JudgeFacts(name="fidelity", judged=samples - counts["failed"], not_judged=None),
+            JudgeFacts(name="kcf", judged=samples - counts["failed"], not_judged=None, facts={"words": "4 folds by CAD model"}),
+        ),
+        kept=counts["kept"],
+        dropped=counts["dropped"],
+        unjudged=0,
     )

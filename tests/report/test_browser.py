@@ -130,6 +130,18 @@ def test_a_dot_of_the_plot_opens_its_sample(page: Any, made_up_run: Report, tmp_
     assert page.inner_text("#viewer h3") == dot.get_attribute("data-sample")
 
 
+def test_an_image_beside_a_threshold_opens_its_sample(page: Any, made_up_run: Report, tmp_path: Path) -> None:
+    opened(page, render(made_up_run), tmp_path)
+    nearest = page.locator(".passes .opens").first
+    nearest.click()
+    assert page.inner_text("#viewer h3") == nearest.get_attribute("data-sample")
+    left, right = (page.locator(f".sides .{side}").last.bounding_box() for side in ("fails", "passes"))
+    page.keyboard.press("Escape")
+    assert left["x"] + left["width"] == pytest.approx(right["x"], abs=2), "both sides stand beside each other"
+    assert page.locator(".drop-rate").first.is_visible()
+    assert page.locator(".low-yield article").count() > 0
+
+
 def test_a_narrow_screen_needs_no_sideways_scrolling(page: Any, made_up_run: Report, tmp_path: Path) -> None:
     page.set_viewport_size({"width": 360, "height": 780})
     for html in (render(made_up_run), render_index([("a.html", made_up_run.brief())])):

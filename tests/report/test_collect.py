@@ -14,7 +14,7 @@ from storage.catalog.catalog import Catalog
 from storage.images import to_png
 from storage.report.collect import collect, select
 from storage.report.content import Report, Status
-from storage.report.page import write, write_index
+from storage.report.page import render, write, write_index
 from tests.catalog import records
 from tests.report.made_up import paint, scene
 from tests.storage.memory import MemoryBlobs
@@ -135,7 +135,9 @@ def test_a_sample_carries_its_pictures_seed_and_annotation(finished: Finished) -
 
 def test_dropped_samples_say_why_and_failed_ones_too(finished: Finished) -> None:
     report = finished.report
-    assert {sample.reason for sample in report.of("dropped")} == {"pose_inconsistent"}
+    assert {(sample.reason, sample.detail) for sample in report.of("dropped")} == {
+        ("pose_inconsistent", "kcf: does not look as annotated")
+    }
     (failed,) = report.of("failed")
     assert (failed.stage, failed.reason, failed.detail) == ("image", "no_image", "the image could not be made")
     verdict = next(stage for stage in report.stages if stage.stage == "verdict")
@@ -185,6 +187,33 @@ def test_scores_come_by_the_names_that_are_there_and_rules_by_theirs(finished: F
     assert report.verdict is not None
     assert (report.verdict.kept, report.verdict.dropped, report.verdict.unjudged) == (8, 3, 0)
     assert [(judge.name, judge.judged) for judge in report.verdict.judges] == [("fidelity", 11), ("kcf", 11)]
+
+
+def test_each_judge_shows_images_on_both_sides_of_its_threshold(finished: Finished) -> None:
+    kcf, fidelity = finished.report.judged
+    assert (kcf.facts.name, fidelity.facts.name) == ("kcf", "fidelity")
+    (shown,) = kcf.scores
+    assert ({one.value for one in shown.fails}, {one.value for one in shown.passes}) == ({3.0}, {1.0})
+    assert all(one.image and one.image.width <= 112 for one in (*shown.fails, *shown.passes))
+    assert kcf.others == ("kcf_azimuth", "kcf_disagreement", "kcf_elevation", "kcf_inplane")
+    assert sorted(why for _, _, why in finished.report.drops) == [""] * 8 + ["pose_inconsistent"] * 3
+    assert sum(count for low in finished.report.low_yield for _, count in low.reasons) <= 3
+
+
+def test_named_decisions_are_told_with_what_they_promise(catalog: Catalog, store: ArtifactStore) -> None:
+    run_id = finished_run(catalog, store, models=2, views=3)
+    (row,) = catalog.rows("SELECT DISTINCT verdict_key FROM members WHERE verdict_key IS NOT NULL")
+    asked = {"class_name": "car", "recipe": "embedded", "verdict_key": row["verdict_key"], "keep": "lose 5%", "verdict": {}}
+    expected = {"precision": 0.8, "recall": 0.9, "lost": 0.031, "left": None}
+    catalog.add_decision({**asked, "name": "mild", "is_default": True, "expected": expected}, [], "somebody")
+    catalog.add_decision({**asked, "name": "other", "is_default": False, "expected": None}, [], "somebody")
+    other, mild = collect(catalog, store, run_id).decisions
+    assert (mild.name, mild.keep, mild.is_default, mild.kept, mild.dropped) == ("mild", "lose 5%", True, 4, 1)
+    assert mild.promise == "90% of the failures dropped, 80% of what is dropped failed, 3.1% of the good ones lost"
+    assert (other.name, other.is_default, other.promise) == ("other", False, "")
+    page = render(collect(catalog, store, run_id))
+    assert page.count("shown here") == 1
+    assert mild.promise in page
 
 
 def test_what_no_judge_could_judge_is_neither_kept_nor_dropped_and_says_why(catalog: Catalog, store: ArtifactStore) -> None:

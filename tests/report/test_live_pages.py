@@ -130,6 +130,8 @@ def test_a_click_tags_in_the_card_and_in_the_large_view_and_a_second_one_takes_i
     page: Any, server: str, painted: Painted
 ) -> None:
     opened(page, server, "?class=chair")
+    dropped = page.locator(".shot .chip.dropped").first
+    expect(dropped).to_have_attribute("title", "pose inconsistent: kcf: does not look as annotated")
     key = key_of(page, 1)
     shot = page.locator(".shot").nth(1)
     shot.get_by_role("button", name="good").click()

@@ -206,7 +206,9 @@ def test_a_score_far_out_does_not_squeeze_the_others_together(made_up_run: Repor
 def test_every_score_has_a_plot_under_its_name_and_every_rule_its_threshold_in_it(made_up_run: Report, html: str) -> None:
     verdict = html.split('<section id="verdict">')[1].split("</section>")[0]
     plots = {plot.split('aria-label="')[1].split('"')[0]: plot for plot in verdict.split("<svg ")[1:]}
-    assert list(plots) == ["kcf", "fidelity", "kcf_azimuth"]
+    assert list(plots) == ["kcf", "kcf_azimuth", "fidelity"], (
+        "those of a judge stand together, and judges in the order of the rules"
+    )
     assert "threshold 6.2" in plots["kcf"]
     assert "threshold 0.25" in plots["fidelity"]
     assert "threshold" not in plots["kcf_azimuth"]

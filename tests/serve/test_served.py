@@ -57,7 +57,7 @@ def photograph(page: Any, name: str) -> None:
 def test_every_form_is_flat_described_and_bounded(platform: Platform) -> None:
     found = platform.deployments()
     assert {"generate a class", "generate many classes", "train", "evaluate", "scan for new CAD models", "verify"} <= set(found)
-    assert {"preview", "dry run", "retry what failed", "filter again", "export a release"} <= set(found)
+    assert {"preview", "dry run", "retry what failed", "filter", "filter again", "export a release"} <= set(found)
     for name, deployment in found.items():
         fields = deployment["parameter_openapi_schema"]["properties"]
         for field, schema in fields.items():
@@ -228,24 +228,30 @@ def test_what_is_asked_for_between_runs_has_a_form_too(platform: Platform) -> No
         ("export a release", {"name": "none-v1", "where": "capton = 'x'"}),
         ("preview", {"class_name": "car", "samples": 9, "recipe": "small"}),
         ("dry run", {"class_names": ["car"], "samples": 9, "recipe": "small"}),
+        ("filter", {"class_name": "car", "keep": "fidelity at least -0.99", "name": "by form", "recipe": "small"}),
     ]
     runs = [platform.launch(name, **said).raise_for_status().json()["id"] for name, said in asked]
     ended = [platform.wait(run) for run in runs]
-    assert [run["state_type"] for run in ended] == ["COMPLETED", "COMPLETED", "FAILED", "COMPLETED", "COMPLETED"], ended
+    assert [run["state_type"] for run in ended] == ["COMPLETED", "COMPLETED", "FAILED", *["COMPLETED"] * 3], ended
     names = [
         "filter car again",
         "export cars-v1 as yolo",
         "export none-v1 as coco",
         "preview car small",
         "dry run of small 9 of car",
+        "filter car: fidelity at least -0.99",
     ]
     assert [run["name"] for run in ended] == names
-    judged, released, refused, previewed, planned = (run["state"]["message"] for run in ended)
+    judged, released, refused, previewed, planned, decided = (run["state"]["message"] for run in ended)
     assert re.fullmatch(r"car, lenient: 9 kept, 0 dropped, 0 failed; small: \d kept, \d dropped, 0 failed", judged)
     assert re.fullmatch(rf"release cars-v1  yolo  9 samples  digest \w{{12}}: {re.escape(str(exports))}/cars-v1-yolo", released)
     assert refused.startswith('no such column "capton"; did you mean ')
     assert re.fullmatch(r"car \(small\): \S+/previews/car-small\.png; all 9: nothing to make", previewed)
     assert planned == "to make what is missing: nothing to make"
+    assert decided == "car, by form: 9 kept, 0 dropped, 0 not judged; kept: fidelity at least -0.99"
+    assert platform.home.rows("select name, keep, is_default from decisions") == [
+        {"name": "by form", "keep": "fidelity at least -0.99", "is_default": 0}
+    ]
     shown = [platform.artifacts(run) for run in runs]
     assert "car-report" in shown[0]
     assert "filter     car" in shown[1]["cars-v1-release"]

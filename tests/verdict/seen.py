@@ -23,6 +23,14 @@ class Seen:
     symmetry: int = 1
     controls: Mapping[str, ControlSpec] = field(default_factory=dict)
     drawn: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    caption: str = ""
+    keywords: tuple[str, ...] = ()
+    rendered: Mapping[str, Any] = field(default_factory=dict)
+    """mask, depth and normals, as far as the image has a render."""
+
+    @property
+    def class_name(self) -> str:
+        return self.sample.class_name
 
     @classmethod
     def of(cls, picture: NDArray[np.uint8], pose: Sequence[float], cad_id: str = "ab" * 32, index: int = 0, **more: Any) -> Seen:
@@ -38,3 +46,15 @@ class Seen:
     def control(self, kind: str) -> NDArray[np.uint8]:
         """Return a control."""
         return self.drawn[kind]
+
+    def mask(self) -> Any:
+        """Return where the object is."""
+        return self.rendered.get("mask")
+
+    def depth(self) -> Any:
+        """Return its depth."""
+        return self.rendered.get("depth")
+
+    def normals(self) -> Any:
+        """Return its normals."""
+        return self.rendered.get("normals")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from models.kinds import BadSpec
-from models.verdict.decide import Decision, decide
+from models.verdict.clip import ClipSpec
+from models.verdict.decide import Decision, decide, why
 from models.verdict.kinds import RULES
+from models.verdict.pose import PoseSpec
 from models.verdict.protocol import RuleSpec
+from models.verdict.quality import QualitySpec
 from models.verdict.rules import AtLeastSpec, AtMostSpec, BestShareSpec
-from models.verdict.spec import CONTROL_LOST, POSE_INCONSISTENT, VerdictSpec
+from models.verdict.spec import CONTROL_LOST, POSE_INCONSISTENT, POSE_THRESHOLD, VerdictSpec
+from models.verdict.text import TextSpec
 
 NAN = float("nan")
 POSE = AtMostSpec(score="kcf", threshold=3.0, reason=POSE_INCONSISTENT)
@@ -46,7 +51,7 @@ def test_what_nobody_could_judge_is_neither_kept_nor_dropped() -> None:
     assert made.words == "not judged: no judge gave fidelity, kcf"
     assert decide({"kcf": np.zeros(2)}, {}, 2).kept == (None, None)
     assert decide({}, {"pose": POSE}, 0) == Decision(
-        kept=(), reasons=(), rules=decide({}, {"pose": POSE}, 0).rules, words=("not judged: no judge gave kcf")
+        kept=(), reasons=(), failed=(), rules=decide({}, {"pose": POSE}, 0).rules, words=("not judged: no judge gave kcf")
     )
 
 
@@ -116,7 +121,7 @@ def test_scores_of_another_number_of_images_are_refused() -> None:
 def test_the_defaults_are_those_of_the_paper_and_of_the_controls_own_measure() -> None:
     spec = VerdictSpec()
     assert {name: judge.kind for name, judge in spec.judges.items()} == {"fidelity": "fidelity", "kcf": "kcf"}
-    assert dict(spec.rules) == {"control": CONTROL, "pose": POSE}
+    assert dict(spec.rules) == {"control": CONTROL, "pose": replace(POSE, threshold=POSE_THRESHOLD)}
 
 
 @pytest.mark.parametrize(
@@ -135,3 +140,30 @@ def test_the_defaults_are_those_of_the_paper_and_of_the_controls_own_measure() -
 def test_a_wrong_rule_says_what_is_wrong(wrong: dict[str, object], line: str) -> None:
     with pytest.raises(BadSpec, match=line.replace("?", "\\?")):
         RULES.read(wrong, "verdict.rules.x")
+
+
+def test_a_dropped_image_says_in_words_which_judge_weighed_most_and_what_it_saw() -> None:
+    spec = VerdictSpec()
+    scores = {"kcf": 5.24, "kcf_azimuth": 6.0, "kcf_elevation": 0.1, "fidelity": 0.9, "fidelity_canny": 0.9}
+    assert why(spec.rules["pose"], spec.judges, scores, {}) == (
+        "kcf: models that learned from the other CAD models see another azimuth (5.2 above the usual)"
+    )
+    lost = {"fidelity": 0.1, "fidelity_canny": 0.1, "fidelity_depth": 0.7, "kcf": None}
+    assert why(spec.rules["control"], spec.judges, lost, {}) == "fidelity: canny is not found again in the image (10% of it)"
+    bus = {"text": 0.03, "text_class": 0.03, "text_colour": 0.8}
+    assert why(AtLeastSpec(score="text", threshold=0.2, reason="bad"), {"text": TextSpec()}, bus, {}) == (
+        "text: does not look like the class (read with a probability of 3%)"
+    )
+    far = {"clip": 0.31, "clip_class": 0.6}
+    assert why(AtLeastSpec(score="clip", threshold=0.5, reason="bad"), {"clip": ClipSpec(model="here")}, far, {}) == (
+        "clip: the picture is far from its caption (CLIPScore 0.31)"
+    )
+    seen = {"pose": 4.0, "pose_read_azimuth": 181.0, "pose_read_elevation": 10.0}
+    front = {"azimuth_deg": 2.0, "elevation_deg": 10.0}
+    assert why(AtMostSpec(score="pose", threshold=2.0, reason="bad"), {"pose": PoseSpec()}, seen, front) == (
+        "pose: reads as seen from behind, annotated from the front"
+    )
+    blurred = {"quality": 0.0, **{f"quality_{name}": value for name, value in (("light", 0.5), ("blur", 0.9), ("noise", 0.0))}}
+    assert why(AtLeastSpec(score="quality", threshold=0.2, reason="bad"), {"quality": QualitySpec()}, blurred, {}) == (
+        "quality: blurred (blur 0.90)"
+    )

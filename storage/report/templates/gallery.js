@@ -15,9 +15,9 @@
   });
 
   // The rows, unpacked: numbers lead to texts that many samples share.
-  const { rows, texts, scores } = JSON.parse(find("#data").textContent);
+  const { rows, texts, scores, limits } = JSON.parse(find("#data").textContent);
   const names = ["sample_id", "verdict", "azimuth_deg", "elevation_deg", "inplane_deg", "distance", "prompt", "seed", "pictures", "scores", "class_name",
-    "cad_id", "cad_name", "licence", "recipe", "model_id", "model_revision", "captioner", "captioner_revision", "run_id", "flow_run_url", "drop_reason"];
+    "cad_id", "cad_name", "licence", "recipe", "model_id", "model_revision", "captioner", "captioner_revision", "run_id", "flow_run_url", "drop_reason", "drop_words"];
   const shared = new Set(["prompt", ...names.slice(10)]);
   const spoken = (verdict) => (verdict === "unjudged" ? "not judged" : verdict);
   const samples = rows.map((row, order) => {
@@ -26,7 +26,7 @@
     sample.pictures = sample.pictures.map(([name, key, stage, file]) => ({ name: texts[name], key, address: `${texts[stage]}/${key.slice(0, 2)}/${key}/${texts[file]}` }));
     const azimuth = ((sample.azimuth_deg % 360) + 360) % 360;
     sample.bin = sample.azimuth_deg === null ? "" : `${Math.floor(azimuth / 30) * 30},${Math.min(Math.floor((sample.elevation_deg + 90) / 30) * 30 - 90, 60)}`;
-    sample.words = [sample.sample_id, sample.prompt, sample.seed, sample.cad_name, sample.drop_reason, sample.class_name].join(" ").toLowerCase();
+    sample.words = [sample.sample_id, sample.prompt, sample.seed, sample.cad_name, sample.drop_reason, sample.drop_words, sample.class_name].join(" ").toLowerCase();
     return sample;
   });
 
@@ -35,6 +35,9 @@
     const radio = make("input", { type: "radio", name: "verdict", value, checked: value === "" });
     find("#verdicts").append(make("label", {}, radio, make("span", { textContent: spoken(value) || "all" })));
   }
+  const reasons = [...new Set(samples.map((sample) => sample.drop_reason).filter(Boolean))].sort();
+  for (const reason of reasons) filters.elements.reason.append(make("option", { value: reason, textContent: reason }));
+  find("#reasons").hidden = !reasons.length;
   // Scores by the names that are there: to order by, and to filter by.
   scores.forEach((name, i) => {
     filters.elements.order.append(make("option", { value: `-scores.${i}`, textContent: `${name}, highest first` }), make("option", { value: `scores.${i}`, textContent: `${name}, lowest first` }));
@@ -79,7 +82,7 @@
     const image = make("img", { src: source((rendered || sample.pictures[0]).key), loading: "lazy", decoding: "async", alt: sample.prompt });
     const label = make("span", { className: `chip ${sample.verdict}`, textContent: spoken(sample.verdict) });
     const pose = sample.azimuth_deg === null ? "" : `${Math.round(sample.azimuth_deg)}° ${Math.round(sample.elevation_deg)}°`;
-    const link = make("a", { className: "tile", href: `#${sample.sample_id}`, title: `${sample.sample_id}\n${sample.prompt}` }, image,
+    const link = make("a", { className: "tile", href: `#${sample.sample_id}`, title: [sample.sample_id, sample.prompt, sample.drop_words].filter(Boolean).join("\n") }, image,
       make("span", { className: "tile-line" }, label, make("span", { textContent: pose, className: "tile-pose" })));
     link.dataset.sample = sample.sample_id;
     return link;
@@ -88,6 +91,61 @@
     pictures.append(...shown.slice(drawn, drawn + step).map(tile));
     drawn = Math.min(drawn + step, shown.length);
   };
+  // The chosen score: its values by verdict, with the thresholds of the rules; a click on a bar keeps the pictures in it.
+  const shape = (name, attributes, text = "") => {
+    const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.textContent = text;
+    return element;
+  };
+  const show = (value) => Number(value.toPrecision(3)).toString();
+  const distribute = (pool, place) => {
+    const plot = find("#distribution svg"), width = 960, left = 40, right = width - 12, top = 34, floor = 140, bins = 48;
+    find("#distribution").hidden = place === "";
+    if (place === "") return;
+    const name = scores[Number(place)], value = (sample) => sample.scores[Number(place)] ?? null;
+    const judged = pool.filter((sample) => value(sample) !== null), values = judged.map(value).sort((a, b) => a - b);
+    const kinds = new Set(pool.map((sample) => `${sample.class_name}\n${sample.recipe}`));
+    const own = limits.filter((limit) => limit[2] === Number(place) && kinds.has(`${limit[0]}\n${limit[1]}`));
+    find("#distribution .note").textContent = `${name}: ${judged.length} of ${pool.length} pictures have a value${judged.length < pool.length ? `, ${pool.length - judged.length} were not judged` : ""}. ` +
+      `${own.length ? `${[...new Set(own.map((limit) => limit[4]))].join("; ")}.` : "No rule looks at it."} Click a bar to see its pictures.`;
+    plot.replaceChildren();
+    plot.setAttribute("aria-label", `distribution of ${name}`);
+    if (!values.length) return;
+    // A few values far out would squeeze all others into one bar: they go into the outer ones.
+    const thresholds = [...new Set(own.map((limit) => limit[3]))];
+    let low = Math.min(values[Math.floor(0.02 * (values.length - 1))], ...thresholds), high = Math.max(values[Math.floor(0.97 * (values.length - 1))], ...thresholds);
+    const margin = (high - low) * 0.05 || 0.5;
+    low -= margin; high += margin;
+    const step = (high - low) / bins, x = (v) => left + ((v - low) / (high - low)) * (right - left);
+    const counts = [...Array(bins)].map(() => ({ kept: 0, dropped: 0, unjudged: 0 }));
+    for (const sample of judged) counts[Math.min(Math.max(Math.floor((value(sample) - low) / step), 0), bins - 1)][sample.verdict] += 1;
+    const most = Math.max(...counts.map((count) => count.kept + count.dropped + count.unjudged));
+    counts.forEach((count, i) => {
+      let y = floor;
+      for (const verdict of ["kept", "dropped", "unjudged"]) {
+        if (!count[verdict]) continue;
+        const tall = (floor - top) * count[verdict] / most, from = low + i * step;
+        y -= tall;
+        const bar = shape("rect", { x: x(from) + 1, y, width: (right - left) / bins - 2, height: tall, class: `bar ${verdict}` });
+        bar.dataset.from = i === 0 ? "" : from;
+        bar.dataset.to = i === bins - 1 ? "" : from + step;
+        bar.append(shape("title", {}, `${show(from)} to ${show(from + step)}: ${count[verdict]} ${spoken(verdict)}`));
+        plot.append(bar);
+      }
+    });
+    plot.append(shape("line", { x1: left, x2: right, y1: floor, y2: floor, class: "axis" }), shape("text", { x: left - 6, y: top + 4, class: "tick end" }, String(most)));
+    for (let i = 0; i <= 6; i += 1) plot.append(shape("text", { x: left + (right - left) * i / 6, y: floor + 16, class: "tick middle" }, show(low + (high - low) * i / 6)));
+    thresholds.forEach((threshold, i) => plot.append(shape("line", { x1: x(threshold), x2: x(threshold), y1: top - 14, y2: floor, class: "threshold" }),
+      shape("text", { x: x(threshold) + 5, y: top - 6 - 12 * (i % 2), class: "threshold-label" }, `threshold ${show(threshold)}`)));
+  };
+  find("#distribution svg").addEventListener("click", (event) => {
+    const bar = event.target.closest(".bar");
+    if (!bar) return;
+    filters.elements.least.value = bar.dataset.from;
+    filters.elements.most.value = bar.dataset.to;
+    apply();
+  });
   const apply = () => {
     const wanted = Object.fromEntries(new FormData(filters));
     const words = wanted.text.toLowerCase().split(/\s+/).filter(Boolean);
@@ -96,8 +154,10 @@
       const value = sample.scores[wanted.score] ?? null;
       return !bounded || (value !== null && (wanted.least === "" || value >= Number(wanted.least)) && (wanted.most === "" || value <= Number(wanted.most)));
     };
-    const here = samples.filter((sample) => within(sample) && (!wanted.verdict || sample.verdict === wanted.verdict) && (!wanted.class || sample.class_name === wanted.class) &&
+    const pool = samples.filter((sample) => (!wanted.reason || sample.drop_reason === wanted.reason) && (!wanted.verdict || sample.verdict === wanted.verdict) && (!wanted.class || sample.class_name === wanted.class) &&
       (!wanted.cad || sample.cad_id === wanted.cad) && words.every((word) => sample.words.includes(word)));
+    const here = pool.filter(within);
+    distribute(pool, wanted.score);
     const counts = new Map();
     for (const sample of here) counts.set(sample.bin, (counts.get(sample.bin) || 0) + 1);
     const most = Math.max(1, ...counts.values());
@@ -142,7 +202,7 @@
     ["caption", sample.prompt], ["captioner", `${sample.captioner} ${sample.captioner_revision}`], ["seed", sample.seed],
     ["generator", `${sample.model_id} @ ${sample.model_revision}`], ["recipe", sample.recipe],
     ["run", sample.run_id + (sample.flow_run_url ? `  ${sample.flow_run_url}` : "")],
-    ["verdict", `${spoken(sample.verdict)}${sample.drop_reason ? `: ${sample.drop_reason}` : ""}`],
+    ["verdict", [spoken(sample.verdict), sample.drop_reason, sample.drop_words].filter(Boolean).join(": ")],
     ["scores", scores.map((name, i) => `${name} ${sample.scores[i] ?? "not judged"}`).join(", ") || "not judged"],
     ...sample.pictures.map((picture) => [picture.name, picture.key]),
   ].map(([name, value]) => `${name.padEnd(18)} ${value}`).join("\n");

@@ -79,10 +79,10 @@
     if (visible.length) open(visible[(visible.indexOf(current) + by + visible.length) % visible.length]);
   };
   document.addEventListener("click", (event) => {
-    const strip = event.target.closest(".strip"), dot = event.target.closest(".dot");
+    const strip = event.target.closest(".strip"), pointed = event.target.closest(".dot, .opens");
     if (strip) open(strip.closest(".card"));
-    if (dot) {
-      const card = cards.find((one) => one.dataset.sample === dot.dataset.sample);
+    if (pointed) {
+      const card = cards.find((one) => one.dataset.sample === pointed.dataset.sample);
       if (card) open(card);
     }
     const button = event.target.closest("[data-step]");

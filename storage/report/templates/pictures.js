@@ -32,7 +32,7 @@
     button.dataset.tag = tag;
     return button;
   });
-  const chip = (shot) => (shot.verdict ? make("span", { className: `chip ${shot.verdict}`, textContent: shot.verdict === "unjudged" ? "not judged" : shot.verdict, title: spoken(shot.reason) }) : "");
+  const chip = (shot) => (shot.verdict ? make("span", { className: `chip ${shot.verdict}`, textContent: shot.verdict === "unjudged" ? "not judged" : shot.verdict, title: [spoken(shot.reason), shot.words].filter(Boolean).join(": ") }) : "");
   const measured = (shot, digits) => Object.entries(shot.scores).map(([name, value]) => `${name} ${value.toFixed(digits)}`);
 
   // Shots by key, and their keys, the newest first.
@@ -71,7 +71,7 @@
     if (!find(".said input", shot.element)?.matches(":focus")) said(shot);
     if (viewer.open && current === shot.key) press(shot);
   };
-  const changed = (shot, fresh) => ["verdict", "reason", "run_id"].some((name) => shot[name] !== fresh[name]) || JSON.stringify(shot.scores) !== JSON.stringify(fresh.scores);
+  const changed = (shot, fresh) => ["verdict", "reason", "words", "run_id"].some((name) => shot[name] !== fresh[name]) || JSON.stringify(shot.scores) !== JSON.stringify(fresh.scores);
   const take = (fresh) => {
     const shot = known.get(fresh.key);
     // Nobody's half-written note is taken away.
@@ -290,7 +290,7 @@
     for (const button of viewer.querySelectorAll("[data-tag]")) button.ariaPressed = String(button.dataset.tag === shot.tag);
     const facts = [["class", shot.class_name], ["recipe", shot.recipe], ["CAD model", shot.cad_name],
       ["pose", shot.azimuth_deg === null ? "" : `azimuth ${shot.azimuth_deg.toFixed(1)}°, elevation ${shot.elevation_deg.toFixed(1)}°`], ["seed", shot.seed],
-      ["verdict", shot.verdict ? `${shot.verdict === "unjudged" ? "not judged" : shot.verdict}${shot.reason ? `: ${spoken(shot.reason)}` : ""}` : "its run is not that far yet"],
+      ["verdict", shot.verdict ? [shot.verdict === "unjudged" ? "not judged" : shot.verdict, spoken(shot.reason), shot.words].filter(Boolean).join(": ") : "its run is not that far yet"],
       ["scores", measured(shot, 3).join(", ")], ["tag", shot.tag ? `${shot.tag} by ${shot.tagged_by || "you"}${shot.note ? `: ${shot.note}` : ""}` : ""],
       ["made", new Date(shot.created_at).toLocaleString()]].filter(([, value]) => value);
     find(".viewer-details", viewer).replaceChildren(make("h3", { textContent: shot.sample_id }), make("blockquote", { textContent: shot.caption }),
