@@ -47,7 +47,7 @@ NEAR = dataclasses.replace(ViewpointSpec.official(3), distance_range=(-0.5, 0.8)
 
 
 def embedded() -> Recipe:
-    """128x128 with the generator that comes with the project: no internet, no GPU. Every judge is heard; few good images are lost."""
+    """128x128 with the generator that comes with the project: no internet, no GPU. Every judge is heard."""
     return dataclasses.replace(
         embedded_quick(),
         name="embedded",
