@@ -13,7 +13,7 @@ import pydantic
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from flows.commands import cad, catalog, evaluate, imports
+from flows.commands import cad, catalog, evaluate, imports, models
 from flows.commands import export as export_commands
 from flows.commands import tag as tag_commands
 from storage.settings import Settings
@@ -28,6 +28,7 @@ app = cyclopts.App(
 app.command(cad.app)
 app.command(imports.app)
 app.command(evaluate.app)
+app.command(models.app)
 app.command(export_commands.app)
 app.command(tag_commands.app)
 app.command(catalog.app)
@@ -69,7 +70,7 @@ def run(
     /,
     *,
     samples: Annotated[int, Parameter(help="Samples of each class, divided evenly over its CAD models.")] = 200,
-    recipe: Annotated[str, Parameter(help="What to make: embedded, render-world, paper-sd15, ...")] = "embedded",
+    recipe: Annotated[str, Parameter(help="What to make: embedded, render-world, paper-sd15, sdxl-canny, ...")] = "embedded",
     overrides: Annotated[Path | None, Parameter(help="TOML file that changes fields of the recipe.")] = None,
     preview: Annotated[
         bool, Parameter(help="Make only the first 8 samples and one picture of them; the class stays as it is.", negative="")

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from flows.hub_recipes import FROM_HUB
 from models.caption.grammar import GrammarSpec
 from models.control.canny import CannySpec
 from models.image.controlnet import ControlNetSpec
-from models.image.controlnet import paper_sd15 as paper_generator
 from models.image.finished import FinishedRenderSpec
 from models.kinds import BadSpec, meant
 from models.render.spec import RenderSpec, ViewpointSpec
@@ -78,24 +78,12 @@ def embedded_quick() -> Recipe:
     )
 
 
-def paper_sd15() -> Recipe:
-    """The paper's setting: Stable Diffusion 1.5 with ControlNet canny at 512x512 (3D-DST, appendix; wants a GPU and a hub)."""
-    return Recipe(
-        name="paper-sd15",
-        render=RenderSpec(resolution=512, viewpoint=ViewpointSpec.official(3)),
-        controls={"canny": CannySpec()},
-        caption=GrammarSpec(),
-        image=paper_generator(),
-        verdict=VerdictSpec(),
-    )
-
-
 def render_world() -> Recipe:
     """Finished renders at 128x128: materials and backgrounds, no diffusion; the renders and controls are those of embedded."""
     return dataclasses.replace(embedded_quick(), name="render-world", image=FinishedRenderSpec(resolution=128, supersampling=3))
 
 
-RECIPES = {"embedded": embedded, "embedded-quick": embedded_quick, "paper-sd15": paper_sd15, "render-world": render_world}
+RECIPES = {"embedded": embedded, "embedded-quick": embedded_quick, "render-world": render_world, **FROM_HUB}
 
 
 def resolve(name: str, overrides: Mapping[str, Any] | None = None, through: tuple[str, ...] = ()) -> Recipe:

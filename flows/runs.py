@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from flows import ending
+from flows import ending, offers
 from models.kinds import meant
 from storage.artifacts import ArtifactStore
 from storage.catalog import liveness
@@ -118,7 +118,9 @@ def cannot_paint(place: Place, cohort: Cohort) -> str | None:
     recipe = cohort.recipe
     if lacks(place.store, cohort, "caption") and (lacking := recipe.caption.lacking(place.means)):
         return f"{recipe.name} cannot write captions here: {lacking}"
-    lacking = recipe.image.lacking() if lacks(place.store, cohort, "image") else None
+    if not lacks(place.store, cohort, "image"):
+        return None
+    lacking = recipe.image.lacking() or offers.too_large(recipe, place.device)
     return f"{recipe.name} cannot paint here: {lacking}" if lacking else None
 
 

@@ -29,6 +29,7 @@ def doctor(settings: Settings) -> bool:
         ("renderer", _renderer),
         ("generator", _generator),
         ("recipes", _recipes),
+        ("generators", _hub),
         ("device", _device),
         ("prefect", _prefect),
     ]
@@ -90,9 +91,30 @@ def _generator(settings: Settings) -> str:
 def _recipes(settings: Settings) -> str:
     from flows import recipes
 
-    lacking = {name: why for name in recipes.names() if (why := recipes.lacking(name))}
+    lacking = {name: recipes.lacking(name) for name in recipes.names()}
     # Nothing is wrong with a machine that cannot make every recipe there is.
-    return "; ".join([", ".join(recipes.offered()), *(f"not {name}: {why}" for name, why in lacking.items())])
+    return ", ".join(name for name, why in lacking.items() if why is None)
+
+
+def _hub(settings: Settings) -> str:
+    from flows import offers, recipes
+
+    lines = [f"{_cache()}; dst models list says what each takes"]
+    for name in offers.recipes_from_hub():
+        why = recipes.lacking(name) or offers.too_large(recipes.resolve(name), settings.device)
+        lines.append(f"{name}: {'works here' if why is None else f'not here: {_short(why)}'}")
+    return "\n                   ".join(lines)
+
+
+def _cache() -> str:
+    from huggingface_hub import constants
+
+    return f"weights in {constants.HF_HUB_CACHE}"
+
+
+def _short(why: str) -> str:
+    """Return what a line says before it says what else could be done."""
+    return why.split(", and copy that folder")[0]
 
 
 def _device(settings: Settings) -> str:

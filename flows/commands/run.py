@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from flows import ahead, runs
+from flows import ahead, offers, runs
 from flows.commands.terminal import print_rows
 from storage.keys import canonical_json
 from storage.settings import Settings
@@ -93,6 +93,8 @@ def explain(place: Place, cohorts: list[Cohort], verbose: bool = False) -> None:
     lacking = ahead.missing_of(place, cohorts)
     print_rows(ahead.table(place, cohorts, lacking), "cached and missing")
     print(f"to make what is missing: {ahead.costs(place, cohorts, lacking)}")
+    for line in offers.in_words(cohorts[0].recipe):
+        print(line)
     for why in dict.fromkeys(
         why for cohort in cohorts for why in (runs.cannot_paint(place, cohort), runs.cannot_judge(place, cohort))
     ):

@@ -215,8 +215,11 @@ def _stable_diffusion_in_small(folder: Path) -> tuple[Path, Path]:
 
 
 def test_a_hub_id_without_a_commit_is_refused() -> None:
-    with pytest.raises(UnknownModel, match="needs its revision as a commit"):
-        revision("stable-diffusion-v1-5/stable-diffusion-v1-5", "main")
+    for given in ("", "fp16", "v1.0"):
+        with pytest.raises(UnknownModel, match="needs its revision as a commit"):
+            revision("stable-diffusion-v1-5/stable-diffusion-v1-5", given)
+    # `main` is the newest commit that was fetched, and none was (tests/image/test_hub.py fetches).
+    assert revision("nobody/nothing", "main") == "main"
     assert revision(paper_sd15().model, paper_sd15().revision) == paper_sd15().revision
 
 
