@@ -21,12 +21,17 @@ from tasks import progress
 
 _LINE_EVERY_S = 5.0
 INTERRUPTED = 130
-"""What a command ends with that Ctrl-C stopped, as shells have it."""
+"""What a command ends with that was stopped, as shells have it for Ctrl-C."""
 
 
 @contextmanager
 def watched(quiet: bool = False) -> Iterator[None]:
-    """Show every stage's progress while the body runs, a flow; Ctrl-C ends that between two steps, and a second one at once."""
+    """Show every stage's progress while the body runs, a flow; Ctrl-C ends that between two steps, and a second one at once.
+
+    A flow that somebody else ended (SIGTERM, Cancel in the UI) ends the command with one line that says so.
+    """
+    from prefect.exceptions import CancelledRun
+
     console = Console(stderr=True)
     handler = _handler(console)
     log = logging.getLogger("dst")
@@ -54,6 +59,9 @@ def watched(quiet: bool = False) -> Iterator[None]:
             progress.listened(_bars(bars)),
         ):
             yield
+    except CancelledRun as error:
+        print(f"dst: {error}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     finally:
         # A command that makes several classes watches once for each: every line is to be said once.
         log.removeHandler(handler)
