@@ -16,6 +16,7 @@ from cyclopts.validators import Number
 from flows.commands import cad, catalog, evaluate, imports, models
 from flows.commands import export as export_commands
 from flows.commands import tag as tag_commands
+from flows.runners import RunnerName
 from storage.settings import Settings
 from storage.stages import OfASample
 
@@ -79,6 +80,10 @@ def run(
         bool, Parameter(help="Print what is cached, what is missing and what that costs, and stop.", negative="")
     ] = False,
     verbose: Annotated[bool, Parameter(help="With --dry-run: print the resolved recipe as well.", negative="")] = False,
+    runner: Annotated[RunnerName, Parameter(help="Where shards are made: in this process, or on a cluster.")] = "local",
+    cluster: Annotated[
+        str | None, Parameter(help="Address of that cluster; default: DST_CLUSTER, else one started on this machine.")
+    ] = None,
 ) -> None:
     """Make a class's images: renders, controls, captions, images, verdicts, catalog, report. Only what is missing is made.
 
@@ -86,10 +91,15 @@ def run(
     """
     from flows.commands.run import launch, look_ahead
 
+    if cluster is not None:
+        if runner == "local":
+            raise ValueError("--cluster says nothing without a runner: add --runner dask, or leave it out")
+        # The run may be a process of its own, which reads the same environment.
+        os.environ["DST_CLUSTER"] = cluster
     if preview and not dry_run:
         look_ahead(_settings(), class_names, samples, recipe, overrides)
     else:
-        launch(_settings(), class_names, samples, recipe, overrides, dry_run=dry_run, verbose=verbose)
+        launch(_settings(), class_names, samples, recipe, overrides, dry_run=dry_run, verbose=verbose, runner=runner)
 
 
 @app.command

@@ -27,6 +27,7 @@ from tasks.intake import foreign, orientation
 from tasks.plan import cohort as planning
 from tasks.plan.cohort import CadModel, Cohort
 from tasks.plan.failures import GENERATE
+from tasks.plan.fit import PACKAGES
 from tasks.plan.place import Place
 from tasks.plan.recipe import Recipe
 from tasks.run import RunReport
@@ -262,12 +263,11 @@ def _url(flow_run_id: str | None) -> str | None:
 
 def runtime(place: Place) -> dict[str, Any]:
     """Return what of this machine and code a run's row records: versions, threads, batch shape, the commit."""
-    packages = ("dst-platform", "torch", "diffusers", "transformers", "bpy", "blenderproc", "prefect", "numpy", "opencv-python")
     return {
         "code": _revision(),
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
+        "packages": {name: version(name) for name in PACKAGES},
         "renderer_workers": place.renderers,
         "torch_threads": place.threads,
         "batch": place.batch,

@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     prefect_api_url: str = Field(
         default="", description="A running Prefect server; empty: PREFECT_API_URL, else one started for the run."
     )
+    cluster: str = Field(
+        default="",
+        description="Address of a Dask or Ray cluster for runs on one; empty: one on this machine, started for the run.",
+    )
+    cluster_workers: int = Field(default=0, ge=0, description="Worker processes of one that is started; 0: one for each core.")
     watch: str = Field(
         default="", description="Folders looked at for new CAD models, separated as in PATH; empty: `watch` in the home folder."
     )
@@ -119,6 +124,11 @@ class Settings(BaseSettings):
     @property
     def renderer_workers(self) -> int:
         return self.workers or self.cores
+
+    @property
+    def cluster_size(self) -> int:
+        """Worker processes of a cluster that is started on this machine."""
+        return self.cluster_workers or self.cores
 
     @property
     def torch_threads(self) -> int:

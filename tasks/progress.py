@@ -142,6 +142,18 @@ def whole(flow_run_id: str, class_name: str, totals: Mapping[str, int]) -> Itera
                 _bars.pop(key, None)
 
 
+def moved(flow_run_id: str, name: str, class_name: str, count: int) -> None:
+    """Count what another process has done of a stage that this one shows as a whole; nothing where it shows none."""
+    with _joining:
+        bar = _bars.get((flow_run_id, name, class_name))
+    if bar is None:
+        return
+    bar.begin(0)
+    bar.done += count
+    bar.finished = bar.done >= bar.total
+    bar.tell()
+
+
 @contextmanager
 def stage(name: str, class_name: str, total: int, done: int = 0) -> Iterator[Part]:
     """Announce work over `total` items of a stage, of which `done` are there already: a shard's, or all that there are."""

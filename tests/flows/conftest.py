@@ -239,6 +239,18 @@ def home(tmp_path: Path, server: Server) -> Home:
     return Home(tmp_path / "home", server.api)
 
 
+RUN = ("run", "car", "--samples", "12")
+
+
+@pytest.fixture(scope="session")
+def unbroken(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Home:
+    """A finished run that nothing happened to."""
+    home = Home(tmp_path_factory.mktemp("unbroken"), server.api)
+    add_cars(home, home.path / "cars")
+    home.dst(*RUN, "--overrides", home.overrides())
+    return home
+
+
 def add_cars(home: Home, folder: Path, count: int = 3, first: int = 30_000) -> None:
     """Write parametric cars as files and register them as a user would."""
     from models.cad import parametric
