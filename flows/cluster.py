@@ -31,6 +31,8 @@ log = logging.getLogger("dst")
 class Cluster(AbstractContextManager["Cluster"], Protocol):
     """One kind of cluster: connected to, or started, when it is entered."""
 
+    LOST: tuple[type[Exception], ...]
+    """What a task run ends with when the cluster, or every worker that tried it, has gone."""
     where: str
     """Its address, for a person."""
 
@@ -84,6 +86,11 @@ def at(place: Place, cohort: Cohort, runner: str, address: str, workers: int) ->
             except stops.SIGNS as sign:
                 stops.settle(sign)
                 raise
+            except cluster.LOST as error:
+                said = str(error).splitlines()[0]
+                raise ClusterError(
+                    f"the cluster at {cluster.where} was lost ({said}); what was finished is kept: start the same command again"
+                ) from error
 
 
 def trust(cluster: Cluster, place: Place, cohort: Cohort, api: str, started_here: bool) -> Mapping[str, frozenset[str]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import dask
 import distributed
+from distributed.comm import CommClosedError
 from distributed.security import Security
 from prefect.futures import PrefectFuture
 from prefect_dask import DaskTaskRunner
@@ -47,6 +48,8 @@ class Begin(distributed.WorkerPlugin):  # type: ignore[misc] # Dask has no types
 
 class DaskCluster:
     """See flows.cluster.Cluster."""
+
+    LOST = (CancelledError, CommClosedError, distributed.scheduler.KilledWorker)
 
     def __init__(self, address: str, workers: int) -> None:
         self.where = address or "this machine"
@@ -101,10 +104,10 @@ class DaskCluster:
 
     def stop(self, run: str, why: str) -> None:
         """Tell the run's shards to stop behind their step, and wait until they have."""
-        self._client.run(stopping.ask_run, run, why, on_error="ignore")
-        with suppress(TimeoutError, CancelledError), self._client.as_current():
+        with suppress(OSError, TimeoutError, CancelledError), self._client.as_current():
+            self._client.run(stopping.ask_run, run, why, on_error="ignore")
             distributed.wait(self._futures, timeout=STOP_S)
-        self._client.cancel(self._futures)
+            self._client.cancel(self._futures)
 
 
 def _of_this_machine(workers: int) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +131,20 @@ def test_a_worker_is_asked_what_it_is_and_told_to_stop(dask: distributed.LocalCl
         cluster.begin("a run")
         with stopping.of_run("a run"):
             assert stopping.why() == ""
+
+
+def test_a_scheduler_that_dies_is_said_at_once(here: Place, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    arguments = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"]
+    with subprocess.Popen(arguments, stderr=subprocess.DEVNULL, cwd=tmp_path) as scheduler:
+        # As long as there is no worker: it is about who deals, not about who works.
+        with distributed.Client(f"tcp://127.0.0.1:{port}", timeout=60, set_as_default=False) as client:
+            waiting = client.submit(sum, [1, 2])
+            scheduler.kill()
+            with pytest.raises(DaskCluster.LOST):
+                waiting.result(timeout=20)
 
 
 def _fit(**other: Any) -> Fitness:
