@@ -144,7 +144,7 @@ def _bars(bars: Progress) -> progress.Listener:
         to_go = f"{bar.seconds_to_go:.0f} s to go" if bar.seconds_to_go else ""
         if id(bar) not in shown:
             shown[id(bar)] = bars.add_task("", stage=bar.stage, class_name=bar.class_name, to_go=to_go, total=bar.total)
-        bars.update(shown[id(bar)], completed=bar.done, to_go=to_go)
+        bars.update(shown[id(bar)], completed=bar.done, to_go=f"{bar.in_words.partition(' (')[2].rstrip(')')}  {to_go}".strip())
 
     return show
 
@@ -159,6 +159,6 @@ def _lines(log: logging.Logger) -> progress.Listener:
         elif now - last.setdefault(id(bar), now) > _LINE_EVERY_S:
             last[id(bar)] = now
             to_go = f"  {bar.seconds_to_go:.0f} s to go" if bar.seconds_to_go else ""
-            log.info("%-7s %s  %d of %d%s", bar.stage, bar.class_name, bar.done, bar.total, to_go)
+            log.info("%-7s %s  %s%s", bar.stage, bar.class_name, bar.in_words, to_go)
 
     return show
