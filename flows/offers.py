@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flows import recipes
-from flows.estimate import disk
+from flows.estimate import disk, duration
 from flows.hub_recipes import FROM_HUB
 from models.image import weights
 from models.image.diffusion import DiffusionSpec
@@ -46,17 +46,22 @@ def rows() -> list[dict[str, Any]]:
     return [_row(name, recipes.resolve(name)) for name in FROM_HUB]
 
 
-def in_words(recipe: Recipe) -> list[str]:
-    """Return, in lines, what a recipe's generator takes; none where it is not known or comes with the project."""
+def in_words(recipe: Recipe, images: int = 1) -> list[str]:
+    """Return, in lines, what a recipe's generator is and takes for so many images; none where it is not known, or is our own."""
     costs = price(recipe.image)
     if costs is None:
         return []
     licences: dict[str, list[str]] = {}
     for model, licence in costs.licences.items():
         licences.setdefault(licence, []).append(model)
+    image: Any = recipe.image
+    pinned = " and ".join(f"{model}@{_pinned(model, commit)}" for model, commit in image.models)
     lines = [
+        f"recipe {recipe.name}: {', '.join(recipe.controls)} to {pinned}; {image.resolution} px, {image.steps} steps, "
+        f"guidance {image.guidance:g}, {image.dtype} (--verbose: all of it)",
         f"generator: {_size(recipe, costs)}; weights take {disk(costs.weights)} of GPU memory, painting more (not measured)",
-        f"  one image: {costs.tflop:.0f} TFLOP, so at least {costs.least_s:.2g} s on an H100 at its stated peak (not measured)",
+        f"  one image: {costs.tflop:.0f} TFLOP, so at least {costs.least_s:.2g} s on an H100 at its stated peak (not measured)"
+        + (f"; {images} images at least {duration(images * costs.least_s)}" if images > 1 else ""),
         *(f"  licence {licence}: {', '.join(models)}" for licence, models in licences.items()),
     ]
     if costs.gated:
@@ -96,6 +101,11 @@ def _size(recipe: Recipe, costs: Price) -> str:
         if away
         else f"{size}, here"
     )
+
+
+def _pinned(model: str, commit: str) -> str:
+    found = weights.revision(model, commit)
+    return "not fetched yet" if found == weights.MAIN else found[:12]
 
 
 def _here(model: str, commit: str) -> bool:

@@ -97,7 +97,7 @@ def explain(place: Place, cohorts: list[Cohort], verbose: bool = False) -> None:
     lacking = ahead.missing_of(place, cohorts)
     print_rows(ahead.table(place, cohorts, lacking), "cached and missing")
     print(f"to make what is missing: {ahead.costs(place, cohorts, lacking)}")
-    for line in offers.in_words(cohorts[0].recipe):
+    for line in offers.in_words(cohorts[0].recipe, sum(missing.get("image", 0) for missing in lacking)):
         print(line)
     for why in dict.fromkeys(
         why for cohort in cohorts for why in (runs.cannot_paint(place, cohort), runs.cannot_judge(place, cohort))

@@ -42,12 +42,12 @@ def tflop(network: Any, **given: Any) -> float:
 
 
 def clip(width: int, layers: int, heads: int, projected: bool) -> Any:
-    """Return a CLIP text encoder."""
+    """Return a CLIP text encoder, where torch makes tensors now."""
     config = t.CLIPTextConfig(
         hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers, num_attention_heads=heads, projection_dim=width,
         vocab_size=49408,
     )  # fmt: skip
-    return built(lambda: (t.CLIPTextModelWithProjection if projected else t.CLIPTextModel)(config))
+    return (t.CLIPTextModelWithProjection if projected else t.CLIPTextModel)(config)
 
 
 def t5() -> Any:
@@ -59,13 +59,13 @@ def t5() -> Any:
 
 
 def autoencoder(latent: int) -> Any:
-    """Return Stable Diffusion's autoencoder, with as many latent channels."""
+    """Return Stable Diffusion's autoencoder, with as many latent channels, where torch makes tensors now."""
     config: dict[str, Any] = {
         "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": latent,
         "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
         "use_quant_conv": latent == 4, "use_post_quant_conv": latent == 4,
     }  # fmt: skip
-    return built(lambda: d.AutoencoderKL(**config))
+    return d.AutoencoderKL(**config)
 
 
 SD15: dict[str, Any] = {"cross_attention_dim": 768, "attention_head_dim": 8}
@@ -143,10 +143,11 @@ def of_flux() -> None:
 
 def of_shared() -> None:
     """Print text encoders and autoencoders."""
-    for name, encoder in (("CLIP-L", clip(768, 12, 12, False)), ("CLIP-bigG", clip(1280, 32, 20, True)), ("T5 XXL", t5())):
+    small, large = built(lambda: clip(768, 12, 12, False)), built(lambda: clip(1280, 32, 20, True))
+    for name, encoder in (("CLIP-L", small), ("CLIP-bigG", large), ("T5 XXL", t5())):
         print(f"{name}: {parameters(encoder):.0f} M", flush=True)
     for channels, size in ((4, 512), (4, 1024), (16, 1024)):
-        network = autoencoder(channels)
+        network = built(lambda channels=channels: autoencoder(channels))
         latent = empty(1, channels, size // 8, size // 8)
         say(f"autoencoder of {channels} channels, decoding {size} px", network, tflop(network.decoder, sample=latent))
 

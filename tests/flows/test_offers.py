@@ -32,7 +32,7 @@ def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("away")
 def test_every_recipe_from_a_hub_resolves_and_says_what_it_takes(name: str) -> None:
     recipe = recipes.resolve(name)
-    said = "\n".join(offers.in_words(recipe))
+    said = "\n".join(offers.in_words(recipe, 1000))
     assert isinstance(recipe.image, DiffusionSpec)
     assert recipe.image.resolution == recipe.render.resolution
     costs = price(recipe.image)
@@ -41,6 +41,9 @@ def test_every_recipe_from_a_hub_resolves_and_says_what_it_takes(name: str) -> N
     assert costs.download > 4e9
     assert f"to download: dst models fetch {name}" in said
     assert "GPU memory" in said
+    assert said.startswith(f"recipe {name}: {', '.join(recipe.controls)} to {recipe.image.model}@")
+    assert f"{recipe.image.resolution} px, {recipe.image.steps} steps" in said
+    assert "1000 images at least " in said
     assert "(not measured)" in said
     assert all(model in said for model, _ in recipe.image.models)
     assert said.count("licence") == len({KNOWN[model].licence for model, _ in recipe.image.models})
