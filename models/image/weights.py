@@ -28,6 +28,8 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[\w.\-]+")
 NOT_LOADED = {"safety_checker", "feature_extractor"}
 """Parts of a pipeline that images are painted without."""
 _HUB_ANSWERS_WITHIN_S, _ASK_AGAIN_S = 3.0, 60.0
+_AWAY: dict[tuple[str, int], str] = {}
+"""(Hub, minute) in which it was not reached -> why: it is not waited for again for every model."""
 _WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
@@ -108,7 +110,9 @@ def lacking(models: Sequence[tuple[str, str]], table: str = "[image]") -> str | 
     for model, commit in models:
         try:
             if folder_of(model) is None and not cached(model, pinned := revision(model, commit)):
-                why = _hub_says(model, commit, int(time.monotonic() // _ASK_AGAIN_S))
+                # Before its newest commit was fetched nothing can be painted anyway: it is asked less often.
+                every = _ASK_AGAIN_S * (10 if pinned == MAIN else 1)
+                why = _hub_says(model, commit, int(time.monotonic() // every))
                 # A name alone is no revision: what is painted must be pinned to something that is here.
                 why = why or ("they were not fetched yet" if pinned == MAIN else "")
                 away |= {(model, commit): why} if why else {}
@@ -153,6 +157,9 @@ def _hub_says(model: str, commit: str, moment: int) -> str:
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
+    asked = (constants.ENDPOINT, int(time.monotonic() // _ASK_AGAIN_S))
+    if asked in _AWAY:
+        return _AWAY[asked]
     try:
         info = HfApi(endpoint=constants.ENDPOINT).model_info(model, revision=commit, timeout=_HUB_ANSWERS_WITHIN_S)
         if info.gated:
@@ -160,8 +167,12 @@ def _hub_says(model: str, commit: str, moment: int) -> str:
             name = next((one.rfilename for one in info.siblings or [] if one.rfilename.endswith(".json")), "config.json")
             url = hf_hub_url(model, name, revision=commit, endpoint=constants.ENDPOINT)
             get_hf_file_metadata(url, timeout=_HUB_ANSWERS_WITHIN_S)
-    except (HfHubHTTPError, HTTPError, OSError, OfflineModeIsEnabled) as error:
+    except HfHubHTTPError as error:
         return in_words(model, error)
+    except (HTTPError, OSError, OfflineModeIsEnabled) as error:
+        _AWAY.clear()
+        _AWAY[asked] = in_words(model, error)
+        return _AWAY[asked]
     return ""
 
 
