@@ -69,6 +69,18 @@ def in_words(recipe: Recipe, images: int = 1) -> list[str]:
     return lines
 
 
+def state(name: str, device: str) -> str:
+    """Return, in one line, whether a recipe from a hub works on this machine, or what it wants first."""
+    recipe = recipes.resolve(name)
+    costs = price(recipe.image)
+    if why := too_large(recipe, device):
+        return why
+    if costs is not None and not all(_here(model, commit) for model, commit in models_of([name])):
+        gate = f"; {_gate(costs)}" if costs.gated else ""
+        return f"its weights ({disk(costs.download)}) are not all here: dst models fetch {name}{gate}"
+    return recipes.lacking(name) or "works here"
+
+
 def too_large(recipe: Recipe, device: str) -> str | None:
     """Return, in one line, that a device's memory cannot hold the weights of a recipe's generator; None where it can."""
     from models.device import memory, pick_device

@@ -36,7 +36,7 @@ def doctor(settings: Settings) -> bool:
     sound = True
     for name, check in checks:
         try:
-            console.print(f"[green]ok[/green]    {name:<12} {escape(check(settings))}", highlight=False)
+            console.print(f"[green]ok[/green]    {name:<12} {escape(check(settings))}", highlight=False, soft_wrap=True)
         except (ValueError, OSError, RuntimeError, ImportError) as error:
             sound = False
             console.print(f"[red]wrong[/red] {name:<12} {escape(str(error))}", highlight=False)
@@ -97,24 +97,12 @@ def _recipes(settings: Settings) -> str:
 
 
 def _hub(settings: Settings) -> str:
-    from flows import offers, recipes
-
-    lines = [f"{_cache()}; dst models list says what each takes"]
-    for name in offers.recipes_from_hub():
-        why = recipes.lacking(name) or offers.too_large(recipes.resolve(name), settings.device)
-        lines.append(f"{name}: {'works here' if why is None else f'not here: {_short(why)}'}")
-    return "\n                   ".join(lines)
-
-
-def _cache() -> str:
     from huggingface_hub import constants
 
-    return f"weights in {constants.HF_HUB_CACHE}"
+    from flows import offers
 
-
-def _short(why: str) -> str:
-    """Return what a line says before it says what else could be done."""
-    return why.split(", and copy that folder")[0]
+    states = [f"{name}: {offers.state(name, settings.device)}" for name in offers.recipes_from_hub()]
+    return "\n                   ".join([f"weights in {constants.HF_HUB_CACHE}; dst models list has sizes and licences", *states])
 
 
 def _device(settings: Settings) -> str:

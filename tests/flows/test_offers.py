@@ -113,10 +113,17 @@ def test_a_name_that_is_neither_recipe_nor_hub_id_is_told_with_the_one_that_was_
 
 
 @pytest.mark.usefixtures("away")
-def test_the_doctor_says_of_each_recipe_whether_it_works_here() -> None:
+def test_the_doctor_says_of_each_recipe_whether_it_works_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "memory", lambda name: 80e9)
     said = doctor._hub(Settings())
     for name in offers.recipes_from_hub():
-        assert re.search(rf"{name}: not here: the weights of .* HF_HUB_OFFLINE is set.* dst models fetch ", said), name
+        assert re.search(rf"{name}: its weights \([\d.]+ GB\) are not all here: dst models fetch {name}\b", said), name
+    assert "flux-canny; accept the terms at https://huggingface.co/black-forest-labs/FLUX.1-Canny-dev, then log in" in said
+    monkeypatch.setattr(device, "memory", lambda name: 8e9)
+    said = doctor._hub(Settings())
+    assert "sdxl-canny: its weights alone take 9.44 GB of memory" in said
+    monkeypatch.setattr(weights, "cached", lambda model, commit: True)
+    assert "paper-sd15: works here" in doctor._hub(Settings())
 
 
 def test_the_arithmetic_is_that_of_the_true_architecture() -> None:
