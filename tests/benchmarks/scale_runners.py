@@ -27,7 +27,7 @@ def main() -> None:
     asked = parser.parse_args()
     table = Table("runner", "workers", "start s", "shards s", "over work, s a shard", "workers idle")
     with tempfile.TemporaryDirectory(prefix="dst-scale-") as folder:
-        os.environ |= {"DST_HOME": folder, "PREFECT_API_URL": ""}
+        os.environ |= {"DST_HOME": folder}
         from flows.prefect_env import own_server, prepare
         from storage.settings import Settings
 
