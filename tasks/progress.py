@@ -87,6 +87,14 @@ class Bar:
             self._pace()
         self.tell()
 
+    def take_in(self, count: int) -> None:
+        """Count what another process has done."""
+        with self._lock:
+            self._pace()
+            self.done += count
+            self.finished = self.done >= self.total
+        self.tell()
+
     def leave(self, maker: int) -> None:
         """Take in that a maker is at nothing any more."""
         with self._lock:
@@ -201,10 +209,7 @@ def moved(flow_run_id: str, name: str, class_name: str, count: int) -> None:
         bar = _bars.get((flow_run_id, name, class_name))
     if bar is None:
         return
-    bar.begin(0)
-    bar.done += count
-    bar.finished = bar.done >= bar.total
-    bar.tell()
+    bar.take_in(count)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from flows import dask_cluster, runners
 from flows.dask_cluster import DaskCluster
 from flows.runners import ClusterError
 from storage.settings import Settings
-from tasks import stages
+from tasks import progress, stages
 from tasks.plan.fit import GPU, RENDER, Fitness, complaint, fitness, versions
 from tasks.plan.place import Place
 from tests.flows.conftest import Home, Server, add_cars, small
@@ -182,6 +182,15 @@ def test_a_runner_whose_extra_is_missing_is_one_line(monkeypatch: pytest.MonkeyP
         runners.check("dask")
     with pytest.raises(ClusterError, match='there is no runner "slurm"; there are: local, dask'):
         runners.check("slurm")
+
+
+def test_a_bar_moves_by_what_other_processes_have_done() -> None:
+    seen: list[tuple[int, bool]] = []
+    with progress.listened(lambda bar: seen.append((bar.done, bar.finished))), progress.whole("a run", "car", {"render": 12}):
+        progress.moved("a run", "render", "car", 8)
+        progress.moved("another run", "render", "car", 8)
+        progress.moved("a run", "render", "car", 4)
+    assert seen == [(8, False), (12, True)]
 
 
 def test_shards_go_where_their_resource_is() -> None:
