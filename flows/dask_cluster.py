@@ -19,6 +19,7 @@ from distributed.comm import CommClosedError
 from distributed.security import Security
 from prefect.futures import PrefectFuture
 from prefect_dask import DaskTaskRunner
+from prefect_dask.task_runners import PrefectDaskFuture
 
 from flows.runners import ClusterError
 from tasks import stopping
@@ -44,6 +45,24 @@ class Begin(distributed.WorkerPlugin):  # type: ignore[misc] # Dask has no types
         """Let the run work there, and its lines into the run's log."""
         logging.getLogger("dst").setLevel(logging.INFO)
         stopping.forget_run(self._run)
+
+
+class Ended(PrefectDaskFuture[Any]):  # type: ignore[misc] # As above.
+    """A task run on a worker. Dask waits for ever for one that ended with no Exception, as one told to stop does."""
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, however."""
+        with suppress(TimeoutError, CancelledError):
+            if self._final_state is not None or isinstance(self._wrapped_future.exception(timeout), (Exception, type(None))):
+                super().wait(timeout)
+
+    def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
+        """Return its result, or raise what it ended with."""
+        if self._final_state is None:
+            error = self._wrapped_future.exception(timeout)
+            if error is not None and not isinstance(error, Exception):
+                raise error
+        return super().result(timeout, raise_on_failure)
 
 
 class DaskCluster:
@@ -99,8 +118,7 @@ class DaskCluster:
         with dask.annotate(resources={needs: 1} if needs else {}):
             submitted = self._runner.submit(task, **asked)
         self._futures.append(submitted.wrapped_future)
-        future: PrefectFuture[Any] = submitted
-        return future
+        return Ended(submitted.task_run_id, submitted.wrapped_future)
 
     def stop(self, run: str, why: str) -> None:
         """Tell the run's shards to stop behind their step, and wait until they have."""

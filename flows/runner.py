@@ -26,8 +26,16 @@ _LOOK_EVERY_S = 0.5
 class Threads(ThreadPoolTaskRunner[Any]):
     """Prefect's threads, told to stop when what ends the flow is no Exception: what no flow caught, such as SystemExit."""
 
+    _used = False
+
+    def submit(self, *asked: Any, **named: Any) -> Any:
+        """Hand out one task run."""
+        self._used = True
+        return super().submit(*asked, **named)
+
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
-        if exc_type is not None and not issubclass(exc_type, Exception):
+        # On a worker of a cluster Prefect enters a copy around each shard, and what ends a shard there is no word to the next.
+        if self._used and exc_type is not None and not issubclass(exc_type, Exception):
             stopping.ask(exc_type.__name__)
         super().__exit__(exc_type, exc_value, traceback)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import distributed
 import pytest
@@ -18,9 +19,10 @@ import pytest
 from flows import cluster as clusters
 from flows import dask_cluster, runners
 from flows.dask_cluster import DaskCluster
+from flows.runner import threads
 from flows.runners import ClusterError
 from storage.settings import Settings
-from tasks import progress, stages
+from tasks import progress, stages, stopping
 from tasks.plan.fit import GPU, RENDER, Fitness, complaint, fitness, versions
 from tasks.plan.place import Place
 from tests.flows.conftest import Home, Server, add_cars, small
@@ -118,8 +120,6 @@ def test_a_cluster_without_a_device_is_one_line_before_any_shard(dask: distribut
 
 
 def test_a_worker_is_asked_what_it_is_and_told_to_stop(dask: distributed.LocalCluster, here: Place) -> None:
-    from tasks import stopping
-
     here.store.add_to_count("clusters/a run")
     with DaskCluster(dask.scheduler_address, 1) as cluster:
         (answer,) = cluster.ask(fitness, here, cohort("embedded").recipe, [], "clusters/a run").values()
@@ -131,6 +131,20 @@ def test_a_worker_is_asked_what_it_is_and_told_to_stop(dask: distributed.LocalCl
         cluster.begin("a run")
         with stopping.of_run("a run"):
             assert stopping.why() == ""
+
+
+def test_a_shard_that_was_told_to_stop_is_no_wait_for_ever_and_no_word_to_the_next(dask: distributed.LocalCluster) -> None:
+    def told() -> None:
+        raise stopping.Stopped("Ctrl-C")
+
+    with distributed.Client(dask, set_as_default=False) as client:
+        ended = dask_cluster.Ended(uuid4(), client.submit(told))
+        ended.wait(20)
+        with pytest.raises(stopping.Stopped, match="Ctrl-C"):
+            ended.result(20)
+    with pytest.raises(stopping.Stopped), threads(1).duplicate():
+        told()
+    assert not stopping.asked()
 
 
 def test_a_scheduler_that_dies_is_said_at_once(here: Place, tmp_path: Path) -> None:
