@@ -22,7 +22,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows import again, ahead, deciding, recipes, releasing, runs
+from flows import again, ahead, deciding, offers, recipes, releasing, runs
 from flows.again import Asked
 from flows.forms import (
     ALL_CLASSES,
@@ -120,6 +120,7 @@ def dry_run(
     shown = [
         f"To make what is missing: **{costs}**.",
         *(_plan(row) for row in rows),
+        *offers.in_words(resolved, sum(missing.get("image", 0) for missing in lacking)),
         f"The recipe {resolved.name}:",
         f"```json\n{json.dumps(json.loads(canonical_json(resolved)), indent=1)}\n```",
     ]

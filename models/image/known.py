@@ -1,8 +1,9 @@
 """What the models of our recipes cost, before any hub is asked.
 
 Enters: a spec of a diffusion model. Leaves: its licences, the bytes to download, the memory of its weights and the arithmetic
-of one image; None where a model is none of these. Sizes are those that the hub's pages state for the files that are loaded;
-parameters and TFLOP were counted by `python -m tests.benchmarks.families_counted`. None of it was measured on a GPU.
+of one image; None where a model is none of these. Sizes, licences and gates are what was known of the models' pages when this
+was written, and no hub was asked; parameters and TFLOP were counted by `python -m tests.benchmarks.families_counted`. None of it
+was measured on a GPU.
 """
 
 from __future__ import annotations
