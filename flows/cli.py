@@ -403,6 +403,10 @@ def main() -> None:
         # `dst show ... | head` has seen enough; what is still in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
+        if error.errno is None and isinstance(error, (ConnectionError, PermissionError)):
+            # The store's own words: its server is away, or lets nobody in.
+            print(f"dst: {_in_a_line(error)}", file=sys.stderr)
+            sys.exit(2)
         if error.errno not in _OF_A_PLACE:
             raise
         said = error.strerror or str(error)

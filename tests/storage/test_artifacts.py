@@ -21,6 +21,7 @@ from storage.artifacts import (
 from storage.blobs import door
 from storage.blobs.folder import FolderBlobs
 from storage.blobs.protocol import Blobs
+from storage.blobs.s3 import S3Blobs
 from storage.keys import artifact_key
 from storage.settings import Settings
 from tests.storage.memory import MemoryBlobs, opened
@@ -33,8 +34,10 @@ def record(key: str = KEY, **fields: object) -> Record:
     return Record(key=key, stage="control", version=1, spec={}, inputs={"render": "a"}, **fields)  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
+    if request.param == "s3":
+        return S3Blobs(request.getfixturevalue("bucket"), "some/prefix")
     return FolderBlobs(tmp_path / "artifacts") if request.param == "folder" else MemoryBlobs()
 
 
@@ -47,6 +50,8 @@ def lose(store: ArtifactStore, address: str) -> None:
     """Take a file away behind the store's back."""
     if isinstance(store.blobs, MemoryBlobs):
         del store.blobs.blobs[address]
+    elif isinstance(store.blobs, S3Blobs):
+        store.blobs._delete([address])
     else:
         Path(store.where, address).unlink()
 
