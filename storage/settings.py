@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSe
 from storage.artifacts import ArtifactStore
 from storage.blobs.door import open_blobs
 from storage.catalog import address
+from storage.readcache import ReadCache
 
 
 class Settings(BaseSettings):
@@ -26,6 +27,9 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path("dst-data"), description="Folder for everything that is made.")
     store_url: str = Field(
         default="", description="Where artifacts lie, such as file:///srv/artifacts; empty: `artifacts` in the home folder."
+    )
+    store_cache_gb: float = Field(
+        default=4, ge=0, description="Gigabytes that are kept in the home folder of what was read from a bucket; 0: nothing."
     )
     catalog_url: str = Field(default="", description="SQLAlchemy URL of the catalog; empty: SQLite in the home folder.")
     device: str = Field(default="auto", description="torch device of the generator: auto, cpu, cuda, cuda:1, mps.")
@@ -104,7 +108,11 @@ class Settings(BaseSettings):
 
     @cached_property
     def store(self) -> ArtifactStore:
-        return ArtifactStore(open_blobs(self.store_url) if self.store_url else self.root / "artifacts")
+        if not self.store_url:
+            return ArtifactStore(self.root / "artifacts")
+        blobs = open_blobs(self.store_url)
+        far = blobs.folder is None and self.store_cache_gb > 0
+        return ArtifactStore(blobs, ReadCache(self.root / "read-cache", int(self.store_cache_gb * 1e9)) if far else None)
 
     @property
     def catalog(self) -> str:

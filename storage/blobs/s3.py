@@ -83,7 +83,9 @@ class S3Blobs:
         with self._said():
             found = self._store.list_with_delimiter(path or None)
         here = [*found["common_prefixes"], *(item["path"] for item in found["objects"])]
-        return sorted({name.rstrip("/").rpartition("/")[2] for name in here})
+        names = sorted({name.rstrip("/").rpartition("/")[2] for name in here})
+        # What another machine is writing is no damage: it is not there yet, and `put` goes on with it should that machine die.
+        return [] if _is_group(path) and _RECORD not in names else names
 
     def age_s(self, group: str) -> float:
         written = [item["last_modified"] for item in self._below(group)]
@@ -106,8 +108,7 @@ class S3Blobs:
         groups: dict[str, list[Any]] = {}
         for item in self._below(""):
             group = item["path"].rpartition("/")[0]
-            # Groups lie at stage/ab/abcd...; all else in a store is single files.
-            if group.count("/") == 2 and not group.startswith("."):
+            if _is_group(group):
                 groups.setdefault(group, []).append(item)
         unfinished = [items for items in groups.values() if not any(item["path"].endswith(f"/{_RECORD}") for item in items)]
         if not unfinished:
@@ -202,6 +203,11 @@ class S3Blobs:
                 f"{self.where} did not answer for {self._retry_s:.0f} s; is AWS_ENDPOINT_URL right and the server up? "
                 "What was finished is kept: start again"
             ) from None
+
+
+def _is_group(path: str) -> bool:
+    """Say whether a path is an artifact's, stage/ab/abcd...: all else in a store is single files, or what was set aside."""
+    return path.count("/") == 2 and not path.startswith(".")
 
 
 def at_url(url: str) -> S3Blobs:

@@ -152,6 +152,13 @@ def test_what_has_lost_its_record_is_damaged_and_what_was_never_there_is_missing
     assert not store.is_damaged("control", KEY)
     store.put(record(), {"control.png": b"pixels"})
     lose(store, f"{HERE}/{RECORD}")
+    if isinstance(store.blobs, S3Blobs):
+        # There the record makes the group: without it the group may be what another machine is writing now.
+        with pytest.raises(MissingArtifact):
+            store.get("control", KEY)
+        store.put(record(), {"control.png": b"pixels"})
+        assert store.sound("control", KEY) is not None
+        return
     with pytest.raises(DamagedArtifact, match="record is missing"):
         store.get("control", KEY)
     assert store.is_damaged("control", KEY)

@@ -66,6 +66,18 @@ def test_the_server_s_clock_says_what_is_old(bucket: str, monkeypatch: pytest.Mo
     assert store.sweep(3600) == 0
 
 
+def test_what_another_machine_is_writing_is_neither_there_nor_damaged(bucket: str) -> None:
+    first, second = ArtifactStore(S3Blobs(bucket, "p")), ArtifactStore(S3Blobs(bucket, "p"))
+    first.blobs.write(f"{HERE}/a.bin", b"whole")
+    assert second.find("control", KEY) is None
+    assert not second.is_damaged("control", KEY)
+    assert second.names(HERE) == []
+    # Whoever is first with the record has made it; the other finds it made.
+    assert second.read(second.put(RECORD_OF_IT, {"a.bin": b"whole"}), "a.bin") == b"whole"
+    assert first.put(RECORD_OF_IT, {"a.bin": b"whole"}).record == second.get("control", KEY).record
+    assert first.sound("control", KEY) is not None
+
+
 def test_other_bytes_of_a_writer_that_died_are_written_over(bucket: str) -> None:
     store = ArtifactStore(S3Blobs(bucket, "p", patience_s=0.1))
     store.blobs.write(f"{HERE}/a.bin", b"half")
