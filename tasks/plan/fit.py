@@ -89,7 +89,7 @@ def complaint(here: Fitness, workers: Mapping[str, Fitness | BaseException], pla
         if not found.sees_store:
             return (
                 f"the worker {name} does not see the store {place.store.where}: "
-                "set DST_STORE_URL to a folder that is mounted on both"
+                "set DST_STORE_URL to a bucket, or to a folder that is mounted on both"
             )
         if found.lacks:
             return f"the worker {name} cannot do its part: {found.lacks}"
