@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from storage.folders import write_whole
 from storage.keys import digest
 
 _SHARE = 0.8
@@ -29,35 +29,21 @@ class ReadCache:
         self._since_look = _LOOK_EVERY
 
     def read(self, sha256: str, load: Callable[[], bytes]) -> bytes:
-        """Return the bytes with this digest, from here or else as `load` gives them (which are kept if they are these)."""
-        path = self._path(sha256)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            return self._keep(path, sha256, load())
-        if digest(data) != sha256:
-            return self._keep(path, sha256, load())
+        """Return the bytes with this digest, from here or else as `load` gives them, which raises where it has others."""
+        path = self.folder / sha256[:2] / sha256
         with contextlib.suppress(FileNotFoundError):
-            os.utime(path)
-        return data
+            data = path.read_bytes()
+            if digest(data) == sha256:
+                os.utime(path)
+                return data
+        return self._keep(path, load())
 
-    def _path(self, sha256: str) -> Path:
-        return self.folder / sha256[:2] / sha256
-
-    def _keep(self, path: Path, sha256: str, data: bytes) -> bytes:
+    def _keep(self, path: Path, data: bytes) -> bytes:
         """Keep bytes; a disk without room keeps none, and nobody has to know."""
-        if digest(data) != sha256 or len(data) > self.most:
+        if len(data) > self.most:
             return data
         with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
-                try:
-                    file.write(data)
-                    file.close()
-                    os.replace(file.name, path)
-                except OSError:
-                    os.unlink(file.name)
-                    raise
+            write_whole(path, data)
             self._since_look += len(data)
             if self._since_look >= min(_LOOK_EVERY, self.most):
                 self._since_look = 0

@@ -69,11 +69,17 @@ class Bar:
     @property
     def in_words(self) -> str:
         """How far it is, with what is being made together and how far that is."""
+        under_way = self.under_way
+        return f"{self.done} of {self.total}" + (f" ({under_way})" if under_way else "")
+
+    @property
+    def under_way(self) -> str:
+        """What is being made together and how far that is; empty where nothing is."""
         with self._lock:
             being_made = list(self._being_made.values())
         count = sum(count for count, _ in being_made)
         share = sum(count * share for count, share in being_made) / count if count else 0.0
-        return f"{self.done} of {self.total}" + (f" ({count} under way, {100 * share:.0f} % of their steps)" if count else "")
+        return f"{count} under way, {100 * share:.0f} % of their steps" if count else ""
 
     @property
     def _amount(self) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 
@@ -72,14 +71,9 @@ def _catalog(settings: Settings) -> str:
 
 
 def _renderer(settings: Settings) -> str:
-    # In a process of its own, as always: a missing system library shows as a failed import there.
-    command = [sys.executable, "-P", "-c", "import bpy; print(bpy.app.version_string)"]
-    tried = subprocess.run(command, capture_output=True, text=True)
-    lines = tried.stdout.strip().splitlines()
-    if not lines:
-        last = (tried.stderr.strip().splitlines() or ["no output"])[-1]
-        raise RuntimeError(f"Blender does not start: {last}; a missing library comes with: make install (as root)")
-    return f"Blender {lines[0]}"
+    from tasks.plan.fit import blender
+
+    return f"Blender {blender()}"
 
 
 def _generator(settings: Settings) -> str:

@@ -144,7 +144,7 @@ def _bars(bars: Progress) -> progress.Listener:
         to_go = f"{bar.seconds_to_go:.0f} s to go" if bar.seconds_to_go else ""
         if id(bar) not in shown:
             shown[id(bar)] = bars.add_task("", stage=bar.stage, class_name=bar.class_name, to_go=to_go, total=bar.total)
-        bars.update(shown[id(bar)], completed=bar.done, to_go=f"{bar.in_words.partition(' (')[2].rstrip(')')}  {to_go}".strip())
+        bars.update(shown[id(bar)], completed=bar.done, to_go=f"{bar.under_way}  {to_go}".strip())
 
     return show
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from models.image.refused import in_words
-from models.image.weights import MAIN, NOT_LOADED, UnknownModel, cache_of
+from models.image.weights import MAIN, NOT_LOADED, UnknownModel, cache_of, snapshot_of
 
 _WEIGHTS = re.compile(r"(?:diffusion_pytorch_model|model)(?:-\d{5}-of-\d{5})?\.safetensors(?:\.index\.json)?")
 """Weights as they are loaded: none of their variants (fp16, non_ema), no pickles, no single files for other programs."""
@@ -65,7 +65,7 @@ class Published:
     @property
     def missing(self) -> tuple[File, ...]:
         """The files that are not on this machine."""
-        return tuple(file for file in self.files if not (_snapshot(self.model, self.commit) / file.name).exists())
+        return tuple(file for file in self.files if not (snapshot_of(self.model, self.commit) / file.name).exists())
 
 
 class NotGiven(UnknownModel):
@@ -113,7 +113,7 @@ def fetch(what: Published, progress: Callable[[int], None]) -> None:
     done = 0
     try:
         for file in what.files:
-            here = _snapshot(what.model, what.commit) / file.name
+            here = snapshot_of(what.model, what.commit) / file.name
             if here.exists() and not sound(here):
                 here.resolve().unlink()
             with asking(what.model):
@@ -141,14 +141,12 @@ def sound(path: Path) -> bool | None:
         return None
     digest = hashlib.sha256() if len(name) == 64 else hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)
     with blob.open("rb") as file:
-        while chunk := file.read(1 << 22):
-            digest.update(chunk)
-    return digest.hexdigest() == name
+        return hashlib.file_digest(file, lambda: digest).hexdigest() == name
 
 
 def here(model: str, commit: str) -> list[Path]:
     """Return the files of a model that are on this machine."""
-    return sorted(path for path in _snapshot(model, commit).rglob("*") if path.is_file())
+    return sorted(path for path in snapshot_of(model, commit).rglob("*") if path.is_file())
 
 
 @contextlib.contextmanager
@@ -198,11 +196,9 @@ def _load(what: Published, file: File, progress: Callable[[int], None]) -> None:
         if at > file.size:
             at = growing.truncate(growing.seek(0))
         http_get(url, growing, resume_size=at, headers=build_hf_headers(), expected_size=file.size)  # type: ignore[arg-type]
-    found = hashlib.sha256()
     with partial.open("rb") as whole:
-        while chunk := whole.read(1 << 22):
-            found.update(chunk)
-    if found.hexdigest() != file.digest:
+        found = hashlib.file_digest(whole, "sha256").hexdigest()
+    if found != file.digest:
         partial.unlink()
         raise NotGiven(f"{file.name} of {what.model} came damaged from {constants.ENDPOINT}; the same command loads it again")
     partial.replace(blob)
@@ -221,7 +217,3 @@ class _Told(io.FileIO):
             left = left[super().write(left) :]
         self._progress(self.tell())
         return len(data)
-
-
-def _snapshot(model: str, commit: str) -> Path:
-    return cache_of(model) / "snapshots" / commit

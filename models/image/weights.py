@@ -89,6 +89,11 @@ def cache_of(model: str) -> Path:
     return Path(constants.HF_HUB_CACHE, f"models--{model.replace('/', '--')}")
 
 
+def snapshot_of(model: str, commit: str) -> Path:
+    """Return the folder in which the hub's client keeps a model's files of one commit, whether it has them or not."""
+    return cache_of(model) / "snapshots" / commit
+
+
 def source(model: str, commit: str) -> dict[str, Any]:
     """Return the arguments with which diffusers' `from_pretrained` finds a model; a folder is never looked up on the hub."""
     folder = folder_of(model)
@@ -130,7 +135,7 @@ def lacking(models: Sequence[tuple[str, str]], table: str = "[image]") -> str | 
 
 def cached(model: str, commit: str) -> bool:
     """Say whether all that diffusers loads of a hub's model is among what was loaded before."""
-    folder = cache_of(model) / "snapshots" / commit
+    folder = snapshot_of(model, commit)
     try:
         index = json.loads((folder / "model_index.json").read_text())
     except (OSError, ValueError):

@@ -96,10 +96,21 @@ def complaint(here: Fitness, workers: Mapping[str, Fitness | BaseException], pla
     return None
 
 
+def blender() -> str:
+    """Return the version of the Blender that starts in this environment. Raises RuntimeError, in one line, where none does."""
+    # In a process of its own, as always: a missing system library shows as a failed import there.
+    command = [sys.executable, "-P", "-c", "import bpy; print(bpy.app.version_string)"]
+    tried = subprocess.run(command, capture_output=True, text=True)
+    lines = tried.stdout.strip().splitlines()
+    if not lines:
+        last = (tried.stderr.strip().splitlines() or ["no output"])[-1]
+        raise RuntimeError(f"Blender does not start: {last}; a missing library comes with: make install (as root)")
+    return lines[0]
+
+
 def _no_blender() -> str | None:
-    """Return why Blender does not start in this environment; in a process of its own, as always."""
-    tried = subprocess.run([sys.executable, "-P", "-c", "import bpy"], capture_output=True, text=True, timeout=120)
-    if tried.returncode == 0:
-        return None
-    last = (tried.stderr.strip().splitlines() or ["no output"])[-1]
-    return f"Blender does not start there: {last}; a missing library comes with: make install (as root)"
+    try:
+        blender()
+    except RuntimeError as error:
+        return str(error)
+    return None
