@@ -22,7 +22,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import Field
 
-from flows import again, ahead, deciding, recipes, releasing, runs
+from flows import again, ahead, deciding, offers, recipes, releasing, runs
 from flows.again import Asked
 from flows.forms import (
     ALL_CLASSES,
@@ -41,6 +41,7 @@ from flows.generate import generate, several
 from flows.live import person
 from flows.preview import SAMPLES, preview
 from flows.runner import threads
+from models.verdict.spec import VerdictSpec
 from models.verdict.wish import ASKED_LIKE
 from storage.catalog.catalog import Catalog
 from storage.export.card import summary
@@ -119,6 +120,7 @@ def dry_run(
     shown = [
         f"To make what is missing: **{costs}**.",
         *(_plan(row) for row in rows),
+        *offers.in_words(resolved, sum(missing.get("image", 0) for missing in lacking)),
         f"The recipe {resolved.name}:",
         f"```json\n{json.dumps(json.loads(canonical_json(resolved)), indent=1)}\n```",
     ]
@@ -296,9 +298,9 @@ def _verdict(specs: Mapping[str, Any], control_at_least: float, pose_at_most: fl
     for rule, threshold, unsaid in (("control", control_at_least, -1.0), ("pose", pose_at_most, 0.0)):
         if threshold == unsaid:
             continue
-        if rule not in specs["verdict"]["rules"]:
-            raise ValueError(f"the recipe has no rule {rule}; add one under other changes, or choose another recipe")
-        if not isinstance(rules.setdefault(rule, {}), dict):
+        # A recipe that decides by another rule gets this one besides: what a person asks for by name holds.
+        new = {} if rule in specs["verdict"]["rules"] else plain(VerdictSpec().rules[rule])
+        if not isinstance(rules.setdefault(rule, new), dict):
             raise ValueError(f"the rule {rule} is given a threshold and taken out; say one of the two")
         rules[rule]["threshold"] = threshold
     return {name: table for name, table in tables.items() if table != {}}

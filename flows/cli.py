@@ -13,9 +13,10 @@ import pydantic
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from flows.commands import cad, catalog, evaluate, imports
+from flows.commands import cad, catalog, evaluate, imports, models
 from flows.commands import export as export_commands
 from flows.commands import tag as tag_commands
+from flows.runners import RunnerName
 from storage.settings import Settings
 from storage.stages import OfASample
 
@@ -28,6 +29,7 @@ app = cyclopts.App(
 app.command(cad.app)
 app.command(imports.app)
 app.command(evaluate.app)
+app.command(models.app)
 app.command(export_commands.app)
 app.command(tag_commands.app)
 app.command(catalog.app)
@@ -69,7 +71,7 @@ def run(
     /,
     *,
     samples: Annotated[int, Parameter(help="Samples of each class, divided evenly over its CAD models.")] = 200,
-    recipe: Annotated[str, Parameter(help="What to make: embedded, render-world, paper-sd15, ...")] = "embedded",
+    recipe: Annotated[str, Parameter(help="What to make: embedded, render-world, paper-sd15, sdxl-canny, ...")] = "embedded",
     overrides: Annotated[Path | None, Parameter(help="TOML file that changes fields of the recipe.")] = None,
     preview: Annotated[
         bool, Parameter(help="Make only the first 8 samples and one picture of them; the class stays as it is.", negative="")
@@ -78,6 +80,10 @@ def run(
         bool, Parameter(help="Print what is cached, what is missing and what that costs, and stop.", negative="")
     ] = False,
     verbose: Annotated[bool, Parameter(help="With --dry-run: print the resolved recipe as well.", negative="")] = False,
+    runner: Annotated[RunnerName, Parameter(help="Where shards are made: in this process, or on a cluster.")] = "local",
+    cluster: Annotated[
+        str | None, Parameter(help="Address of that cluster; default: DST_CLUSTER, else one started on this machine.")
+    ] = None,
 ) -> None:
     """Make a class's images: renders, controls, captions, images, verdicts, catalog, report. Only what is missing is made.
 
@@ -85,10 +91,15 @@ def run(
     """
     from flows.commands.run import launch, look_ahead
 
+    if cluster is not None:
+        if runner == "local":
+            raise ValueError("--cluster says nothing without a runner: add --runner dask, or leave it out")
+        # The run may be a process of its own, which reads the same environment.
+        os.environ["DST_CLUSTER"] = cluster
     if preview and not dry_run:
         look_ahead(_settings(), class_names, samples, recipe, overrides)
     else:
-        launch(_settings(), class_names, samples, recipe, overrides, dry_run=dry_run, verbose=verbose)
+        launch(_settings(), class_names, samples, recipe, overrides, dry_run=dry_run, verbose=verbose, runner=runner)
 
 
 @app.command
@@ -397,6 +408,10 @@ def main() -> None:
         # `dst show ... | head` has seen enough; what is still in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
+        if error.errno is None and isinstance(error, (ConnectionError, PermissionError)):
+            # The store's own words: its server is away, or lets nobody in.
+            print(f"dst: {_in_a_line(error)}", file=sys.stderr)
+            sys.exit(2)
         if error.errno not in _OF_A_PLACE:
             raise
         said = error.strerror or str(error)

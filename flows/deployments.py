@@ -27,6 +27,7 @@ from flows.forms import (
     ClassName,
     ControlScale,
     RecipeName,
+    Runner,
     Said,
     Samples,
     Steps,
@@ -40,6 +41,7 @@ from flows.forms import (
 from flows.generate import generate, generate_many, several
 from flows.prefect_env import FOR_RUNS
 from flows.runner import threads
+from flows.runners import LOCAL
 from flows.scan import scan
 from flows.schedule import of_scan, of_verify
 from flows.train import train
@@ -76,9 +78,10 @@ def generate_class(
     recipe: RecipeName = "embedded",
     steps: Steps = 0,
     control_scale: ControlScale = 0.0,
+    runner: Runner = LOCAL,
 ) -> RunReport:
     """Make the images of one class. Only what is missing is made; started again, it goes on where it was."""
-    made: RunReport = generate.fn(class_name, samples, recipe, changes(steps, control_scale))
+    made: RunReport = generate.fn(class_name, samples, recipe, changes(steps, control_scale), runner)
     return made
 
 
@@ -89,9 +92,10 @@ def generate_classes(
     recipe: RecipeName = "embedded",
     steps: Steps = 0,
     control_scale: ControlScale = 0.0,
+    runner: Runner = LOCAL,
 ) -> list[RunReport]:
     """Make the images of several classes, a run each. One class's failure does not stop the others."""
-    made: list[RunReport] = generate_many.fn(class_names, samples, recipe, changes(steps, control_scale))
+    made: list[RunReport] = generate_many.fn(class_names, samples, recipe, changes(steps, control_scale), runner)
     return made
 
 

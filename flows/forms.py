@@ -17,6 +17,7 @@ from pydantic import Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
 from flows import recipes
+from flows.runners import RunnerName
 from storage.catalog.catalog import Catalog
 from storage.settings import Settings
 
@@ -85,6 +86,12 @@ RecipeName = Annotated[str, OneOf(recipes_offered), Said(recipe_said)]
 Samples = Annotated[int, Field(ge=1, le=100_000), Said("Samples of a class, divided evenly over its CAD models")]
 Steps = Annotated[int, Field(ge=0, le=200), Said("Denoising steps of the generator; 0: as the recipe says")]
 ControlScale = Annotated[float, Field(ge=0, le=10), Said("How firmly the controls are obeyed; 0: as the recipe says")]
+
+Runner = Annotated[
+    RunnerName,
+    Said("Where shards are made: local is the run's own process; others the cluster of DST_CLUSTER, or one started here"),
+]
+"""Where a run's shards are made."""
 
 
 def changes(steps: int, control_scale: float) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows import deciding, leftovers, recipes, runs
+from flows import cluster, deciding, leftovers, recipes, runs
 from flows.pending import class_status
 from flows.runner import results, threads
+from flows.runners import LOCAL, RunnerName
 from flows.stops import stoppable
 from flows.table import table
 from storage.settings import Settings
@@ -46,19 +47,29 @@ Made = dict[str, list[PrefectFuture[Any]]]
 )
 @stoppable
 def generate(
-    class_name: str, samples: Samples = 200, recipe_name: str = "embedded", overrides: dict[str, Any] | None = None
+    class_name: str,
+    samples: Samples = 200,
+    recipe_name: str = "embedded",
+    overrides: dict[str, Any] | None = None,
+    runner: RunnerName = LOCAL,
 ) -> RunReport:
-    """Make a class's images under a recipe. What the store has is kept; what is missing is made."""
-    place = Place.of(Settings(), run=str(flow_run.get_id()))
+    """Make a class's images under a recipe. What the store has is kept; what is missing is made.
+
+    runner: where shards are made (flows.cluster); the cluster's address is a setting, since whoever fills in a form must not
+    make this machine trust another.
+    """
+    settings = Settings()
+    place = Place.of(settings, run=str(flow_run.get_id()))
     cohort = runs.cohort(place, class_name, samples, recipes.resolve(recipe_name, overrides))
     leftovers.bury(place)
     runs.announce(place, cohort)
     with runs.on_record(place, cohort, samples) as run, one_bar_a_stage(place, cohort):
         ready(place)
         runs.see_that_it_can_be_made(place, cohort)
-        made = samples_of(place, cohort, readouts=True)
-        judged = verdicts_on(place, cohort, made)
-        runs.wait(made | judged)
+        with cluster.at(place, cohort, runner, settings.cluster, settings.cluster_size):
+            made = samples_of(place, cohort, readouts=True)
+            judged = verdicts_on(place, cohort, made)
+            runs.wait(made | judged)
         counts = catalog.submit(place, cohort, run.run_id, *judged["verdict"])
         findings = check.submit(place, cohort, run.run_id, counts)
         counted, found = results([counts, findings])
@@ -134,13 +145,17 @@ def several() -> str:
 @flow(name="generate-many", flow_run_name=several)
 @stoppable
 def generate_many(
-    class_names: list[str], samples: Samples = 200, recipe_name: str = "embedded", overrides: dict[str, Any] | None = None
+    class_names: list[str],
+    samples: Samples = 200,
+    recipe_name: str = "embedded",
+    overrides: dict[str, Any] | None = None,
+    runner: RunnerName = LOCAL,
 ) -> list[RunReport]:
     """Make several classes, one sub-flow run each."""
     # One class's misfortune is not another's: each runs to its own end, then this run fails if any of them did.
     states = []
     for class_name in class_names:
-        states.append(generate(class_name, samples, recipe_name, overrides, return_state=True))
+        states.append(generate(class_name, samples, recipe_name, overrides, runner, return_state=True))
         stopping.heed()
     status.show(table(class_status(Place.of(Settings()))))
     return [state.result() for state in states]

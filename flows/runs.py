@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from flows import ending
+from flows import ending, offers
 from models.kinds import meant
 from storage.artifacts import ArtifactStore
 from storage.catalog import liveness
@@ -27,6 +27,7 @@ from tasks.intake import foreign, orientation
 from tasks.plan import cohort as planning
 from tasks.plan.cohort import CadModel, Cohort
 from tasks.plan.failures import GENERATE
+from tasks.plan.fit import PACKAGES
 from tasks.plan.place import Place
 from tasks.plan.recipe import Recipe
 from tasks.run import RunReport
@@ -118,7 +119,9 @@ def cannot_paint(place: Place, cohort: Cohort) -> str | None:
     recipe = cohort.recipe
     if lacks(place.store, cohort, "caption") and (lacking := recipe.caption.lacking(place.means)):
         return f"{recipe.name} cannot write captions here: {lacking}"
-    lacking = recipe.image.lacking() if lacks(place.store, cohort, "image") else None
+    if not lacks(place.store, cohort, "image"):
+        return None
+    lacking = recipe.image.lacking() or offers.too_large(recipe, place.device)
     return f"{recipe.name} cannot paint here: {lacking}" if lacking else None
 
 
@@ -260,12 +263,11 @@ def _url(flow_run_id: str | None) -> str | None:
 
 def runtime(place: Place) -> dict[str, Any]:
     """Return what of this machine and code a run's row records: versions, threads, batch shape, the commit."""
-    packages = ("dst-platform", "torch", "diffusers", "transformers", "bpy", "blenderproc", "prefect", "numpy", "opencv-python")
     return {
         "code": _revision(),
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
+        "packages": {name: version(name) for name in PACKAGES},
         "renderer_workers": place.renderers,
         "torch_threads": place.threads,
         "batch": place.batch,

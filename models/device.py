@@ -31,3 +31,14 @@ def _here() -> list[str]:
 
     cuda = ["cuda", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))] if torch.cuda.is_available() else []
     return ["auto", "cpu", *cuda, *(["mps", "mps:0"] if torch.backends.mps.is_available() else [])]
+
+
+def memory(device: str) -> float:
+    """Return the bytes of memory that a device has in all; of this machine where it is no GPU of its own."""
+    if device.startswith("cuda"):
+        import torch
+
+        return float(torch.cuda.get_device_properties(device).total_memory)
+    import psutil
+
+    return float(psutil.virtual_memory().total)

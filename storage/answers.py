@@ -6,12 +6,12 @@ Enters: a folder. Leaves: a mapping from digests to JSON, a file each, written a
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
+
+from storage.folders import write_whole
 
 
 class Answers(MutableMapping[str, dict[str, Any]]):
@@ -35,12 +35,7 @@ class Answers(MutableMapping[str, dict[str, Any]]):
         return said
 
     def __setitem__(self, digest: str, said: dict[str, Any]) -> None:
-        path = self._file(digest)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(said, file, ensure_ascii=False)
-        Path(temporary).replace(path)
+        write_whole(self._file(digest), json.dumps(said, ensure_ascii=False).encode())
 
     def __delitem__(self, digest: str) -> None:
         try:

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ from storage import keys
 from storage.blobs.folder import FolderBlobs
 from storage.blobs.protocol import Blobs, NoRoom
 from storage.folders import NoRoomLeft, try_folder
+from storage.readcache import ReadCache
 
 RECORD = "record.json"
 _DAMAGED = ".damaged"
@@ -102,8 +104,10 @@ class Artifact:
 class ArtifactStore:
     """Artifacts in a place for bytes; a path means that folder."""
 
-    def __init__(self, blobs: Blobs | Path | str) -> None:
+    def __init__(self, blobs: Blobs | Path | str, cache: ReadCache | None = None) -> None:
+        """cache: keeps what is read from a place that is elsewhere."""
         self.blobs: Blobs = FolderBlobs(blobs) if isinstance(blobs, (Path, str)) else blobs
+        self.cache = cache
 
     @property
     def where(self) -> str:
@@ -192,13 +196,17 @@ class ArtifactStore:
 
     def read(self, artifact: Artifact, name: str) -> bytes:
         """Return one file's bytes, checked against the recorded digest. Raises DamagedArtifact, naming the file."""
-        address = self.address(artifact, name)
-        try:
-            data = self.blobs.get(address)
-        except FileNotFoundError:
-            raise self._missing(address) from None
-        self._compare(address, artifact.record.files[name], len(data), keys.digest(data))
-        return data
+        address, facts = self.address(artifact, name), artifact.record.files[name]
+
+        def load() -> bytes:
+            try:
+                data = self.blobs.get(address)
+            except FileNotFoundError:
+                raise self._missing(address) from None
+            self._compare(address, facts, len(data), keys.digest(data))
+            return data
+
+        return self.cache.read(facts["sha256"], load) if self.cache else load()
 
     @contextmanager
     def local(self, artifact: Artifact, name: str) -> Iterator[Path]:
@@ -206,6 +214,13 @@ class ArtifactStore:
 
         It is to be read only, and inside the context only. Raises DamagedArtifact, naming the file.
         """
+        if self.cache:
+            # A file of its own, since another process may make room in the cache meanwhile.
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, name)
+                path.write_bytes(self.read(artifact, name))
+                yield path
+            return
         with self._local(self.address(artifact, name), artifact.record.files[name]) as path:
             yield path
 

@@ -1,7 +1,7 @@
-"""Folders that are written to: whether they can be, asked before any work is done, and one line of what is wrong.
+"""Folders that are written to: whether they can be, asked before any work is done, and how a file comes there as a whole.
 
-Enters: a folder. Leaves: nothing, or an error that a person understands. What rights, quotas and read-only disks come to is only
-known by writing.
+Enters: a folder, or a file's bytes. Leaves: nothing or a file, or an error that a person understands. What rights, quotas and
+read-only disks come to is only known by writing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import errno
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 
 LEAST_FREE = 96 << 20
@@ -43,6 +44,20 @@ def try_folder(folder: Path, least: int = LEAST_FREE) -> None:
         ) from None
     if shutil.disk_usage(folder).free < least:
         raise NoRoomLeft(_full(folder))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, over what it was before; whoever reads it meanwhile, or writes it too, never sees half of one.
+
+    Its folder is made where there is none. Not proof against loss of power: what must be is an artifact of the store.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def is_full(error: OSError) -> bool:

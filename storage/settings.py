@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSe
 from storage.artifacts import ArtifactStore
 from storage.blobs.door import open_blobs
 from storage.catalog import address
+from storage.readcache import ReadCache
 
 
 class Settings(BaseSettings):
@@ -26,6 +27,9 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path("dst-data"), description="Folder for everything that is made.")
     store_url: str = Field(
         default="", description="Where artifacts lie, such as file:///srv/artifacts; empty: `artifacts` in the home folder."
+    )
+    store_cache_gb: float = Field(
+        default=4, ge=0, description="Gigabytes that are kept in the home folder of what was read from a bucket; 0: nothing."
     )
     catalog_url: str = Field(default="", description="SQLAlchemy URL of the catalog; empty: SQLite in the home folder.")
     device: str = Field(default="auto", description="torch device of the generator: auto, cpu, cuda, cuda:1, mps.")
@@ -46,6 +50,11 @@ class Settings(BaseSettings):
     prefect_api_url: str = Field(
         default="", description="A running Prefect server; empty: PREFECT_API_URL, else one started for the run."
     )
+    cluster: str = Field(
+        default="",
+        description="Address of a Dask or Ray cluster for runs on one; empty: one on this machine, started for the run.",
+    )
+    cluster_workers: int = Field(default=0, ge=0, description="Worker processes of one that is started; 0: one for each core.")
     watch: str = Field(
         default="", description="Folders looked at for new CAD models, separated as in PATH; empty: `watch` in the home folder."
     )
@@ -99,7 +108,11 @@ class Settings(BaseSettings):
 
     @cached_property
     def store(self) -> ArtifactStore:
-        return ArtifactStore(open_blobs(self.store_url) if self.store_url else self.root / "artifacts")
+        if not self.store_url:
+            return ArtifactStore(self.root / "artifacts")
+        blobs = open_blobs(self.store_url)
+        far = blobs.folder is None and self.store_cache_gb > 0
+        return ArtifactStore(blobs, ReadCache(self.root / "read-cache", int(self.store_cache_gb * 1e9)) if far else None)
 
     @property
     def catalog(self) -> str:
@@ -119,6 +132,11 @@ class Settings(BaseSettings):
     @property
     def renderer_workers(self) -> int:
         return self.workers or self.cores
+
+    @property
+    def cluster_size(self) -> int:
+        """Worker processes of a cluster that is started on this machine."""
+        return self.cluster_workers or self.cores
 
     @property
     def torch_threads(self) -> int:

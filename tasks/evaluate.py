@@ -21,6 +21,7 @@ from prefect.cache_policies import NO_CACHE
 from models.evaluation.spec import STAGE, VERSION, EvaluationSpec, ReadoutSpec
 from models.image.controlnet import ControlNetSpec
 from models.world.spec import WorldSpec
+from storage.folders import write_whole
 from storage.keys import artifact_key
 from tasks import stopping, worker
 from tasks.plan.place import Place
@@ -216,16 +217,16 @@ def measure(
     made["look"] = [_asked(groups[figures.HELD_OUT][index]) for index in drawn(groups[figures.HELD_OUT])]
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "figures.json", (json.dumps(made, indent=1) + "\n").encode())
+    write_whole(folder / "figures.json", (json.dumps(made, indent=1) + "\n").encode())
     if "sweep" in made:
-        write(folder / card.PLOT, plot.plot(made["sweep"], made["chosen"], made["ceiling"]))
+        write_whole(folder / card.PLOT, plot.plot(made["sweep"], made["chosen"], made["ceiling"]))
     held = groups[figures.HELD_OUT]
     off = painter.paint(figures.switched_off(setting), held[: spec.without_control]).pictures if spec.without_control else []
     painted = painter.paint(setting, held).pictures
-    write(folder / card.SHEET, sheet(held, painted, off))
-    write(folder / card.LOOK, look([painted[index] for index in drawn(held)]))
+    write_whole(folder / card.SHEET, sheet(held, painted, off))
+    write_whole(folder / card.LOOK, look([painted[index] for index in drawn(held)]))
     written = card.card(made, [stages_of(Path(run)) for run in trained], count_of(pictures))
-    write(folder / "README.md", written.encode())
+    write_whole(folder / "README.md", written.encode())
     create_markdown_artifact(card.tables(made), key="evaluation", description=f"figures of {setting.model}")
     return made
 
@@ -281,11 +282,3 @@ def _made_painter(folder: Path, weights: str, device: str, threads: int, batch: 
     from models.evaluation.painting import Painter
 
     return Painter(folder, pick_device(device), threads, batch, log.info, stopping.heed)
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file at once; its folder is made where there is none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_bytes(data)
-    temporary.replace(path)

@@ -22,6 +22,7 @@ from prefect.cache_policies import NO_CACHE
 from models.evaluation.filters.spec import STAGE, VERSION, FiltersSpec, setting
 from storage.catalog.catalog import Catalog
 from storage.export.folder import FolderTaken, UnfinishedFolder, empty
+from storage.folders import write_whole
 from storage.keys import artifact_key
 from tasks import evaluate, stopping, worker
 from tasks.plan.place import Place
@@ -78,7 +79,7 @@ def panel(place: Place, spec: FiltersSpec, members: list[str], *after: Any) -> s
         for name in spec.classes:
             for one in _sets(place, spec, name):
                 own |= panels.taken(readers, one.shown)
-        evaluate.write(path, (json.dumps(own, indent=1, sort_keys=True) + "\n").encode())
+        write_whole(path, (json.dumps(own, indent=1, sort_keys=True) + "\n").encode())
         log.info("panel   %d words on %d images and on wrong prompts", len(own), len(shown))
     return str(path)
 
@@ -114,10 +115,10 @@ def measure(
     figures = table.figures(spec, made, rows, judged, _own(own))
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    evaluate.write(folder / "figures.json", (json.dumps(figures, indent=1) + "\n").encode())
-    evaluate.write(folder / card.PLOT, plot.kinds(figures))
-    evaluate.write(folder / card.COSTS, plot.cost(figures))
-    evaluate.write(folder / "README.md", card.card(figures, command).encode())
+    write_whole(folder / "figures.json", (json.dumps(figures, indent=1) + "\n").encode())
+    write_whole(folder / card.PLOT, plot.kinds(figures))
+    write_whole(folder / card.COSTS, plot.cost(figures))
+    write_whole(folder / "README.md", card.card(figures, command).encode())
     create_markdown_artifact(card.tables(figures), key="filters", description="what filters are worth")
     return figures
 

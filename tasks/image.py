@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from models.image.protocol import ImageRequest
 from storage.artifacts import ArtifactStore
 from storage.images import from_png, to_png
-from tasks import stopping, waiting, worker
+from tasks import progress, stopping, waiting, worker
 from tasks.caching import shard_task
 from tasks.passport import passport
 from tasks.plan.cohort import Planned, Shard
@@ -35,7 +35,7 @@ def image(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageRepor
             for start in range(0, len(todo), generator.batch):
                 batch = todo[start : start + generator.batch]
                 requests = [_request(store, missing.planned) for missing in batch]
-                pictures = generator.generate(requests, lambda done, asked: stopping.heed())
+                pictures = generator.generate(requests, _tell)
                 # What was made together took each the same.
                 worked, _ = clock.lap()
                 runtime = generator.runtime | {"seconds": round(worked / len(batch), 3)}
@@ -43,6 +43,11 @@ def image(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageRepor
                     yield _finished(missing, store, picture, runtime)
 
     return fill("image", shard, recipe, place, make)
+
+
+def _tell(done: float, asked: int) -> None:
+    stopping.heed()
+    progress.underway(asked, done / asked)
 
 
 def _request(store: ArtifactStore, planned: Planned) -> ImageRequest:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -37,33 +38,90 @@ class Bar:
     done: int
     started: float = field(default_factory=time.monotonic)
     finished: bool = False
-    _at_start: int = 0
-    _begun: bool = False
+    _being_made: dict[int, tuple[int, float]] = field(default_factory=dict)
+    _paced_from: tuple[float, float] | None = None
     _artifact: UUID | None = None
     _tell_at: float = 0.0
     _lock: Any = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._at_start, self._tell_at = self.done, self.started + _UI_AFTER_S
+        self._tell_at = self.started + _UI_AFTER_S
 
     def begin(self, done: int) -> None:
         """Take in a shard of which so much is there already; less than nothing: one that failed and comes again."""
         with self._lock:
-            self.done, self._at_start = self.done + done, self._at_start + done
-            self.started = time.monotonic() if not self._begun else self.started
-            self._begun = True
+            self.done += done
+            if self._paced_from is not None:
+                # What was there already says nothing of the pace.
+                at, amount = self._paced_from
+                self._paced_from = (at, amount + done)
 
     @property
     def seconds_to_go(self) -> float | None:
-        """Estimate from this stage's own pace; None before anything was done."""
-        fresh = self.done - self._at_start
-        return (time.monotonic() - self.started) / fresh * (self.total - self.done) if fresh else None
+        """Estimate from this stage's own pace since it first told of work, so that neither waiting for a turn nor loading a model
+        counts; None before it told of more."""
+        if self._paced_from is None:
+            return None
+        at, before = self._paced_from
+        fresh = self._amount - before
+        return (time.monotonic() - at) / fresh * (self.total - self._amount) if fresh > 0 else None
 
-    def advance(self, count: int = 1) -> None:
-        """Count what was done. Raises Stopped when the run was told to stop: between two items nothing half-made is lost."""
+    @property
+    def in_words(self) -> str:
+        """How far it is, with what is being made together and how far that is."""
+        under_way = self.under_way
+        return f"{self.done} of {self.total}" + (f" ({under_way})" if under_way else "")
+
+    @property
+    def under_way(self) -> str:
+        """What is being made together and how far that is; empty where nothing is."""
+        with self._lock:
+            being_made = list(self._being_made.values())
+        count = sum(count for count, _ in being_made)
+        share = sum(count * share for count, share in being_made) / count if count else 0.0
+        return f"{count} under way, {100 * share:.0f} % of their steps" if count else ""
+
+    @property
+    def _amount(self) -> float:
+        """Items done, with the shares of those that are being made."""
+        return self.done + sum(count * share for count, share in self._being_made.values())
+
+    def underway(self, maker: int, count: int, share: float) -> None:
+        """Take in that a maker is at so many items together, of whose work this share is done."""
+        with self._lock:
+            self._being_made[maker] = (count, share)
+            self._pace()
+        self.tell()
+
+    def take_in(self, count: int) -> None:
+        """Count what another process has done."""
+        with self._lock:
+            self._pace()
+            self.done += count
+            self.finished = self.done >= self.total
+        self.tell()
+
+    def leave(self, maker: int) -> None:
+        """Take in that a maker is at nothing any more."""
+        with self._lock:
+            self._being_made.pop(maker, None)
+
+    def _pace(self) -> None:
+        if self._paced_from is None:
+            self._paced_from = (time.monotonic(), self._amount)
+
+    def advance(self, count: int = 1, maker: int = 0) -> None:
+        """Count what was done. Raises Stopped when the run was told to stop: between two items nothing half-made is lost.
+
+        maker: whose items under way they were.
+        """
         stopping.heed()
         with self._lock:
             self.done += count
+            left, share = self._being_made.pop(maker, (0, 0.0))
+            if left > count:
+                self._being_made[maker] = (left - count, share)
+            self._pace()
         self.tell()
 
     def tell(self) -> None:
@@ -85,9 +143,9 @@ class Bar:
 
         if TaskRunContext.get() is None:
             return
-        percent = 100.0 * self.done / max(self.total, 1)
+        percent = 100.0 * min(self._amount / max(self.total, 1), 1.0)
         to_go = self.seconds_to_go
-        text = f"{self.stage} {self.class_name}: {self.done} of {self.total}" + (f", {to_go:.0f} s to go" if to_go else "")
+        text = f"{self.stage} {self.class_name}: {self.in_words}" + (f", {to_go:.0f} s to go" if to_go else "")
         try:
             if self._artifact is None:
                 created = create_progress_artifact(progress=percent, description=text)
@@ -119,8 +177,17 @@ class Part:
 
     def advance(self, count: int = 1) -> None:
         """Count what was done; see Bar.advance."""
-        self.bar.advance(count)
+        self.bar.advance(count, id(self))
         self.done += count
+
+
+_part: ContextVar[Part | None] = ContextVar("part", default=None)
+
+
+def underway(count: int, share: float) -> None:
+    """Say that so many items of this context's shard are being made together, and which share of their work is done."""
+    if (part := _part.get()) is not None:
+        part.bar.underway(id(part), count, share)
 
 
 _bars: dict[tuple[str, str, str], Bar] = {}
@@ -142,6 +209,15 @@ def whole(flow_run_id: str, class_name: str, totals: Mapping[str, int]) -> Itera
                 _bars.pop(key, None)
 
 
+def moved(flow_run_id: str, name: str, class_name: str, count: int) -> None:
+    """Count what another process has done of a stage that this one shows as a whole; nothing where it shows none."""
+    with _joining:
+        bar = _bars.get((flow_run_id, name, class_name))
+    if bar is None:
+        return
+    bar.take_in(count)
+
+
 @contextmanager
 def stage(name: str, class_name: str, total: int, done: int = 0) -> Iterator[Part]:
     """Announce work over `total` items of a stage, of which `done` are there already: a shard's, or all that there are."""
@@ -152,6 +228,7 @@ def stage(name: str, class_name: str, total: int, done: int = 0) -> Iterator[Par
     if bar is not None:
         bar.begin(done)
     part.bar.tell()
+    token = _part.set(part)
     try:
         yield part
     except Exception:
@@ -160,6 +237,8 @@ def stage(name: str, class_name: str, total: int, done: int = 0) -> Iterator[Par
             bar.begin(-part.done)
         raise
     finally:
+        _part.reset(token)
+        part.bar.leave(id(part))
         part.bar.finished = part.bar.done >= part.bar.total or bar is None
         part.bar.tell()
 

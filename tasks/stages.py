@@ -69,6 +69,8 @@ class _Stage:
     """Its task, `package.module:name`; imported when a flow runs it."""
     obeys: str
     """The table of a recipe that holds its spec, or its specs by name; "" for none."""
+    needs: str = ""
+    """What a worker of a cluster must offer to do it (tasks.plan.fit: GPU, RENDER); "": any can."""
 
     def run(self) -> Any:
         """Return its task."""
@@ -201,6 +203,7 @@ OF_A_SAMPLE = (
         name="render",
         reads=("cad",),
         task="tasks.render:render",
+        needs="render",
         obeys="render",
         specs=lambda recipe, planned: {"": planned.render_spec(recipe)},
         version=lambda spec: render.VERSION,
@@ -228,6 +231,7 @@ OF_A_SAMPLE = (
         name="image",
         reads=("control", "caption"),
         task="tasks.image:image",
+        needs="gpu",
         obeys="image",
         specs=lambda recipe, planned: {"": recipe.image},
         version=lambda spec: spec.version,
@@ -241,6 +245,7 @@ OF_A_COHORT = (
         name="readout",
         reads=("cad",),
         task="tasks.readout:readout",
+        needs="gpu",
         obeys="verdict",
         parts=lambda recipe: list(_taught(recipe)),
         blueprints=_readouts,
@@ -250,6 +255,7 @@ OF_A_COHORT = (
         name="score",
         reads=("image", "readout"),
         task="tasks.score:score",
+        needs="gpu",
         obeys="verdict",
         parts=_judges,
         behind=_heard,

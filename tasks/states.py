@@ -58,9 +58,11 @@ def ends_when_told(body: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(body)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        context = TaskRunContext.get()
         try:
-            stopping.heed()
-            return body(*args, **kwargs)
+            with stopping.of_run("" if context is None else str(context.task_run.flow_run_id)):
+                stopping.heed()
+                return body(*args, **kwargs)
         except stopping.Stopped as told:
             if TaskRunContext.get() is None:
                 raise

@@ -36,6 +36,9 @@ class Told:
 
 
 _all = Told()
+_elsewhere: dict[str, str] = {}
+"""Runs whose shards work here for a flow in another process, and who told them to stop."""
+_run: ContextVar[str] = ContextVar("run", default="")
 _flow_runs: ContextVar[tuple[Told, ...]] = ContextVar("flow_runs", default=())
 """Those that what works in this context belongs to, the outermost first; a task run has the context of its flow run."""
 
@@ -62,6 +65,26 @@ def flow_run() -> Iterator[Told]:
         _flow_runs.reset(token)
 
 
+def ask_run(run: str, why: str) -> None:
+    """Tell what works in this process for a run to stop; the flow itself is in another process, which says so aloud."""
+    _elsewhere[run] = why
+
+
+def forget_run(run: str) -> None:
+    """Let a run work here, again where it was told to stop before."""
+    _elsewhere.pop(run, None)
+
+
+@contextmanager
+def of_run(run: str) -> Iterator[None]:
+    """Let what works in the body be told to stop as a part of a run, by `ask_run`."""
+    token = _run.set(run)
+    try:
+        yield
+    finally:
+        _run.reset(token)
+
+
 def asked() -> bool:
     """Say whether what works here is to stop."""
     return bool(why())
@@ -69,7 +92,7 @@ def asked() -> bool:
 
 def why() -> str:
     """Return who asked what works here to stop, "" as long as nobody has."""
-    return next((told.why for told in (_all, *_flow_runs.get()) if told.why), "")
+    return next((told.why for told in (_all, *_flow_runs.get()) if told.why), _elsewhere.get(_run.get(), ""))
 
 
 def heed() -> None:

@@ -33,7 +33,7 @@ def renderer(place: Place) -> RenderPool:
     """Return this process's warm renderer for a place, started when first asked for and closed when the process ends."""
     from models.render.pool import RenderPool
 
-    asked = (place.renderers, place.mesh_timeout_s)
+    asked = (max(1, place.renderers // place.sharing), place.mesh_timeout_s)
     with _starting:
         if asked not in _renderers:
             _renderers[asked] = RenderPool(*asked).__enter__()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import urllib.request
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,33 @@ def shared_cad_or_none() -> Path | None:
     """The folder of real CAD models that nobody here wrote, where this checkout has one beside it."""
     folder = Path(os.environ.get("DST_SHARED_CAD", ROOT.parent / "shared" / "cad"))
     return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of a real S3 server that keeps its bytes in memory, started once."""
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of an empty bucket of its own, and the environment in which it is found."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "tester",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"b-{uuid.uuid4().hex}"
+    urllib.request.urlopen(urllib.request.Request(f"{s3_server}/{name}", method="PUT")).close()
+    return name
 
 
 @pytest.fixture(scope="session")

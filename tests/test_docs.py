@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-NAMED = re.compile(r"(?:^|[\s`(/])dst ((?:cad |catalog |evaluate |import |release )?[a-z]+)(?=[\s`,.:]|$)", re.M)
+NAMED = re.compile(r"(?:^|[\s`(/])dst ((?:cad |catalog |evaluate |import |models |release )?[a-z]+)(?=[\s`,.:]|$)", re.M)
 SCREEN = 50
 """Lines that a terminal shows at once."""
 DOOR = re.compile(r"One line in `(storage|models)/([\w/]+)\.py`: `(\w+)`(?: or `(\w+)`)?")
@@ -39,7 +39,7 @@ def test_every_command_has_help_with_an_example() -> None:
     from flows.cli import app
 
     for name in app:
-        if name.startswith("-") or name in ("cad", "catalog", "evaluate", "import", "release"):
+        if name.startswith("-") or name in ("cad", "catalog", "evaluate", "import", "models", "release"):
             continue
         assert f"Example: dst {name}" in " ".join(dst(name, "--help").stdout.split()), name
 

@@ -36,7 +36,7 @@ def demo(settings: Settings, samples: int) -> None:
     ready(place)
     for class_name in CLASSES:
         _register(place, class_name)
-    for run_id in launch(settings, list(CLASSES), samples, "embedded"):
+    for run_id in launch(settings, list(CLASSES), samples, "embedded-quick"):
         if not report_path(place.home, run_id).exists():
             write_report(place, run_id)
     print(_ending(settings, index_path(place.home), time.monotonic() - started))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 
@@ -29,13 +28,14 @@ def doctor(settings: Settings) -> bool:
         ("renderer", _renderer),
         ("generator", _generator),
         ("recipes", _recipes),
+        ("generators", _hub),
         ("device", _device),
         ("prefect", _prefect),
     ]
     sound = True
     for name, check in checks:
         try:
-            console.print(f"[green]ok[/green]    {name:<12} {escape(check(settings))}", highlight=False)
+            console.print(f"[green]ok[/green]    {name:<12} {escape(check(settings))}", highlight=False, soft_wrap=True)
         except (ValueError, OSError, RuntimeError, ImportError) as error:
             sound = False
             console.print(f"[red]wrong[/red] {name:<12} {escape(str(error))}", highlight=False)
@@ -71,14 +71,9 @@ def _catalog(settings: Settings) -> str:
 
 
 def _renderer(settings: Settings) -> str:
-    # In a process of its own, as always: a missing system library shows as a failed import there.
-    command = [sys.executable, "-P", "-c", "import bpy; print(bpy.app.version_string)"]
-    tried = subprocess.run(command, capture_output=True, text=True)
-    lines = tried.stdout.strip().splitlines()
-    if not lines:
-        last = (tried.stderr.strip().splitlines() or ["no output"])[-1]
-        raise RuntimeError(f"Blender does not start: {last}; a missing library comes with: make install (as root)")
-    return f"Blender {lines[0]}"
+    from tasks.plan.fit import blender
+
+    return f"Blender {blender()}"
 
 
 def _generator(settings: Settings) -> str:
@@ -90,9 +85,18 @@ def _generator(settings: Settings) -> str:
 def _recipes(settings: Settings) -> str:
     from flows import recipes
 
-    lacking = {name: why for name in recipes.names() if (why := recipes.lacking(name))}
+    lacking = {name: recipes.lacking(name) for name in recipes.names()}
     # Nothing is wrong with a machine that cannot make every recipe there is.
-    return "; ".join([", ".join(recipes.offered()), *(f"not {name}: {why}" for name, why in lacking.items())])
+    return ", ".join(name for name, why in lacking.items() if why is None)
+
+
+def _hub(settings: Settings) -> str:
+    from huggingface_hub import constants
+
+    from flows import offers
+
+    states = [f"{name}: {offers.state(name, settings.device)}" for name in offers.recipes_from_hub()]
+    return "\n                   ".join([f"weights in {constants.HF_HUB_CACHE}; dst models list has sizes and licences", *states])
 
 
 def _device(settings: Settings) -> str:

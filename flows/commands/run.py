@@ -11,8 +11,9 @@ from typing import Any
 
 from rich.console import Console
 
-from flows import ahead, runs
+from flows import ahead, offers, runners, runs
 from flows.commands.terminal import print_rows
+from flows.runners import LOCAL, RunnerName
 from storage.keys import canonical_json
 from storage.settings import Settings
 from storage.stages import OF_A_COHORT
@@ -31,12 +32,15 @@ def launch(
     overrides: Path | Mapping[str, Any] | None = None,
     dry_run: bool = False,
     verbose: bool = False,
+    runner: RunnerName = LOCAL,
 ) -> list[str]:
     """Make what is missing of these classes; return the run ids, one a class. Nothing pending: no server, done in seconds.
 
-    overrides: of the recipe, or a TOML file with them. verbose: a dry run prints the resolved recipe as well.
+    overrides: of the recipe, or a TOML file with them. verbose: a dry run prints the resolved recipe as well. runner: where
+    shards are made, see flows.cluster.
     """
     console, place = Console(stderr=True), Place.of(settings)
+    runners.check(runner)
     changes, cohorts = ahead.planned(place, class_names, samples, recipe_name, overrides)
     if dry_run:
         explain(place, cohorts, verbose)
@@ -47,7 +51,7 @@ def launch(
         if cohort.class_name in todo:
             runs.see_that_it_can_be_made(place, cohort)
     if todo:
-        done |= _start(settings, console, todo, samples, recipe_name, changes)
+        done |= _start(settings, console, todo, samples, recipe_name, changes, runner)
     for cohort in cohorts:
         _say(place, console, cohort, str(done[cohort.class_name]), made_now=cohort.class_name in todo)
     return [str(done[cohort.class_name]) for cohort in cohorts]
@@ -93,6 +97,8 @@ def explain(place: Place, cohorts: list[Cohort], verbose: bool = False) -> None:
     lacking = ahead.missing_of(place, cohorts)
     print_rows(ahead.table(place, cohorts, lacking), "cached and missing")
     print(f"to make what is missing: {ahead.costs(place, cohorts, lacking)}")
+    for line in offers.in_words(cohorts[0].recipe, sum(missing.get("image", 0) for missing in lacking)):
+        print(line)
     for why in dict.fromkeys(
         why for cohort in cohorts for why in (runs.cannot_paint(place, cohort), runs.cannot_judge(place, cohort))
     ):
@@ -104,7 +110,13 @@ def explain(place: Place, cohorts: list[Cohort], verbose: bool = False) -> None:
 
 
 def _start(
-    settings: Settings, console: Console, class_names: list[str], samples: int, recipe_name: str, changes: dict[str, Any]
+    settings: Settings,
+    console: Console,
+    class_names: list[str],
+    samples: int,
+    recipe_name: str,
+    changes: dict[str, Any],
+    runner: RunnerName,
 ) -> dict[str, str | None]:
     from flows.prefect_env import own_server, prepare
 
@@ -116,9 +128,9 @@ def _start(
     own_server(settings)
     with watched():
         if len(class_names) == 1:
-            reports = [generate(class_names[0], samples, recipe_name, changes)]
+            reports = [generate(class_names[0], samples, recipe_name, changes, runner)]
         else:
-            reports = generate_many(class_names, samples, recipe_name, changes)
+            reports = generate_many(class_names, samples, recipe_name, changes, runner)
     return {report["class_name"]: report["run_id"] for report in reports}
 
 

@@ -21,12 +21,17 @@ from tasks import progress
 
 _LINE_EVERY_S = 5.0
 INTERRUPTED = 130
-"""What a command ends with that Ctrl-C stopped, as shells have it."""
+"""What a command ends with that was stopped, as shells have it for Ctrl-C."""
 
 
 @contextmanager
 def watched(quiet: bool = False) -> Iterator[None]:
-    """Show every stage's progress while the body runs, a flow; Ctrl-C ends that between two steps, and a second one at once."""
+    """Show every stage's progress while the body runs, a flow; Ctrl-C ends that between two steps, and a second one at once.
+
+    A flow that somebody else ended (SIGTERM, Cancel in the UI) ends the command with one line that says so.
+    """
+    from prefect.exceptions import CancelledRun
+
     console = Console(stderr=True)
     handler = _handler(console)
     log = logging.getLogger("dst")
@@ -54,6 +59,9 @@ def watched(quiet: bool = False) -> Iterator[None]:
             progress.listened(_bars(bars)),
         ):
             yield
+    except CancelledRun as error:
+        print(f"dst: {error}", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     finally:
         # A command that makes several classes watches once for each: every line is to be said once.
         log.removeHandler(handler)
@@ -136,7 +144,7 @@ def _bars(bars: Progress) -> progress.Listener:
         to_go = f"{bar.seconds_to_go:.0f} s to go" if bar.seconds_to_go else ""
         if id(bar) not in shown:
             shown[id(bar)] = bars.add_task("", stage=bar.stage, class_name=bar.class_name, to_go=to_go, total=bar.total)
-        bars.update(shown[id(bar)], completed=bar.done, to_go=to_go)
+        bars.update(shown[id(bar)], completed=bar.done, to_go=f"{bar.under_way}  {to_go}".strip())
 
     return show
 
@@ -151,6 +159,6 @@ def _lines(log: logging.Logger) -> progress.Listener:
         elif now - last.setdefault(id(bar), now) > _LINE_EVERY_S:
             last[id(bar)] = now
             to_go = f"  {bar.seconds_to_go:.0f} s to go" if bar.seconds_to_go else ""
-            log.info("%-7s %s  %d of %d%s", bar.stage, bar.class_name, bar.done, bar.total, to_go)
+            log.info("%-7s %s  %s%s", bar.stage, bar.class_name, bar.in_words, to_go)
 
     return show

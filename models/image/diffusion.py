@@ -297,17 +297,17 @@ class DiffusionGenerator:
             for start in range(0, len(pending), self.batch):
                 indices = pending[start : start + self.batch]
 
-                def tell() -> None:
+                def tell(share: float, painted: int = len(indices)) -> None:
                     if progress:
-                        progress(sum(image.reason is None for image in made.values()), len(requests))
+                        progress(sum(image.reason is None for image in made.values()) + share * painted, len(requests))
 
                 images = self._batch([requests[i] for i in indices], attempt, tell)
                 made.update(zip(indices, images, strict=True))
-                tell()
+                tell(0.0)
             pending = [index for index in pending if made[index].reason is not None]
         return [made[index] for index in range(len(requests))]
 
-    def _batch(self, requests: list[ImageRequest], attempt: int, tell: Callable[[], None]) -> list[GeneratedImage]:
+    def _batch(self, requests: list[ImageRequest], attempt: int, tell: Callable[[float], None]) -> list[GeneratedImage]:
         pictures = self._sample(requests, attempt, tell)
         images = []
         for request, picture in zip(requests, pictures, strict=True):
@@ -317,12 +317,15 @@ class DiffusionGenerator:
             images.append(GeneratedImage(sample=request.sample, rgb=rgb, seed=seed, attempt=attempt, reason=reason))
         return images
 
-    def _sample(self, requests: list[ImageRequest], attempt: int, tell: Callable[[], None]) -> NDArray[np.float32]:
-        """Return (len(requests), H, W, 3) in 0..1, from a batch of the full shape. tell: called behind each denoising step."""
+    def _sample(self, requests: list[ImageRequest], attempt: int, tell: Callable[[float], None]) -> NDArray[np.float32]:
+        """Return (len(requests), H, W, 3) in 0..1, from a batch of the full shape.
+
+        tell: called behind each denoising step with the share of the steps that are done.
+        """
         import torch
 
         def stepped(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-            tell()
+            tell(min(1.0, (step + 1) / self.spec.steps))
             return {}
 
         filled = requests + [requests[-1]] * (self.batch - len(requests))

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from models.kinds import KindSpec
 from models.sample import SampleId
 
-Progress = Callable[[int, int], None]
-"""Called with (images done, images asked for), also between two steps of a batch; what it raises ends the work."""
+Progress = Callable[[float, int], None]
+"""Called with (images done, images asked for), also between two steps of a batch, whose images count by the share of their steps
+that is done; what it raises ends the work."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from storage.blobs.protocol import Blobs
 
 PLACES = {
     "file": "storage.blobs.folder:at_url",
+    "s3": "storage.blobs.s3:at_url",
 }
 """The scheme of a URL -> what opens it, `package.module:function`, called with the URL."""
 

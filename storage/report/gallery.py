@@ -7,7 +7,6 @@ they come into sight. Works offline, from a disk or from a server; each picture 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from markupsafe import Markup
 
 from storage.artifacts import ArtifactError, ArtifactStore
 from storage.catalog.query import query, stream
+from storage.folders import write_whole
 from storage.images import UnreadablePicture, from_png
 from storage.report import thumbnails
 from storage.report.collect import control_files
@@ -168,10 +168,7 @@ def _thumbnail(store: ArtifactStore, address: str, folder: Path) -> bool:
         picture = np.asarray(from_png(store.open_address(address)), dtype=np.uint8)
     except (ArtifactError, UnreadablePicture):
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_bytes(thumbnails.photograph_file(picture, SIZE))
-    temporary.replace(path)
+    write_whole(path, thumbnails.photograph_file(picture, SIZE))
     return True
 
 

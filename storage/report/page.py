@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 
 from markupsafe import Markup
 
+from storage.folders import write_whole
 from storage.report import plots
 from storage.report.content import SIDES, STATUSES, Annotation, Judged, Report, side_of
 from storage.report.verdict import ONE_CAD_MODEL, RuleFacts, in_words
@@ -121,10 +122,7 @@ def _brief_path(page: Path) -> Path:
 
 def save(out: Path, html: str) -> Path:
     """Write a page; who reads the old one never sees half of the new one. Returns the path."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}")
-    temporary.write_text(html, encoding="utf-8")
-    temporary.replace(out)
+    write_whole(out, html.encode())
     return out
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from storage.folders import write_whole
 from storage.images import from_png, png_text, to_png
 from storage.report import plots
 from storage.report.content import Thumbnail
@@ -51,10 +52,7 @@ def sheet_path(folder: Path, stage: str, step: int) -> Path:
 
 def write_sheet(picture: Any, prompts: Sequence[str], path: Path) -> Path:
     """Write one sheet's PNG, its prompts inside; return its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    temporary.write_bytes(to_png(picture, {PROMPTS: json.dumps(list(prompts))}))
-    temporary.replace(path)
+    write_whole(path, to_png(picture, {PROMPTS: json.dumps(list(prompts))}))
     return path
 
 

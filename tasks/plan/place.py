@@ -38,6 +38,8 @@ class Place:
     """Images the generator makes at once."""
     renderers: int = 1
     """Renderer processes, and slots of this machine's renderer limit."""
+    sharing: int = 1
+    """Processes of this machine that share the renderers out among themselves."""
     mesh_timeout_s: float = 300.0
     """Time limit for one CAD model in one process."""
     max_faces: int = 2_000_000

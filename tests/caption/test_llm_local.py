@@ -64,7 +64,7 @@ def test_a_model_that_is_none_is_one_clear_line(folder: Path, tmp_path: Path) ->
         LlmLocalSpec(model="someone/instruct").pinned()
     away = LlmLocalSpec(model="someone/instruct", revision="a" * 40).lacking(Means())
     assert away is not None
-    assert "hf download someone/instruct --revision aaaa" in away
+    assert "dst models fetch someone/instruct@aaaa" in away
     with pytest.raises(ValueError, match=r'need a model, as in .caption. kind = "llm-local", model = "..."'):
         LlmLocalSpec()
     mute = instruct_model(tmp_path / "mute", ["a car"], steps=1, template="")

@@ -232,11 +232,11 @@ def test_the_recipe_of_an_old_run_is_told_in_todays_tables() -> None:
     from storage.catalog.before_0004 import recipe_today
     from storage.keys import plain
 
-    today = plain(recipes.resolve("embedded"))
+    today = plain(recipes.resolve("embedded-quick"))
     judge = {name: value for name, value in today["verdict"]["judges"]["kcf"].items() if name != "kind"}
     limits = {name: rule["threshold"] for name, rule in today["verdict"]["rules"].items()}
     old = {
-        "name": "embedded",
+        "name": "embedded-quick",
         "render": today["render"],
         "edge": {"source": "canny", "low": 100, "high": 200, "aperture": 3, "blur": 0, "background": "black", "outline": True,
                  "jump": 0.02, "crease_deg": 22, "shortest": 0.04},

@@ -47,6 +47,15 @@ def test_a_dry_run_shows_the_plan_of_each_class_and_makes_nothing(made: Made, sh
     assert sorted((made.home / "artifacts").rglob("*")) == before
 
 
+def test_a_dry_run_of_a_generator_from_a_hub_shows_its_licence_and_what_it_downloads(
+    made: Made, shown: list[dict[str, Any]]
+) -> None:
+    asked.dry_run.fn(["car"], samples=8, recipe="sdxl-canny")
+    text = shown[-1]["text"]
+    assert "licence openrail++: stabilityai/stable-diffusion-xl-base-1.0" in text
+    assert "to download: dst models fetch sdxl-canny" in text
+
+
 @pytest.mark.parametrize(
     ("flow", "said", "line"),
     [

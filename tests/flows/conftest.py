@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import json
 import os
 import shutil
@@ -22,6 +23,8 @@ import httpx
 import psutil
 import pytest
 
+from flows import recipes
+from storage.keys import plain
 from storage.stages import STAGES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,15 +33,31 @@ ROOT = Path(__file__).resolve().parents[2]
 def small(changes: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return overrides that make the embedded recipe quick: a small generator of the same classes with random weights, 64 px.
 
-    Every stage stays what it is; the pictures are noise, so verdicts say nothing here (see tests/verdict for that).
+    Every stage stays what it is; the pictures are noise, so verdicts say nothing here (see tests/verdict for that), and the
+    judges are those that learn nothing from the CAD models first.
     """
-    changes = changes or {}
-    base: dict[str, Any] = {
+    quick: dict[str, Any] = {
+        "name": "small",
         "render": {"resolution": 64, "samples": 1},
         "image": {"model": str(_generator()), "resolution": 64, "steps": 2},
+        "verdict": _quick_verdict(),
     }
-    tables = {name: {**base.get(name, {}), **changes.get(name, {})} for name in sorted({*base, *changes} - {"name"})}
-    return {"name": changes.get("name", "small"), **tables}
+    return _over(quick, changes or {})
+
+
+def _quick_verdict() -> dict[str, Any]:
+    quick = dataclasses.replace(recipes.embedded_quick(), name="small")
+    verdict: dict[str, Any] = recipes.as_overrides(plain(quick))["overrides"]["verdict"]
+    return verdict
+
+
+def _over(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table with changes laid over it, those of its tables too."""
+    both = {
+        name: _over(table[name], change) if isinstance(change, Mapping) and isinstance(table.get(name), Mapping) else change
+        for name, change in changes.items()
+    }
+    return {**table, **both}
 
 
 @cache
@@ -218,6 +237,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def home(tmp_path: Path, server: Server) -> Home:
     return Home(tmp_path / "home", server.api)
+
+
+RUN = ("run", "car", "--samples", "12")
+
+
+@pytest.fixture(scope="session")
+def unbroken(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Home:
+    """A finished run that nothing happened to."""
+    home = Home(tmp_path_factory.mktemp("unbroken"), server.api)
+    add_cars(home, home.path / "cars")
+    home.dst(*RUN, "--overrides", home.overrides())
+    return home
 
 
 def add_cars(home: Home, folder: Path, count: int = 3, first: int = 30_000) -> None:

@@ -141,7 +141,7 @@ def test_a_recipe_whose_generator_or_judge_lacks_its_weights_is_refused_before_a
     alone.dst("cad", "add", str(folder / GLB), "--class", "car")
     line = one_line(alone, "run", "car", "--recipe", "paper-sd15")
     assert line.startswith("dst: paper-sd15 cannot paint here: the weights of stable-diffusion-v1-5/")
-    assert "hf download lllyasviel/control_v11p_sd15_canny --revision " in line
+    assert " lllyasviel/control_v11p_sd15_canny@" in line.split("dst models fetch ")[1]
     asks = folder / "clip.toml"
     asks.write_text('[verdict.judges.clip]\nmodel = "openai/clip-vit-base-patch32"\nrevision = "' + "a" * 40 + '"\n')
     line = one_line(alone, "run", "car", "--overrides", str(asks))

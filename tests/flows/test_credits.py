@@ -241,7 +241,7 @@ def test_what_changed_between_two_runs_is_said_field_by_field_and_sample_by_samp
 ) -> None:
     complete(here, replace(cohort, samples=cohort.samples[:3]))
     changes = {**CHEAP, "caption": {"suffix": "sharp focus"}}
-    other = runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded", changes))
+    other = runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded-quick", changes))
     complete(replace(here, run="second"), replace(other, samples=other.samples[1:]))
     settings = Settings(home=here.home, catalog_url="")
     diff(settings, ["car"], "json")

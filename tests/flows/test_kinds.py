@@ -297,8 +297,8 @@ def main(folder: Path) -> None:
         app(list(command), exit_on_error=False, result_action="return_value")
 
     dst("cad", "add", str(models), "--class", "car")
-    dst("run", "car", "--samples", "8", "--overrides", str(recipe))
-    dst("run", "car", "--samples", "8", "--overrides", str(recipe))
+    dst("run", "car", "--samples", "8", "--recipe", "embedded-quick", "--overrides", str(recipe))
+    dst("run", "car", "--samples", "8", "--recipe", "embedded-quick", "--overrides", str(recipe))
     dst("sql", "select * from samples order by sample_id", "--format", "json", "--out", str(folder / "samples.json"))
     dst("sql", "select * from scores order by image_key, name", "--format", "json", "--out", str(folder / "scores.json"))
     dst("sql", "select * from image_controls", "--format", "json", "--out", str(folder / "controls.json"))

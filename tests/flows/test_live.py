@@ -37,7 +37,7 @@ class Class:
         self.catalog.migrate()
         for number in range(2):
             self.add(number)
-        self.cohort: Cohort = runs.cohort(Place.of(settings), "car", SAMPLES, recipes.resolve("embedded"))
+        self.cohort: Cohort = runs.cohort(Place.of(settings), "car", SAMPLES, recipes.resolve("embedded-quick"))
         self.run_id = self.begin()
 
     def add(self, number: int) -> None:
@@ -96,14 +96,15 @@ def test_pictures_are_shown_as_they_land_and_once_when_the_catalog_has_them(car:
     first = car.paint(0)
     (picture,) = shown(live)
     assert (picture["key"], picture["sample_id"]) == (first.key("image"), str(first.sample))
-    assert (picture["class_name"], picture["recipe"], picture["caption"]) == ("car", "embedded", "a photo of car 0")
+    assert (picture["class_name"], picture["recipe"], picture["caption"]) == ("car", "embedded-quick", "a photo of car 0")
     assert (picture["seed"], picture["verdict"], picture["scores"]) == (str(2**62), "", {})
     assert [name for name, _ in picture["strip"]] == ["render", "canny"]
     car.paint(1)
     car.paint(2, "failed")
     answer = live.pictures(Wanted(), None, ())
     assert len(answer["pictures"]) == 2
-    assert answer["going"] == [{"class_name": "car", "recipe": "embedded", "status": "running", "made": 2, "samples": SAMPLES}]
+    going = {"class_name": "car", "recipe": "embedded-quick", "status": "running", "made": 2, "samples": SAMPLES}
+    assert answer["going"] == [going]
     car.catalogued(0, 1)
     assert {one["key"] for one in shown(live)} == {car.cohort.samples[number].key("image") for number in (0, 1)}
     car.catalog.finish_run(car.run_id, status="complete")
@@ -277,9 +278,9 @@ def test_a_sample_with_an_image_under_each_of_two_recipes_is_asked_about(
     car.catalogued(0)
     code, said = typed(capsys, monkeypatch, "tag", name, "good")
     assert (code, said.count("\n")) == (2, 1)
-    assert "under each of the recipes embedded, render-world" in said
-    assert typed(capsys, monkeypatch, "tag", name, "good", "--recipe", "embedded")[0] == 0
-    assert car.catalog.query("select recipe from samples where tag = 'good'").recipe.tolist() == ["embedded"]
+    assert "under each of the recipes embedded-quick, render-world" in said
+    assert typed(capsys, monkeypatch, "tag", name, "good", "--recipe", "embedded-quick")[0] == 0
+    assert car.catalog.query("select recipe from samples where tag = 'good'").recipe.tolist() == ["embedded-quick"]
 
 
 def test_a_report_is_written_anew_when_its_tags_have_come_to_rest(car: Class, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,8 @@ def test_a_dry_run_says_what_is_cached_and_missing_and_what_that_costs_here(home
     assert "past run" in said
     assert "of this machine" in said
     other = home.dst("run", "car", "--samples", "50", "--recipe", "paper-sd15", "--dry-run")
-    assert "nothing is known here of: render, image" in other
+    # Its words are others too: of quality, and those that are not to be painted.
+    assert "nothing is known here of: render, caption, image" in other
     assert home.digests() == before
 
 

@@ -108,7 +108,7 @@ def planned(here: Place, seed: int, changes: Mapping[str, Any] | None = None) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(parametric.glb("car", seed))
     assert register(here, path, "car").status == "added"
-    return runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded", {**CHEAP, **(changes or {})}))
+    return runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded-quick", {**CHEAP, **(changes or {})}))
 
 
 def rendered(todo: Sequence[Missing]) -> Iterator[Finished]:

@@ -255,6 +255,17 @@ def test_an_evaluation_of_a_bad_model_says_what_is_wrong_with_it(
     assert f"dst: {bad} cannot be loaded" in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_a_run_that_was_ended_from_elsewhere_ends_its_command_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from prefect.exceptions import CancelledRun
+
+    with pytest.raises(SystemExit) as ended, watched():
+        raise CancelledRun("stopped: its service or its machine ended it; started again, it goes on where it was")
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == (
+        "dst: stopped: its service or its machine ended it; started again, it goes on where it was\n"
+    )
+
+
 def test_log_lines_do_not_wrap_when_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
     with watched():
         logging.getLogger("dst").info("image %s", "x" * 300)

@@ -132,7 +132,7 @@ def here(registered: Path, tmp_path: Path) -> Place:
 
 
 def asked(here: Place, samples: int = SAMPLES, changes: Mapping[str, Any] | None = None, **readout: Any) -> Cohort:
-    return runs.cohort(here, "car", samples, recipes.resolve("embedded", wants(changes, **readout)))
+    return runs.cohort(here, "car", samples, recipes.resolve("embedded-quick", wants(changes, **readout)))
 
 
 # -- keys --------------------------------------------------------------------------------------------------------------
@@ -141,7 +141,7 @@ MODELS = tuple(CadModel(cad_id=letter * 64, cad_key=letter.upper() * 64, keyword
 
 
 def key(models: Sequence[CadModel] = MODELS, samples: int = 4, changes: Mapping[str, Any] | None = None, **readout: Any) -> str:
-    recipe = recipes.resolve("embedded", wants(changes, **readout))
+    recipe = recipes.resolve("embedded-quick", wants(changes, **readout))
     return planning.plan("car", recipe, models, samples).judged([])["readout", "large"]
 
 
@@ -165,7 +165,7 @@ def test_a_readouts_key_is_of_the_classs_cad_models_and_what_teaches_and_of_noth
 
 
 def test_a_taught_judges_scores_rest_on_its_readout_and_nobody_elses_do() -> None:
-    recipe = recipes.resolve("embedded", wants())
+    recipe = recipes.resolve("embedded-quick", wants())
     few, more = planning.plan("car", recipe, MODELS, 2), planning.plan("car", recipe, MODELS[:2], 2)
     assert few.keys("image") == more.keys("image")
     then, now = few.judged(few.samples), more.judged(more.samples)
@@ -230,7 +230,7 @@ def test_the_judge_pose_is_taught_by_what_is_registered_and_reads_what_was_made(
     tiny = {"kind": "pose", "views": 8, "looks": 1, "variants": 1, "steps": 2, "batch": 4}
     rule = {"kind": "at_most", "score": "pose", "threshold": 3.0, "reason": "pose_inconsistent"}
     verdict = {"judges": {"kcf": False, "pose": {"readout": tiny}}, "rules": {"pose": rule}}
-    cohort = runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded", {**CHEAP, "verdict": verdict}))
+    cohort = runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded-quick", {**CHEAP, "verdict": verdict}))
     make(here, cohort)
     (taught,) = here.store.records("readout")
     assert taught.record.values["words"].startswith("8 pictures of 1 CAD models")
@@ -291,7 +291,7 @@ def test_a_readout_is_priced_once_and_not_for_each_sample(here: Place) -> None:
 
 
 def test_a_recipe_without_taught_judges_lists_no_readout(here: Place) -> None:
-    cohort = runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded", CHEAP))
+    cohort = runs.cohort(here, "car", SAMPLES, recipes.resolve("embedded-quick", CHEAP))
     assert "readout" not in ahead.table(here, [cohort], ahead.missing_of(here, [cohort]))[0]
     assert "readout" not in runs.missing(here.store, cohort)
     run_id = complete(here, cohort)

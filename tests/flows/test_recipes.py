@@ -17,11 +17,12 @@ from models.control.geometry import GeometrySpec
 from models.image.finished import FinishedRenderSpec
 from models.kinds import BadSpec
 from models.verdict.rules import AtMostSpec, BestShareSpec
+from models.verdict.wish import WishSpec
 from storage.keys import canonical_json, plain
 from tasks.plan.recipe import Recipe
 
 
-def resolved(overrides: dict[str, Any], name: str = "embedded") -> Recipe:
+def resolved(overrides: dict[str, Any], name: str = "embedded-quick") -> Recipe:
     return recipes.resolve(name, overrides)
 
 
@@ -29,7 +30,7 @@ def resolved(overrides: dict[str, Any], name: str = "embedded") -> Recipe:
 
 
 def test_one_field_of_a_nested_table_changes_and_all_else_stays() -> None:
-    plainly = recipes.embedded()
+    plainly = recipes.embedded_quick()
     changed = resolved(
         {
             "render": {"viewpoint": {"distance": 2.0}},
@@ -51,10 +52,10 @@ def test_one_field_of_a_nested_table_changes_and_all_else_stays() -> None:
 
 
 def test_a_changed_recipe_has_a_name_of_its_own_and_an_unchanged_one_keeps_its_name() -> None:
-    assert resolved({"image": {"steps": 8}}).name == "embedded+"
+    assert resolved({"image": {"steps": 8}}).name == "embedded-quick+"
     assert resolved({"image": {"steps": 8}, "name": "mine"}).name == "mine"
-    assert resolved({"image": {"steps": recipes.embedded().image.steps}}).name == "embedded"  # type: ignore[attr-defined]
-    assert resolved({}) == recipes.embedded()
+    assert resolved({"image": {"steps": recipes.embedded_quick().image.steps}}).name == "embedded-quick"  # type: ignore[attr-defined]
+    assert resolved({}) == recipes.embedded_quick()
 
 
 def test_a_table_of_another_kind_begins_with_that_kinds_defaults() -> None:
@@ -84,7 +85,7 @@ def test_controls_judges_and_rules_are_taken_out_by_false_and_more_of_them_may_b
     assert list(rules) == ["azimuth", "control", "pose"], "rules are asked in the order of their names"
     assert rules["azimuth"] == AtMostSpec(score="kcf_azimuth", threshold=2.0, reason="azimuth_inconsistent")
     # What is not there can be taken out as well.
-    assert resolved({"controls": {"geometry": False}}) == recipes.embedded()
+    assert resolved({"controls": {"geometry": False}}) == recipes.embedded_quick()
 
 
 def test_a_whole_number_is_a_number_and_gives_the_same_keys() -> None:
@@ -106,31 +107,31 @@ def test_a_whole_number_is_a_number_and_gives_the_same_keys() -> None:
     ("overrides", "said"),
     [
         # Names.
-        ({"control": {}}, 'recipe embedded has no field "control"; did you mean "controls"?'),
+        ({"control": {}}, 'recipe embedded-quick has no field "control"; did you mean "controls"?'),
         ({"controls": {"canny": {"lo": 80}}}, 'controls.canny has no field "lo"; did you mean "low"?; it has: kind, low'),
-        ({"controls": {"cany": {}}}, "embedded.controls.cany: no control of kind 'cany'; did you mean \"canny\"?"),
-        ({"image": {"stps": 3}}, 'embedded.image has no field "stps"; did you mean "steps"?'),
+        ({"controls": {"cany": {}}}, "embedded-quick.controls.cany: no control of kind 'cany'; did you mean \"canny\"?"),
+        ({"image": {"stps": 3}}, 'embedded-quick.image has no field "stps"; did you mean "steps"?'),
         ({"image": {"kind": "finished-rendr"}}, "no generator of kind 'finished-rendr'; did you mean \"finished-render\"?"),
         ({"caption": {"kind": "importd"}}, "no captioner of kind 'importd'; did you mean \"imported\"?"),
         ({"render": {"viewpoint": {"distnce": 2.0}}}, 'render.viewpoint has no field "distnce"; did you mean "distance"?'),
-        ({"verdict": {"rule": {}}}, 'embedded.verdict has no field "rule"; did you mean "rules"?'),
-        ({"verdict": {"judges": {"kfc": {}}}}, "embedded.verdict.judges.kfc: no judge of kind 'kfc'; did you mean \"kcf\"?"),
+        ({"verdict": {"rule": {}}}, 'embedded-quick.verdict has no field "rule"; did you mean "rules"?'),
+        ({"verdict": {"judges": {"kfc": {}}}}, "quick.verdict.judges.kfc: no judge of kind 'kfc'; did you mean \"kcf\"?"),
         ({"verdict": {"judges": {"kcf": {"member": 5}}}}, 'verdict.judges.kcf has no field "member"; did you mean "members"?'),
         ({"verdict": {"rules": {"pose": {"treshold": 2}}}}, 'rules.pose has no field "treshold"; did you mean "threshold"?'),
         ({"verdict": {"rules": {"pose": {"score": "kfc"}}}}, 'the rule pose asks for the score "kfc", which no judge gives; did'),
         # Types.
-        ({"controls": {"canny": {"low": "80"}}}, "embedded.controls.canny.low is a number, not '80'"),
-        ({"controls": {"canny": {"low": True}}}, "embedded.controls.canny.low is a number, not True"),
-        ({"controls": {"canny": {"outline": 1}}}, "embedded.controls.canny.outline is true or false, not 1"),
-        ({"controls": {"canny": 80}}, "embedded.controls.canny is a table of fields, not 80"),
-        ({"controls": {"geometry": True}}, "embedded.controls.geometry is a table of fields, not True"),
-        ({"controls": 3}, "embedded.controls is a table of fields, not 3"),
-        ({"controls": False}, "embedded.controls is a table of fields, not False"),
-        ({"render": False}, "embedded.render is a table of fields, not False"),
-        ({"image": {"steps": 3.5}}, "embedded.image.steps is a whole number, not 3.5"),
-        ({"image": {"steps": "8"}}, "embedded.image.steps is a whole number, not '8'"),
-        ({"caption": {"suffix": 3}}, "embedded.caption.suffix is a text, not 3"),
-        ({"verdict": {"rules": {"pose": 2.5}}}, "embedded.verdict.rules.pose is a table of fields, not 2.5"),
+        ({"controls": {"canny": {"low": "80"}}}, "embedded-quick.controls.canny.low is a number, not '80'"),
+        ({"controls": {"canny": {"low": True}}}, "embedded-quick.controls.canny.low is a number, not True"),
+        ({"controls": {"canny": {"outline": 1}}}, "embedded-quick.controls.canny.outline is true or false, not 1"),
+        ({"controls": {"canny": 80}}, "embedded-quick.controls.canny is a table of fields, not 80"),
+        ({"controls": {"geometry": True}}, "embedded-quick.controls.geometry is a table of fields, not True"),
+        ({"controls": 3}, "embedded-quick.controls is a table of fields, not 3"),
+        ({"controls": False}, "embedded-quick.controls is a table of fields, not False"),
+        ({"render": False}, "embedded-quick.render is a table of fields, not False"),
+        ({"image": {"steps": 3.5}}, "embedded-quick.image.steps is a whole number, not 3.5"),
+        ({"image": {"steps": "8"}}, "embedded-quick.image.steps is a whole number, not '8'"),
+        ({"caption": {"suffix": 3}}, "embedded-quick.caption.suffix is a text, not 3"),
+        ({"verdict": {"rules": {"pose": 2.5}}}, "embedded-quick.verdict.rules.pose is a table of fields, not 2.5"),
         ({"name": 3}, "its name is a text, not 3"),
         # Values, and what does not go together.
         ({"image": {"steps": 0}}, "steps 0 is not in 1..1000"),
@@ -140,7 +141,7 @@ def test_a_whole_number_is_a_number_and_gives_the_same_keys() -> None:
         ({"controls": {"geometry": {}}}, "one ControlNet obeys one control, the recipe has 2 (canny, geometry)"),
         ({"verdict": {"judges": {"kcf": False}}}, 'the rule pose asks for the score "kcf", which no judge gives'),
         ({"verdict": {"judges": {"second": {"kind": "kcf"}}}}, "the judges kcf and second both give the score kcf"),
-        ({"verdict": {"rules": {"pos": {"threshold": 2.5}}}}, 'embedded.verdict.rules has no "pos"; did you mean "pose"?'),
+        ({"verdict": {"rules": {"pos": {"threshold": 2.5}}}}, 'embedded-quick.verdict.rules has no "pos"; did you mean "pose"?'),
         ({"render": {"resolution": 256}}, "renders of 256 pixels, images of 128, but its generator paints on controls"),
         ({"verdict": {"rules": {"pose": {"kind": "best_share"}}}}, "verdict.rules.pose.score is not said, and has no default"),
     ],
@@ -185,7 +186,7 @@ def test_a_recorded_recipe_of_ones_own_is_given_exactly_also_what_it_left_out(ch
 
 def _before_controls() -> dict[str, Any]:
     """What runs recorded when a recipe had one edge map and one filter."""
-    now = plain(recipes.embedded())
+    now = plain(recipes.embedded_quick())
     image = {name: value for name, value in now["image"].items() if name not in ("kind", "control_models")}
     verdict = {"backbone": "auto", "folds": 5, "max_score": 3.0, "min_edge_score": 0.25}
     edge = {"source": "canny", "low": 100, "high": 200}
@@ -202,9 +203,9 @@ def test_a_recipe_that_other_code_recorded_is_refused_in_one_line(changes: dict[
 
 
 def test_a_record_that_is_not_whole_says_what_it_lacks() -> None:
-    whole = plain(recipes.embedded())
+    whole = plain(recipes.embedded_quick())
     del whole["controls"], whole["verdict"]
-    with pytest.raises(BadSpec, match="recipe embedded is not whole: it lacks controls, verdict"):
+    with pytest.raises(BadSpec, match="recipe embedded-quick is not whole: it lacks controls, verdict"):
         recipes.recorded(whole)
 
 
@@ -226,7 +227,15 @@ def test_a_file_in_the_home_folder_is_a_recipe_based_on_another(tmp_path: Path, 
 
 
 def test_the_embedded_generator_is_held_to_how_well_it_obeys_and_others_to_less() -> None:
-    limits = {name: recipes.resolve(name).verdict.rules["control"].threshold for name in ("embedded", "paper-sd15")}  # type: ignore[attr-defined]
-    assert limits == {"embedded": 0.4, "paper-sd15": 0.25}
-    mild = recipes.resolve("embedded", {"verdict": {"rules": {"control": {"threshold": 0.1}}}})
+    limits = {name: recipes.resolve(name).verdict.rules["control"].threshold for name in ("embedded-quick", "paper-sd15")}  # type: ignore[attr-defined]
+    assert limits == {"embedded-quick": 0.4, "paper-sd15": 0.25}
+    mild = recipes.resolve("embedded-quick", {"verdict": {"rules": {"control": {"threshold": 0.1}}}})
     assert mild.verdict.rules["control"].threshold == 0.1  # type: ignore[attr-defined]
+
+
+def test_embedded_hears_every_judge_and_decides_by_a_wish_and_quick_learns_nothing_first() -> None:
+    embedded, quick = recipes.embedded(), recipes.embedded_quick()
+    assert set(embedded.verdict.judges) == {"ensemble", *embedded.verdict.judges["ensemble"].reads}
+    assert plain(embedded.verdict.rules) == {"wish": plain(WishSpec(lose=0.05))}
+    assert not any(judge.taught_by() for judge in quick.verdict.judges.values())
+    assert dataclasses.replace(embedded, name=quick.name, verdict=quick.verdict) == quick

@@ -13,19 +13,9 @@ import pytest
 
 from storage.images import png_text
 from storage.stages import STAGES
-from tests.flows.conftest import Home, Server, add_cars, kill, small
+from tests.flows.conftest import RUN, Home, Server, add_cars, kill, small
 
 pytestmark = pytest.mark.slow
-RUN = ("run", "car", "--samples", "12")
-
-
-@pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Home:
-    """A finished run that nothing happened to."""
-    home = Home(tmp_path_factory.mktemp("unbroken"), server.api)
-    add_cars(home, home.path / "cars")
-    home.dst(*RUN, "--overrides", home.overrides())
-    return home
 
 
 def flow_runs(home: Home) -> list[str]:

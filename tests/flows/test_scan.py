@@ -144,7 +144,7 @@ def served(tmp_path: Path) -> Iterator[tuple[Watched, str]]:
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "flows.cli", "serve", *arguments],
         # The embedded generator itself: what a random one paints, the filter does not accept.
-        env=home.settings | {"DST_WATCH_SAMPLES": "8", "DST_WATCH_RECIPE": "embedded"},
+        env=home.settings | {"DST_WATCH_SAMPLES": "8", "DST_WATCH_RECIPE": "embedded-quick"},
         stdout=log,
         stderr=subprocess.STDOUT,
     )

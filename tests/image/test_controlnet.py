@@ -111,23 +111,24 @@ def test_an_unusable_image_gets_one_more_attempt_with_another_seed_and_then_a_re
 
 
 def test_progress_is_told_after_each_step_and_batch(generator: ControlNetGenerator) -> None:
-    told: list[tuple[int, int]] = []
+    told: list[tuple[float, int]] = []
     generator.generate([_request(i) for i in range(4)], lambda done, asked: told.append((done, asked)))
-    steps = generator.spec.steps
-    assert told == [*[(0, 4)] * steps, (3, 4), *[(3, 4)] * steps, (4, 4)]
+    # Batches of three and one, of two steps each.
+    assert [done for done, _ in told] == [1.5, 3.0, 3.0, 3.5, 4.0, 4.0]
+    assert {asked for _, asked in told} == {4}
 
 
 def test_a_picture_is_given_up_behind_the_step_in_which_somebody_asks(generator: ControlNetGenerator) -> None:
-    told: list[tuple[int, int]] = []
+    told: list[tuple[float, int]] = []
 
-    def ask(done: int, asked: int) -> None:
+    def ask(done: float, asked: int) -> None:
         told.append((done, asked))
         raise KeyboardInterrupt
 
     before = _pixels(generator.generate([_request(0)]))
     with pytest.raises(KeyboardInterrupt):
         generator.generate([_request(1)], ask)
-    assert told == [(0, 1)]
+    assert told == [(0.5, 1)]
     assert _pixels(generator.generate([_request(0)])) == before
 
 
@@ -215,8 +216,11 @@ def _stable_diffusion_in_small(folder: Path) -> tuple[Path, Path]:
 
 
 def test_a_hub_id_without_a_commit_is_refused() -> None:
-    with pytest.raises(UnknownModel, match="needs its revision as a commit"):
-        revision("stable-diffusion-v1-5/stable-diffusion-v1-5", "main")
+    for given in ("", "fp16", "v1.0"):
+        with pytest.raises(UnknownModel, match="needs its revision as a commit"):
+            revision("stable-diffusion-v1-5/stable-diffusion-v1-5", given)
+    # `main` is the newest commit that was fetched, and none was (tests/image/test_hub.py fetches).
+    assert revision("nobody/nothing", "main") == "main"
     assert revision(paper_sd15().model, paper_sd15().revision) == paper_sd15().revision
 
 

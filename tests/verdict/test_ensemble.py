@@ -151,7 +151,7 @@ def test_the_judge_says_whom_it_heard_and_a_drop_names_the_judge_that_weighed_mo
 
 
 def test_in_a_cohort_it_judges_behind_those_it_reads_and_another_threshold_measures_nothing_again() -> None:
-    recipe = resolve("embedded", {"verdict": {"judges": {"ensemble": {}, "quality": {}, "duplicate": {}}}})
+    recipe = resolve("embedded-quick", {"verdict": {"judges": {"ensemble": {}, "quality": {}, "duplicate": {}}}})
     cohort = plan("car", recipe, [CadModel(cad_id="a" * 64, cad_key="k", keywords=())], 3)
     score = stages.OVER_A_COHORT["score"]
     parts = list(score.parts(recipe))
@@ -162,7 +162,9 @@ def test_in_a_cohort_it_judges_behind_those_it_reads_and_another_threshold_measu
     assert list(made) == parts
     heard = {name: made[name].key for name in ("fidelity", "kcf", "quality")}
     assert made["ensemble"].inputs["scores"] == heard
-    other = resolve("embedded", {"verdict": {"judges": {"ensemble": {}, "quality": {}, "duplicate": {}, "kcf": {"seed": 1}}}})
+    other = resolve(
+        "embedded-quick", {"verdict": {"judges": {"ensemble": {}, "quality": {}, "duplicate": {}, "kcf": {"seed": 1}}}}
+    )
     again = score.blueprints(plan("car", other, cohort.models, 3), cohort.samples)
     assert {name for name in parts if again[name].key != made[name].key} == {"kcf", "ensemble"}
 
@@ -178,7 +180,7 @@ def test_in_a_run_it_waits_for_the_judges_it_reads_and_the_verdict_for_it(monkey
             return f"scored by {part}" if part else "decided"
 
     monkeypatch.setattr(stages.CohortStage, "run", lambda stage: Task())
-    recipe = resolve("embedded", {"verdict": {"judges": {"ensemble": {}}}})
+    recipe = resolve("embedded-quick", {"verdict": {"judges": {"ensemble": {}}}})
     cohort = plan("car", recipe, [CadModel(cad_id="a" * 64, cad_key="k", keywords=())], 3)
     generate.verdicts_on(None, cohort, {"image": ["painted"], "readout": []})  # type: ignore[arg-type, list-item]
     assert submitted["kcf"] == ("painted",)
@@ -191,8 +193,8 @@ def test_a_recipe_that_goes_by_a_wish_is_read_and_recorded_as_it_was_said() -> N
         "judges": {"ensemble": {}, "pose": {}, "shape": {}},
         "rules": {"control": False, "pose": False, "wish": {"lose": 0.05}},
     }
-    recipe = resolve("embedded", {"verdict": said})
+    recipe = resolve("embedded-quick", {"verdict": said})
     assert recipe.verdict.rules == {"wish": WishSpec(lose=0.05)}
     assert resolve(**as_overrides(plain(recipe))) == recipe
     with pytest.raises(ValueError, match='the rule wish asks for the score "ensemble", which no judge gives'):
-        resolve("embedded", {"verdict": {"rules": {"wish": {"lose": 0.05}}}})
+        resolve("embedded-quick", {"verdict": {"rules": {"wish": {"lose": 0.05}}}})
