@@ -45,6 +45,8 @@ def evaluate(
     setting: Annotated[dict[str, Any] | None, Said("Steps, guidance, control_scale, ... that are not the recipe's")] = None,
     trained: Annotated[list[str] | None, Said("Folders of the trainings that made the weights, for the card")] = None,
     pictures: Annotated[str, Said("Folder of the pictures that they were trained on, for the card")] = "",
+    beside: Annotated[str, Said("figures.json of another generator on the same views, to be shown beside")] = "",
+    named: Annotated[str, Said("File of what somebody said of the pictures in look.jpg, a line each")] = "",
 ) -> dict[str, Any]:
     """Paint what is missing, measure, write figures.json, README.md, sweep.png and sheet.jpg; return the figures."""
     from models.cad.parametric import TRAINED_CLASSES
@@ -69,7 +71,17 @@ def evaluate(
     painted = [tasks.paint.submit(place, part, spec, asked, files) for part in PARTS if part == "main" or spec.sweep]
     results(painted)
     measured = tasks.measure.submit(
-        place, spec, asked, files, readouts or str(_readouts(place)), str(folder), trained or [], pictures, *painted
+        place,
+        spec,
+        asked,
+        files,
+        readouts or str(_readouts(place)),
+        str(folder),
+        trained or [],
+        pictures,
+        beside,
+        named,
+        *painted,
     )
     figures: dict[str, Any]
     (figures,) = results([measured])

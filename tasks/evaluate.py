@@ -48,7 +48,7 @@ def sees_realism() -> bool:
 
     if realism.known():
         return True
-    log.warning("realism is not measured: pip install '3d-dst[features]'")
+    log.warning("realism is not measured: pip install 'dst-platform[features]'")
     return False
 
 
@@ -196,10 +196,15 @@ def measure(
     out: str,
     trained: list[str],
     pictures: str,
+    beside: str,
+    said: str,
     *after: Any,
 ) -> dict[str, Any]:
-    """Measure the pictures; write figures.json, README.md, sweep.png and sheet.jpg into `out`; return the figures."""
-    from models.evaluation import card, figures, plot, readouts
+    """Measure the pictures; write figures.json, README.md, sweep.png, sheet.jpg and look.jpg into `out`; return the figures.
+
+    beside: figures.json of another generator on the same views, shown with these. said: what somebody said of look.jpg.
+    """
+    from models.evaluation import card, figures, named, plot, readouts
     from models.evaluation.sheet import drawn, look, sheet
 
     groups = _groups(files)
@@ -214,7 +219,12 @@ def measure(
     made["readouts"] = readouts.about(Path(readouts_file))
     made["views"]["swept"] = min(spec.sweep, len(groups[figures.HELD_OUT]))
     made["runtime"] = painter.runtime
-    made["look"] = [_asked(groups[figures.HELD_OUT][index]) for index in drawn(groups[figures.HELD_OUT])]
+    shown = [groups[figures.HELD_OUT][index] for index in drawn(groups[figures.HELD_OUT])]
+    made["look"] = [named.asked(case) for case in shown]
+    if said:
+        made["named"] = named.score(named.read(Path(said).read_text()), shown)
+    if beside:
+        made["beside"] = json.loads(Path(beside).read_text())
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(folder / "figures.json", (json.dumps(made, indent=1) + "\n").encode())
@@ -253,15 +263,6 @@ def count_of(folder: str) -> int:
     pictures = dataset.TrainingPictures(Path(folder))
     pictures.extend(pictures.names())
     return pictures.count
-
-
-def _asked(case: Case) -> str:
-    """Return what a person who sees a picture alone should say of it."""
-    from models.caption import vocabulary
-
-    azimuth, elevation, _ = case.pose
-    colour = "brown" if case.words["material"] == "wooden" else case.words["colour"]
-    return f"{colour} {case.class_name}, {vocabulary.side(azimuth)}, {vocabulary.height(elevation)}, {case.words['scene']}"
 
 
 def _groups(files: dict[str, str]) -> dict[str, Sequence[Case]]:

@@ -105,7 +105,7 @@ def stages(base: str, begin_from: str) -> tuple[Stage, ...]:
         if not begin_from:
             raise
         # The autoencoder that these weights come with is a trained one.
-        log.warning("the decoder stays as it is: pip install '3d-dst[features]'")
+        log.warning("the decoder stays as it is: pip install 'dst-platform[features]'")
         return tuple(stage for stage in STAGES if stage != "decoder")
     return STAGES
 

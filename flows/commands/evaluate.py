@@ -43,6 +43,11 @@ def generator(
         list[Path] | None, Parameter(help="Folder of the training that made the weights, for the model card; may be repeated.")
     ] = None,
     pictures: Annotated[Path | None, Parameter(help="Folder of the shards it was trained on, for the model card.")] = None,
+    beside: Annotated[Path | None, Parameter(help="figures.json of another generator on the same views, to show beside.")] = None,
+    named: Annotated[
+        Path | None,
+        Parameter(help='What somebody says of the pictures in look.jpg, a line each: "red car, behind left"; - for no side.'),
+    ] = None,
 ) -> None:
     """Measure a generator on CAD models it has never seen: edges, pose, class, colour, scene, settings, speed; write its card.
 
@@ -52,7 +57,7 @@ def generator(
     """
     from flows.prefect_env import own_server, prepare
 
-    for path in (cad, orientations, readouts, *(trained or [])):
+    for path in (cad, orientations, readouts, beside, named, *(trained or [])):
         if path is not None and not path.exists():
             raise FileNotFoundError(f"no such file or folder: {path}")
     asked = {"control_scale": control_scale, "guidance": guidance, "steps": steps, "scheduler": scheduler}
@@ -74,6 +79,8 @@ def generator(
             setting={name: value for name, value in asked.items() if value is not None},
             trained=[str(folder) for folder in trained or []],
             pictures=str(pictures or ""),
+            beside=str(beside or ""),
+            named=str(named or ""),
         )
     print(tables(figures))
     print(f"\nfigures, card, plot and sheet in {figures['folder']}")

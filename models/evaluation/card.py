@@ -115,6 +115,9 @@ def tables(figures: Mapping[str, Any]) -> str:
         "exchanged": "exchanged",
         "render_exchanged": "renders, exchanged",
     }
+    if beside := figures.get("beside"):
+        held = held | {"beside": beside["held_out"]["on"]}
+        titles |= {"beside": f"beside: {_model(beside)}"}
     columns = [name for name in titles if name in held]
     rows = [
         [title, *(_figure(held[column].get(name), name) for column in columns)]
@@ -138,7 +141,7 @@ def tables(figures: Mapping[str, Any]) -> str:
     parts.append(_rows("viewpoint", {title: figures["viewpoints"][kind] for kind, title in viewpoints.items()}))
     parts.append(_rows("class, held-out", figures["by_class"]))
     if "realism" in figures:
-        parts.append(_realism(figures["realism"]))
+        parts.append(_realism(figures["realism"], figures.get("beside")))
     if figures["files"]:
         parts.append(_rows("real CAD models", figures["files"]))
     if figures["untrained"]:
@@ -146,16 +149,31 @@ def tables(figures: Mapping[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _realism(found: Mapping[str, Any]) -> str:
+def _realism(found: Mapping[str, Any], beside: Mapping[str, Any] | None) -> str:
     """Return how near each set of pictures comes to the world's own."""
     named = {"world": "the world, other CAD models", "autoencoder": "those, through the autoencoder", "on": "control on"}
-    rows = [
+    rows = _realism_rows(found, named)
+    if beside and beside.get("realism", {}).get("views") == found["views"]:
+        other = beside["realism"]
+        named |= {"autoencoder": f"beside: {_model(beside)}, its autoencoder", "on": f"beside: {_model(beside)}, control on"}
+        del named["world"]
+        rows += _realism_rows(other, named)
+    titles = (f"realism: {found['views']} pictures against as many of the world", "Frechet distance", "precision", "recall")
+    return _table(titles, rows)
+
+
+def _realism_rows(found: Mapping[str, Any], named: Mapping[str, str]) -> list[Row]:
+    return [
         [title, f"{found[name]['frechet']:.1f}", *(_figure(found[name][figure]) for figure in ("precision", "recall"))]
         for name, title in named.items()
         if name in found
     ]
-    titles = (f"realism: {found['views']} pictures against as many of the world", "Frechet distance", "precision", "recall")
-    return _table(titles, rows)
+
+
+def _model(figures: Mapping[str, Any]) -> str:
+    """Return the name of the generator that figures are of."""
+    model = figures["model"]
+    return f"{model['name'].rstrip('/').rpartition('/')[2]} {model['revision'].removeprefix('sha256:')[:8]}"
 
 
 def _rows(title: str, rows: Mapping[str, Any]) -> str:
@@ -186,22 +204,42 @@ def _goals(figures: Mapping[str, Any]) -> list[Row]:
     on, render, off, other = held["on"], held["render"], held.get("off", {}), held["exchanged"]
     ratio = on["pose"] / max(render["pose"], 1e-9)
     made: list[Row] = [
-        _goal("edge recall within 2 px", f">= {RECALL_GOAL:.2f}", on["edge_recall"], on["edge_recall"] >= RECALL_GOAL),
+        _least("edge recall within 2 px", on["edge_recall"], RECALL_GOAL),
+        _least("edge F1 within 1 px", on["edge_f1_1px"], 0.78),
         _goal("edge recall of exchanged controls", "<= 0.50", other["edge_recall"], other["edge_recall"] <= 0.5),
-        _goal("pose readout on held-out renders, Acc@30", ">= 0.90", render["pose"], render["pose"] >= 0.9),
-        _goal("the same on images, as a share of that", ">= 0.90", ratio, ratio >= 0.9),
-        _goal("prompted colour read", ">= 0.85", on["colour"], on["colour"] >= 0.85),
-        _goal("class read", ">= 0.85", on["class"], on["class"] >= 0.85),
+        _least("pose readout on held-out renders, Acc@30", render["pose"], 0.90),
+        _least("the same on images, as a share of that", ratio, 0.90),
+        _least("class read", on["class"], 0.92),
+        _least("prompted colour read (renders: the goal)", on["colour"], render["colour"]),
     ]
     if off:
-        made.insert(1, _goal("edge recall with the control off", "beside it", off["edge_recall"], None))
-        made.insert(5, _goal("pose read with the control off", "beside it", off["pose"], None))
+        made.insert(2, _goal("edge recall with the control off", "beside it", off["edge_recall"], None))
+        made.insert(6, _goal("pose read with the control off", "beside it", off["pose"], None))
+    made += _realism_goal(figures)
     seconds = figures["seconds_for_16"]
     reached = f"{seconds:.1f} s, {figures['processor_for_16']:.1f} s of one core's time"
     made.append((f"16 images at {figures['settings']['steps']} steps", "<= 15 s on 2 cores", reached, _met(seconds <= 15.0)))
+    if named := figures.get("named"):
+        share = f"{named['all']} of {named['pictures']}"
+        made.append(
+            ("class, colour and side named at sight", ">= 40 of 48", share, _met(named["all"] * 48 >= 40 * named["pictures"]))
+        )
     failed = figures["failed"]
     made.append(("images that the generator could not make", "", f"{failed['failed']} of {failed['painted']}", ""))
     return made
+
+
+def _realism_goal(figures: Mapping[str, Any]) -> list[Row]:
+    """Return how far the images are from the world's own, above the world's distance from itself, as a share of another's."""
+    found, other = figures.get("realism"), figures.get("beside", {}).get("realism")
+    if not found or not other or found["views"] != other["views"]:
+        return []
+    share = (found["on"]["frechet"] - found["world"]["frechet"]) / (other["on"]["frechet"] - other["world"]["frechet"])
+    return [_goal("Frechet distance above the world's own, of the generator's beside", "<= 0.33", share, share <= 1 / 3)]
+
+
+def _least(title: str, value: float, goal: float) -> Row:
+    return _goal(title, f">= {goal:.2f}", value, value >= goal)
 
 
 def _goal(title: str, asked: str, value: float, met: bool | None) -> Row:
@@ -225,9 +263,11 @@ def _missed(figures: Mapping[str, Any]) -> str:
             f"likewise, reach {by_chance['edge_recall']:.2f}. Of edges that also run the same way, images find "
             f"{held['on'][same]:.2f} of their own and {held['exchanged'][same]:.2f} of exchanged ones."
         )
-    readers = [name for name in ("class", "colour") if held["on"][name] < 0.85 <= held["render"][name]]
+    readers = [name for name in ("class", "colour") if held["on"][name] < 0.9 * held["render"][name]]
     if readers:
-        said.append(f"The readout of {' and '.join(readers)} is right on renders, so what is missing is in the images.")
+        said.append(
+            f"The readout of {' and '.join(readers)} is right on renders far more often, so what is missing is in the images."
+        )
     return filled(" ".join(said))
 
 
@@ -277,9 +317,16 @@ def _sweep(figures: Mapping[str, Any]) -> str:
 def _look(figures: Mapping[str, Any]) -> str:
     if "look" not in figures:
         return ""
+    named = figures.get("named")
+    told = (
+        f" Somebody who saw this page alone named of {named['pictures']} pictures the class of {named['class']}, the colour of "
+        f"{named['colour']}, the side that is seen (or the one beside it) of {named['side']}, all three of {named['all']}."
+        if named
+        else ""
+    )
     said = (
         f"{len(figures['look'])} pictures of held-out CAD models, drawn by lot, not chosen. What each was asked to show is in "
-        "`figures.json` under `look`, in the order of their numbers."
+        "`figures.json` under `look`, in the order of their numbers." + told
     )
     return f"""## To look at
 

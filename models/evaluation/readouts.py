@@ -7,6 +7,8 @@ reads class, pose (told the class), colour, material, scene and light. Trained i
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +26,16 @@ from models.symmetry import ROUND, azimuth_error
 
 BUNDLED = Path(__file__).parents[1] / "weights" / "readouts.safetensors"
 """The readouts of the embedded generator's classes, which come with the project."""
+
+
+@functools.lru_cache(maxsize=1)
+def bundled_digest() -> str:
+    """Return what tells these readouts from those of another version; empty where they are missing."""
+    try:
+        return hashlib.sha256(BUNDLED.read_bytes()).hexdigest()[:16]
+    except FileNotFoundError:
+        return ""
+
 
 MIRROR_DEG: dict[str, float] = {"cup": 180.0}
 """A mirrored picture shows the azimuth `this - azimuth`: 0 for what is its own mirror image in x, 180 for a handle at -x."""

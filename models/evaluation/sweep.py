@@ -15,7 +15,7 @@ from models.image.controlnet import ControlNetSpec
 OBEYED = ("edge_f1", "pose", "class", "colour", "scene", "real")
 """Figures whose mean a setting is chosen by: shape as a line and as a pose, what it is, the words, and how real it looks."""
 TEXT = ("colour", "scene", "light")
-RECALL_GOAL = 0.80
+RECALL_GOAL = 0.93
 """A setting below this edge recall is not chosen while another reaches it."""
 EQUAL = 0.01
 """Settings whose means differ by less are equal: the more diverse one is chosen."""

