@@ -142,7 +142,7 @@ def _readouts(cohort: Cohort, made: Sequence[Planned] = ()) -> dict[str, Bluepri
     inputs: dict[str, Any] = {"class_name": cohort.class_name, "cads": sorted(model.cad_key for model in cohort.models)}
     inputs |= {"symmetry": symmetric} if symmetric else {}
     return {
-        name: Blueprint(stage="readout", version=spec.version, spec=spec, inputs=inputs)
+        name: Blueprint(stage="readout", version=spec.version, spec=spec, inputs=inputs | spec.identity())
         for name, spec in _taught(cohort.recipe).items()
     }
 

@@ -64,6 +64,12 @@ class PoseReadoutSpec(ReadoutSpec):
         if not 0 < self.learning_rate < 1:
             raise ValueError("a pose readout needs 0 < learning_rate < 1")
 
+    def identity(self) -> dict[str, Any]:
+        """Return which readouts it begins from."""
+        from models.evaluation import readouts
+
+        return {"readouts": readouts.bundled_digest()}
+
 
 @dataclass(frozen=True, kw_only=True)
 class PoseSpec(JudgeSpec):

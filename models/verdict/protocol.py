@@ -129,6 +129,10 @@ class ReadoutSpec(KindSpec):
     version: ClassVar[int]
     """Raised whenever the same spec and CAD models teach something else."""
 
+    def identity(self) -> dict[str, Any]:
+        """Return what else decides what is taught."""
+        return {}
+
 
 class Judge(Protocol):
     """A kind of judge at work; it is called with its spec, `device` (`auto`, `cpu`, `cuda`, ...) and `threads`, and one that is

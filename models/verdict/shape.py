@@ -36,7 +36,6 @@ class TwinsSpec(ReadoutSpec):
 
     implementation: ClassVar[str] = "models.verdict.shape_twins:TwinsReadout"
     version: ClassVar[int] = 1
-    """To be raised too when models/weights/readouts.safetensors is another: pictures' network starts from its first layers."""
 
     kind: Literal["twins"] = "twins"
     views: int = 250
@@ -59,6 +58,12 @@ class TwinsSpec(ReadoutSpec):
                 raise ValueError(f"twins {name} is {getattr(self, name)}; it must lie between {low} and {high}")
         if not 0 < self.learning_rate < 1:
             raise ValueError("twins needs 0 < learning_rate < 1")
+
+    def identity(self) -> dict[str, Any]:
+        """Return which readouts the network of pictures begins from."""
+        from models.evaluation import readouts
+
+        return {"readouts": readouts.bundled_digest()}
 
 
 @dataclass(frozen=True, kw_only=True)
