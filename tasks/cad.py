@@ -6,7 +6,7 @@ made when the models were registered; one that is missing or damaged is made aga
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,7 +26,7 @@ from tasks.shard import Finished, Missing, StageReport, fill
 def cad(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageReport:
     """See to it that every CAD model of the shard has its canonical GLB."""
 
-    def make(todo: Sequence[Missing]) -> Iterator[Finished]:
+    def make(todo: Sequence[Missing]) -> Generator[Finished]:
         rows = {row["cad_id"]: row for row in place.catalog.cad_models(shard.class_name, status=None)}
         for missing in todo:
             cad_id = missing.planned.sample.cad_id

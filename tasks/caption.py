@@ -6,7 +6,7 @@ Enters: class, keywords and pose of each sample; no pixels (3D-DST section 3.2).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from models.caption.protocol import Caption, CaptionRefused, CaptionRequest
@@ -37,7 +37,7 @@ def caption(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageRep
             count=recipe.image.count if recipe.caption.counts_tokens else None,
         )
 
-    def make(todo: Sequence[Missing]) -> Iterable[Finished]:
+    def make(todo: Sequence[Missing]) -> Generator[Finished]:
         taken = worker.captions_of(place, shard.class_name) if recipe.caption.counts_tokens else {}
         with worker.captioner(recipe.caption, place) as captioner:
             written = captioner.captions([request(missing.planned) for missing in todo], taken)

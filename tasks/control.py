@@ -6,7 +6,7 @@ an edge map).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -29,7 +29,7 @@ def control(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageRep
     """Draw the controls of a shard's views."""
     drawers = {kind: CONTROLS.load(spec) for kind, spec in recipe.controls.items()}
 
-    def make(todo: Sequence[Missing]) -> Iterable[Finished]:
+    def make(todo: Sequence[Missing]) -> Generator[Finished]:
         for render_key, of_a_view in groupby(todo, key=lambda missing: missing.planned.key("render")):
             view = rendered(place.store, render_key)
             for missing in of_a_view:

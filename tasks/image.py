@@ -6,13 +6,14 @@ section 3.3).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from models.image.protocol import ImageRequest
 from storage.artifacts import ArtifactStore
 from storage.images import from_png, to_png
 from tasks import progress, stopping, waiting, worker
+from tasks.ahead import ahead
 from tasks.caching import shard_task
 from tasks.passport import passport
 from tasks.plan.cohort import Planned, Shard
@@ -29,25 +30,29 @@ def image(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageRepor
     """Make the images of a shard."""
     store = place.store
 
-    def make(todo: Sequence[Missing]) -> Iterable[Finished]:
-        clock = waiting.Stopwatch()
+    def make(todo: Sequence[Missing]) -> Generator[Finished]:
         with worker.generator(recipe.image, place) as generator:
-            for start in range(0, len(todo), generator.batch):
-                batch = todo[start : start + generator.batch]
-                requests = [_request(store, missing.planned) for missing in batch]
-                pictures = generator.generate(requests, _tell)
-                # What was made together took each the same.
-                worked, _ = clock.lap()
-                runtime = generator.runtime | {"seconds": round(worked / len(batch), 3)}
-                for missing, picture in zip(batch, pictures, strict=True):
-                    yield _finished(missing, store, picture, runtime)
+
+            def paint(heed: Callable[[], None]) -> Iterator[tuple[Sequence[Missing], list[GeneratedImage], dict[str, Any]]]:
+                for start in range(0, len(todo), generator.batch):
+                    clock, batch = waiting.Stopwatch(), todo[start : start + generator.batch]
+
+                    def tell(done: float, asked: int, batch_index: int = start) -> None:
+                        heed()
+                        stopping.heed()
+                        progress.underway(asked, done / asked, batch_index)
+
+                    pictures = generator.generate([_request(store, missing.planned) for missing in batch], tell)
+                    # What was made together took each the same.
+                    worked, _ = clock.lap()
+                    yield batch, pictures, generator.runtime | {"seconds": round(worked / len(batch), 3)}
+
+            with ahead(paint) as painted:
+                for batch, pictures, runtime in painted:
+                    for missing, picture in zip(batch, pictures, strict=True):
+                        yield _finished(missing, store, picture, runtime | ({"batch": picture.batch} if picture.batch else {}))
 
     return fill("image", shard, recipe, place, make)
-
-
-def _tell(done: float, asked: int) -> None:
-    stopping.heed()
-    progress.underway(asked, done / asked)
 
 
 def _request(store: ArtifactStore, planned: Planned) -> ImageRequest:

@@ -38,7 +38,8 @@ class Bar:
     done: int
     started: float = field(default_factory=time.monotonic)
     finished: bool = False
-    _being_made: dict[int, tuple[int, float]] = field(default_factory=dict)
+    _being_made: dict[tuple[int, int], tuple[int, float]] = field(default_factory=dict)
+    """(maker, batch) -> items and the share of their work that is done; a maker's oldest batch first."""
     _paced_from: tuple[float, float] | None = None
     _artifact: UUID | None = None
     _tell_at: float = 0.0
@@ -86,10 +87,13 @@ class Bar:
         """Items done, with the shares of those that are being made."""
         return self.done + sum(count * share for count, share in self._being_made.values())
 
-    def underway(self, maker: int, count: int, share: float) -> None:
-        """Take in that a maker is at so many items together, of whose work this share is done."""
+    def underway(self, maker: int, batch: int, count: int, share: float) -> None:
+        """Take in that a maker is at so many items together, of whose work this share is done.
+
+        batch: tells those that are painted from those before, which are painted and not yet written.
+        """
         with self._lock:
-            self._being_made[maker] = (count, share)
+            self._being_made[maker, batch] = (count, share)
             self._pace()
         self.tell()
 
@@ -104,7 +108,8 @@ class Bar:
     def leave(self, maker: int) -> None:
         """Take in that a maker is at nothing any more."""
         with self._lock:
-            self._being_made.pop(maker, None)
+            for of_maker in [one for one in self._being_made if one[0] == maker]:
+                del self._being_made[of_maker]
 
     def _pace(self) -> None:
         if self._paced_from is None:
@@ -118,9 +123,13 @@ class Bar:
         stopping.heed()
         with self._lock:
             self.done += count
-            left, share = self._being_made.pop(maker, (0, 0.0))
-            if left > count:
-                self._being_made[maker] = (left - count, share)
+            oldest = next((one for one in self._being_made if one[0] == maker), None)
+            if oldest is not None:
+                left, share = self._being_made[oldest]
+                if left > count:
+                    self._being_made[oldest] = (left - count, share)
+                else:
+                    del self._being_made[oldest]
             self._pace()
         self.tell()
 
@@ -184,10 +193,13 @@ class Part:
 _part: ContextVar[Part | None] = ContextVar("part", default=None)
 
 
-def underway(count: int, share: float) -> None:
-    """Say that so many items of this context's shard are being made together, and which share of their work is done."""
+def underway(count: int, share: float, batch: int = 0) -> None:
+    """Say that so many items of this context's shard are being made together, and which share of their work is done.
+
+    batch: another number where the last ones are not yet written.
+    """
     if (part := _part.get()) is not None:
-        part.bar.underway(id(part), count, share)
+        part.bar.underway(id(part), batch, count, share)
 
 
 _bars: dict[tuple[str, str, str], Bar] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ TRIES = {"renderer_killed": RETRIES + 1, "mesh_timeout": 2}
 def render(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageReport:
     """Render the views of a shard that are not in the store yet."""
 
-    def make(todo: Sequence[Missing]) -> Iterator[Finished]:
+    def make(todo: Sequence[Missing]) -> Generator[Finished]:
         from models.render.pool import RendererDied, RenderJob
 
         by_view = {missing.planned.sample.view: missing for missing in todo}

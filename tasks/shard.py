@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
@@ -84,7 +85,7 @@ def fill(
     shard: Shard,
     recipe: Recipe,
     place: Place,
-    make: Callable[[Sequence[Missing]], Iterable[Finished]],
+    make: Callable[[Sequence[Missing]], Generator[Finished]],
 ) -> StageReport:
     """Make the shard's missing artifacts of a stage, one store write each, as soon as each is finished.
 
@@ -118,15 +119,17 @@ def fill(
     with progress.stage(stage, shard.class_name, len(wanted), done=len(wanted) - len(todo)) as bar:
         if todo:
             clock = waiting.Stopwatch()
-            for record, files in make(todo):
-                artifact = store.put(_credited(_named(record, wanted[record.key].planned), place, clock), files)
-                if artifact.record.outcome == "failed":
-                    failed[str(artifact.record.reason)] += 1
-                    if failed.total() <= _TOLD:
-                        log.warning("%-7s %s  failed: %s: %s", stage, shard, artifact.record.reason, artifact.record.detail)
-                else:
-                    made += 1
-                bar.advance()
+            # Closed as soon as anything goes wrong: what it holds, such as the device, is not held any longer.
+            with closing(make(todo)) as finished:
+                for record, files in finished:
+                    artifact = store.put(_credited(_named(record, wanted[record.key].planned), place, clock), files)
+                    if artifact.record.outcome == "failed":
+                        failed[str(artifact.record.reason)] += 1
+                        if failed.total() <= _TOLD:
+                            log.warning("%-7s %s  failed: %s: %s", stage, shard, artifact.record.reason, artifact.record.detail)
+                    else:
+                        made += 1
+                    bar.advance()
     worked, waited = whole.lap()
     log.info(
         "%-7s %s  %d made  %d kept from before  %d failed  %.1f s%s",

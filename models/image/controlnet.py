@@ -80,6 +80,7 @@ class ControlNetGenerator(DiffusionGenerator):
 
     pipeline: ClassVar[str] = "StableDiffusionControlNetPipeline"
     others: ClassVar[Mapping[str, Any]] = {"safety_checker": None, "requires_safety_checker": False}
+    said: ClassVar[tuple[str, ...]] = ("prompt_embeds", "negative_prompt_embeds")
 
     @classmethod
     def scheduled(cls, spec: DiffusionSpec, saved: Any) -> Any:
@@ -90,9 +91,13 @@ class ControlNetGenerator(DiffusionGenerator):
             made.alphas_cumprod[-1] = 2.0**-24
         return made
 
+    @property
+    def guided(self) -> bool:
+        # A model that was distilled is told its guidance and takes no second pass.
+        return super().guided and self._pipeline.unet.config.time_cond_proj_dim is None
+
     def arguments(self, requests: Sequence[ImageRequest]) -> dict[str, Any]:
         return {
-            "negative_prompt": [request.negative_prompt for request in requests],
             "image": self.conditions(requests, least=0.0),
             "eta": self.spec.eta,
             **self.steering(),

@@ -12,7 +12,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
+import os
 import platform
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -22,13 +24,17 @@ from numpy.typing import NDArray
 
 from models.device import pick_device
 from models.image import weights
+from models.image.memory import Shape, give_back
 from models.image.protocol import GeneratedImage, ImageRequest, ImageSpec, Progress, unusable
+from models.image.texts import Texts
 from models.image.weights import revision, source
 from models.kinds import Spec
 
 ATTEMPTS = 2
 """An unusable image gets one more attempt, with another seed."""
 DTYPES = ("float32", "bfloat16", "float16")
+COMPILERS = tuple(filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++")))
+"""What torch compiles with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +96,9 @@ class DiffusionSpec(ImageSpec):
     """Weight of the control: 0 switches it off."""
     dtype: str = "bfloat16"
     """float32, bfloat16 or float16."""
+    compiled: bool = False
+    """Whether the networks that denoise are compiled: takes minutes for each shape of a batch, pays for many images; changes last
+    bits."""
 
     def __post_init__(self) -> None:
         if not self.model:
@@ -122,7 +131,7 @@ class DiffusionSpec(ImageSpec):
     @property
     def weights(self) -> str:
         nets = [(one.model, one.revision) for one in self.control_models]
-        return repr((self.model, self.revision, self.control_model, self.control_revision, nets, self.dtype))
+        return repr((self.model, self.revision, self.control_model, self.control_revision, nets, self.dtype, self.compiled))
 
     @property
     def models(self) -> list[tuple[str, str]]:
@@ -141,6 +150,8 @@ class DiffusionSpec(ImageSpec):
         )
 
     def lacking(self) -> str | None:
+        if self.compiled and not any(shutil.which(name) for name in COMPILERS):
+            return "image.compiled needs a C++ compiler: install one (apt-get install g++), or leave it out"
         return weights.lacking(self.models)
 
     def count(self, prompt: str) -> int:
@@ -176,8 +187,17 @@ class DiffusionGenerator:
     """Class of what holds several of them."""
     denoiser: ClassVar[str] = "unet"
     """Name of the network that denoises."""
+    compiler: ClassVar[str] = "inductor"
+    """What of torch.compile's backends compiles."""
     others: ClassVar[Mapping[str, Any]] = {}
     """What else the pipeline is loaded with."""
+    said: ClassVar[tuple[str, ...]] = (
+        "prompt_embeds",
+        "negative_prompt_embeds",
+        "pooled_prompt_embeds",
+        "negative_pooled_prompt_embeds",
+    )
+    """What its text encoders give, in order, as arguments of the pipeline; empty: not passed on."""
 
     def __init__(self, spec: Any, device: str = "auto", threads: int = 0, batch: int = 16) -> None:
         """Load the pipeline of `spec` (revisions are filled in and checked first).
@@ -193,15 +213,20 @@ class DiffusionGenerator:
             torch.set_num_threads(threads)
         self.spec = spec.pinned()
         self.batch = batch
+        self._shape = Shape(batch)
+        self._texts = Texts()
         self.device = pick_device(device)
         self._pipeline = self.load(self.spec).to(self.device)
         self._saved = self._pipeline.scheduler
         self._pipeline.scheduler = self.scheduled(self.spec, self._saved)
         self._pipeline.set_progress_bar_config(disable=True)
-        if self.device == "cpu":
-            for name in (self.denoiser, "controlnet", "vae"):
-                if (network := getattr(self._pipeline, name, None)) is not None:
-                    network.to(memory_format=torch.channels_last)
+        for name in (self.denoiser, "controlnet", "vae"):
+            if (network := getattr(self._pipeline, name, None)) is not None:
+                # What convolutions are fastest in, on a processor and on a GPU in 16 bits.
+                network.to(memory_format=torch.channels_last)
+                if self.spec.compiled and name != "vae":
+                    for one in getattr(network, "nets", [network]):
+                        one.compile(backend=self.compiler)
 
     @classmethod
     def load(cls, spec: DiffusionSpec) -> Any:
@@ -294,16 +319,25 @@ class DiffusionGenerator:
         made: dict[int, GeneratedImage] = {}
         pending = list(range(len(requests)))
         for attempt in range(ATTEMPTS):
-            for start in range(0, len(pending), self.batch):
-                indices = pending[start : start + self.batch]
+            start = 0
+            while start < len(pending):
+                indices = pending[start : start + self._shape.size]
 
                 def tell(share: float, painted: int = len(indices)) -> None:
                     if progress:
                         progress(sum(image.reason is None for image in made.values()) + share * painted, len(requests))
 
-                images = self._batch([requests[i] for i in indices], attempt, tell)
-                made.update(zip(indices, images, strict=True))
-                tell(0.0)
+                try:
+                    images = self._batch([requests[i] for i in indices], attempt, tell)
+                except (RuntimeError, MemoryError) as error:
+                    self._shape.halve(error)
+                else:
+                    made.update(zip(indices, images, strict=True))
+                    tell(0.0)
+                    start += len(indices)
+                    continue
+                # Behind the handler: as long as it runs, its traceback holds what did not fit.
+                give_back(self.device)
             pending = [index for index in pending if made[index].reason is not None]
         return [made[index] for index in range(len(requests))]
 
@@ -314,7 +348,9 @@ class DiffusionGenerator:
             reason = unusable(picture)
             rgb = None if reason else np.rint(picture * 255.0).astype(np.uint8)
             seed = request.sample.seed("image", attempt)
-            images.append(GeneratedImage(sample=request.sample, rgb=rgb, seed=seed, attempt=attempt, reason=reason))
+            images.append(
+                GeneratedImage(sample=request.sample, rgb=rgb, seed=seed, attempt=attempt, reason=reason, batch=self._shape.size)
+            )
         return images
 
     def _sample(self, requests: list[ImageRequest], attempt: int, tell: Callable[[float], None]) -> NDArray[np.float32]:
@@ -328,11 +364,12 @@ class DiffusionGenerator:
             tell(min(1.0, (step + 1) / self.spec.steps))
             return {}
 
-        filled = requests + [requests[-1]] * (self.batch - len(requests))
+        filled = requests + [requests[-1]] * (self._shape.size - len(requests))
         generators = [torch.Generator("cpu").manual_seed(request.sample.seed("image", attempt)) for request in filled]
+        pairs = [(request.prompt, request.negative_prompt) for request in filled]
         with torch.no_grad():
             result = self._pipeline(
-                prompt=[request.prompt for request in filled],
+                **self._texts.of(pairs, self.guided, self.encode, self.device),
                 width=self.spec.resolution,
                 height=self.spec.resolution,
                 num_inference_steps=self.spec.steps,
@@ -345,6 +382,24 @@ class DiffusionGenerator:
             )
         pictures: NDArray[np.float32] = np.asarray(result.images, dtype=np.float32)[: len(requests)]
         return pictures
+
+    @property
+    def guided(self) -> bool:
+        """Whether what is not to be shown is painted beside what is."""
+        return bool(self.spec.guidance > 1.0)
+
+    def encode(self, prompts: list[str], negatives: list[str]) -> dict[str, Any]:
+        """Return what the text encoders say of prompts: argument of the pipeline -> tensor, one row for each."""
+        made = self._pipeline.encode_prompt(prompt=prompts, device=self.device, **self.read(negatives))
+        return {name: tensor for name, tensor in zip(self.said, made, strict=True) if name and tensor is not None}
+
+    def read(self, negatives: list[str]) -> dict[str, Any]:
+        """Return what else the family's text encoders are called with."""
+        return {
+            "num_images_per_prompt": 1,
+            "do_classifier_free_guidance": self.guided,
+            "negative_prompt": negatives if self.guided else None,
+        }
 
     def arguments(self, requests: Sequence[ImageRequest]) -> dict[str, Any]:
         """Return what else the family's pipeline is called with: controls above all, in the form that it takes."""

@@ -42,6 +42,7 @@ class FluxGenerator(DiffusionGenerator):
     control_network: ClassVar[str] = "FluxControlNetModel"
     several: ClassVar[str] = "FluxMultiControlNetModel"
     denoiser: ClassVar[str] = "transformer"
+    said: ClassVar[tuple[str, ...]] = ("prompt_embeds", "pooled_prompt_embeds", "")
 
     @classmethod
     def named(cls, spec: Any) -> str:
@@ -49,9 +50,12 @@ class FluxGenerator(DiffusionGenerator):
 
     def arguments(self, requests: Sequence[ImageRequest]) -> dict[str, Any]:
         # In -1..1, as the autoencoder that encodes it expects.
-        control = self.conditions(requests, least=-1.0)
-        made: dict[str, Any] = {
-            "control_image": control,
-            "max_sequence_length": T5_READS,
-        }
+        made: dict[str, Any] = {"control_image": self.conditions(requests, least=-1.0)}
         return made | self.steering() if self.named(self.spec) == self.pipeline else made
+
+    @property
+    def guided(self) -> bool:
+        return False
+
+    def read(self, negatives: list[str]) -> dict[str, Any]:
+        return {"prompt_2": None, "max_sequence_length": T5_READS}

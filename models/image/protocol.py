@@ -102,6 +102,8 @@ class GeneratedImage:
     """Seed of the last attempt."""
     attempt: int
     """0, or 1 after an unusable first image."""
+    batch: int = 0
+    """Images that it was painted together with, itself among them: fewer than asked for where memory was short. 0: by itself."""
     reason: str | None = None
     """Short snake-case name, such as those that `unusable` gives."""
 

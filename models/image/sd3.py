@@ -57,10 +57,7 @@ class Sd3Generator(DiffusionGenerator):
 
     def arguments(self, requests: Sequence[ImageRequest]) -> dict[str, Any]:
         # In -1..1, as the autoencoder that encodes it expects.
-        control = self.conditions(requests, least=-1.0)
-        return {
-            "negative_prompt": [request.negative_prompt for request in requests],
-            "control_image": control,
-            "max_sequence_length": T5_READS,
-            **self.steering(),
-        }
+        return {"control_image": self.conditions(requests, least=-1.0), **self.steering()}
+
+    def read(self, negatives: list[str]) -> dict[str, Any]:
+        return super().read(negatives) | {"prompt_2": None, "prompt_3": None, "max_sequence_length": T5_READS}

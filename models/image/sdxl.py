@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from models.image.controlnet import SCHEDULERS, ControlNetGenerator
-from models.image.diffusion import DiffusionSpec
+from models.image.diffusion import DiffusionGenerator, DiffusionSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +38,4 @@ class SdxlGenerator(ControlNetGenerator):
 
     pipeline: ClassVar[str] = "StableDiffusionXLControlNetPipeline"
     others: ClassVar[Mapping[str, Any]] = {"add_watermarker": False}
+    said: ClassVar[tuple[str, ...]] = DiffusionGenerator.said

@@ -1,4 +1,6 @@
-"""How fast generators paint: python -m tests.benchmarks.image [FAMILY ...] [--size tiny|true] [--batch N] [--repeats N]
+"""How fast generators paint.
+
+    python -m tests.benchmarks.image [FAMILY ...] [--size tiny|true] [--batch N] [--repeats N] [--dtype D] [--compiled]
 
 Enters: families, with random weights. `embedded` is the generator that comes with the project, for a CPU; `--size true` makes
 networks of Stable Diffusion 1.5 or XL in their true size (random weights serve: they are as fast), for a GPU; `tiny` takes the
@@ -28,7 +30,7 @@ import torch
 
 from models.device import pick_device
 from models.image.controlnet import ControlNetSpec, paper_sd15
-from models.image.diffusion import DiffusionGenerator, DiffusionSpec
+from models.image.diffusion import DTYPES, DiffusionGenerator, DiffusionSpec
 from models.image.kinds import GENERATORS
 from models.image.known import DECODING, KNOWN, PEAK
 from models.image.protocol import ImageRequest
@@ -43,9 +45,8 @@ OF_THE_HUB = {
 """Families that are known in their true size -> the models whose arithmetic counts."""
 
 
-def spec_of(family: str, size: str, folder: Path, device: str) -> DiffusionSpec:
+def spec_of(family: str, size: str, folder: Path, dtype: str) -> DiffusionSpec:
     """Return the spec of a family whose random weights are written to `folder`."""
-    dtype = "bfloat16" if device.startswith("cuda") else "float32"
     if family == "embedded":
         return ControlNetSpec(dtype=dtype)
     if size == "true":
@@ -121,10 +122,13 @@ def plain(generator: DiffusionGenerator, asked: Sequence[ImageRequest], pipeline
     """Paint as diffusers' documentation does."""
     spec = generator.spec
     generators = [torch.Generator("cpu").manual_seed(request.sample.seed("image", 0)) for request in asked]
+    unsaid = {"negative_prompt": [request.negative_prompt for request in asked]} if generator.guided else {}
+    longest = {name: value for name, value in generator.read([]).items() if name == "max_sequence_length"}
     with torch.no_grad():
         made = pipeline(
             prompt=[request.prompt for request in asked], num_inference_steps=spec.steps, guidance_scale=spec.guidance,
-            width=spec.resolution, height=spec.resolution, generator=generators, output_type="np", **generator.arguments(asked),
+            width=spec.resolution, height=spec.resolution, generator=generators, output_type="np", **unsaid, **longest,
+            **generator.arguments(asked),
         )  # fmt: skip
     return np.rint(made.images * 255.0).astype(np.uint8)
 
@@ -150,18 +154,19 @@ def psnr(one: np.ndarray, other: np.ndarray) -> float:
     return float("inf") if error == 0 else 10.0 * np.log10(255.0**2 / error)
 
 
-def measure(family: str, size: str, device: str, batch: int, repeats: int) -> None:
-    """Measure a family and print what was found."""
+def measure(family: str, size: str, device: str, batch: int, repeats: int, dtype: str, compiled: bool) -> None:
+    """Measure a family and print what was found. compiled: ours alone."""
     with tempfile.TemporaryDirectory(prefix="dst-benchmark-") as scratch:
-        spec = spec_of(family, size, Path(scratch) / family, device)
+        spec = dataclasses.replace(spec_of(family, size, Path(scratch) / family, dtype), compiled=compiled)
         generator: DiffusionGenerator = GENERATORS.load(spec, device=device, batch=batch)
         asked = requests(batch, spec.resolution)
         fresh = generator.load(generator.spec).to(device)
         fresh.scheduler = generator.scheduled(generator.spec, fresh.scheduler)
         fresh.set_progress_bar_config(disable=True)
+        asked_for = f"{spec.resolution} px, {spec.steps} steps, guidance {spec.guidance}, {spec.dtype}{', compiled' * compiled}"
         print(
-            f"{family} ({size}), {spec.resolution} px, {spec.steps} steps, guidance {spec.guidance}, {spec.dtype}, "
-            f"batch {batch}, {torch.get_num_threads()} threads, {generator.runtime['device']}, torch {torch.__version__}",
+            f"{family} ({size}), {asked_for}, batch {batch}, {torch.get_num_threads()} threads, "
+            f"{generator.runtime['device']}, torch {torch.__version__}",
             flush=True,
         )
         found = {"ours": timed(lambda: ours(generator, asked), device, repeats)}
@@ -198,6 +203,10 @@ if __name__ == "__main__":
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", choices=["tiny", "true"], default="tiny")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--dtype", choices=DTYPES, help="default: bfloat16 on a GPU, float32 on a CPU")
+    parser.add_argument("--compiled", action="store_true", help="ours by torch.compile; its first batch is not timed")
     said = parser.parse_args()
+    where = pick_device(said.device)
+    bits = said.dtype or ("bfloat16" if where.startswith("cuda") else "float32")
     for one in said.families:
-        measure(one, said.size, pick_device(said.device), said.batch, said.repeats)
+        measure(one, said.size, where, said.batch, said.repeats, bits, said.compiled)
