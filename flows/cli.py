@@ -290,7 +290,10 @@ def train(
     base_minutes: Annotated[
         float, Parameter(help="Minutes for the text-to-image model, over all sittings.", validator=_ANY)
     ] = 120,
-    control_minutes: Annotated[float, Parameter(help="Minutes for the ControlNet, over all sittings.", validator=_ANY)] = 120,
+    control_minutes: Annotated[float, Parameter(help="Minutes for the ControlNet, over all sittings.", validator=_ANY)] = 90,
+    together_minutes: Annotated[
+        float, Parameter(help="Minutes for base and ControlNet together, over all sittings.", validator=_ANY)
+    ] = 60,
     decoder_minutes: Annotated[
         float, Parameter(help="Minutes for the decoder's finish, over all sittings.", validator=_ANY)
     ] = 30,
@@ -337,6 +340,7 @@ def train(
             autoencoder_minutes=autoencoder_minutes,
             base_minutes=base_minutes,
             control_minutes=control_minutes,
+            together_minutes=together_minutes,
             decoder_minutes=decoder_minutes,
             base=base,
             begin_from=begin_from,

@@ -1,6 +1,6 @@
 """Train: the embedded generator from nothing, or a ControlNet on a base of one's own.
 
-    world -> autoencoder -> base -> control -> decoder -> weights
+    world -> autoencoder -> base -> control -> together -> decoder -> weights
 
 Launched by `dst train`. Any number of sittings: each goes on where the last one stopped, was killed or ran out of time.
 """
@@ -44,7 +44,8 @@ def train(
     shards: Annotated[int, Field(ge=1), Said("Shards of 256 pictures")] = 44,
     autoencoder_minutes: Minutes = 30,
     base_minutes: Minutes = 120,
-    control_minutes: Minutes = 120,
+    control_minutes: Minutes = 90,
+    together_minutes: Minutes = 60,
     decoder_minutes: Minutes = 30,
     base: Annotated[str, Said("Train a ControlNet on this frozen base: folder or hub id@commit")] = "",
     begin_from: Annotated[
@@ -71,6 +72,7 @@ def train(
         "autoencoder": autoencoder_minutes,
         "base": base_minutes,
         "control": control_minutes,
+        "together": together_minutes,
         "decoder": decoder_minutes,
     }
     behind = list(done)

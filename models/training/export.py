@@ -69,6 +69,10 @@ def export_run(run: Path, folder: Path, sizes: networks.NetworkSpec) -> Path:
     path = run / "control.safetensors"
     if path.is_file():
         optimise.restore(list(controlnet.parameters()), checkpoint.vector(path))
+    path = run / "together.safetensors"
+    if path.is_file():
+        both = [*unet.parameters(), *encoder.parameters(), *controlnet.parameters()]
+        optimise.restore(both, checkpoint.vector(path))
     save_pipeline(folder, vae, encoder, tokenizer, unet, controlnet, networks.scheduler())
     return folder
 

@@ -22,7 +22,7 @@ from models.training.sitting import SPECS
 from models.training.spec import Runtime, Stage
 from models.training.tasks import Job
 
-SHARES: dict[Stage, float] = {"autoencoder": 0.25, "base": 0.37, "control": 0.25, "decoder": 0.13}
+SHARES: dict[Stage, float] = {"autoencoder": 0.25, "base": 0.30, "control": 0.15, "together": 0.18, "decoder": 0.12}
 """Of the time that is left when the first pictures are there."""
 FIRST = 8
 """So many shards are awaited: all classes, and most words, are among them."""

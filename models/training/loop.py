@@ -18,7 +18,7 @@ from typing import Any
 from models.training import checkpoint, dataset, optimise
 from models.training.foreign_base import ForeignControlTask
 from models.training.spec import Runtime
-from models.training.tasks import AutoencoderTask, BaseTask, ControlTask, DecoderTask, Job, Task
+from models.training.tasks import AutoencoderTask, BaseTask, ControlTask, DecoderTask, Job, Task, TogetherTask
 
 Log = Callable[[str], None]
 Onlooker = Callable[[checkpoint.Standing], None]
@@ -92,6 +92,7 @@ def _task(job: Job) -> Task:
         "autoencoder": AutoencoderTask,
         "base": BaseTask,
         "control": ControlTask,
+        "together": TogetherTask,
         "decoder": DecoderTask,
     }
     return kinds[job.spec.stage](job)

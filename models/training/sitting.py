@@ -30,6 +30,15 @@ SPECS: dict[Stage, TrainingSpec] = {
         object_weight=3.0,
         times="logit-normal",
     ),
+    "together": TrainingSpec(
+        stage="together",
+        learning_rate=1e-3,
+        optimiser="muon",
+        control_dropout=0.2,
+        ema=0.999,
+        object_weight=3.0,
+        times="logit-normal",
+    ),
     "decoder": TrainingSpec(
         stage="decoder", batch=8, learning_rate=3e-4, betas=(0.5, 0.99), ema=0.998, perceptual=0.5, adversarial=0.1
     ),

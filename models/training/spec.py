@@ -12,10 +12,10 @@ from typing import Literal
 
 from models.kinds import Spec
 
-Stage = Literal["autoencoder", "base", "control", "decoder"]
-STAGES: tuple[Stage, ...] = ("autoencoder", "base", "control", "decoder")
-"""In this order: the base learns the autoencoder's latents, the control learns on the locked base. The decoder is trained on
-behind them, as it may be at any time after the autoencoder: latents stay what they are."""
+Stage = Literal["autoencoder", "base", "control", "together", "decoder"]
+STAGES: tuple[Stage, ...] = ("autoencoder", "base", "control", "together", "decoder")
+"""In this order: the base learns the autoencoder's latents, the control learns on the locked base, then both learn together. The
+decoder is trained on behind them, as it may be at any time after the autoencoder: latents stay what they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class TrainingSpec(Spec):
     """One stage of training."""
 
     stage: Stage
-    """autoencoder, base, control or decoder."""
+    """autoencoder, base, control, together or decoder."""
     batch: int = 32
     """Pictures in a step, over all workers."""
     learning_rate: float = 1e-3
@@ -45,7 +45,7 @@ class TrainingSpec(Spec):
     text_dropout: float = 0.1
     """Share of pictures whose caption is empty, for classifier-free guidance."""
     control_dropout: float = 0.05
-    """Share of pictures whose edge map is empty."""
+    """Share of pictures whose edge map is empty; where both learn together, of those that the base sees without its ControlNet."""
     geometry_share: float = 0.5
     """Share of pictures whose control is the geometry edge map; the others take Canny's."""
     object_weight: float = 1.0

@@ -47,7 +47,7 @@ class Job:
     @property
     def locked(self) -> bool:
         """Whether other networks of the run have learned this stage's latents, so that it stays as it is."""
-        later = ("base", "control", "decoder")
+        later = ("base", "control", "together", "decoder")
         return self.spec.stage == "autoencoder" and any((self.run / f"{name}.safetensors").is_file() for name in later)
 
 
@@ -328,13 +328,45 @@ class ControlTask(LatentTask):
         edges[batch["blind"]] = 0
         control = torch.from_numpy(edges).to(self.device, self.low).div_(255.0)[:, None].expand(-1, 3, -1, -1)
         control = control.contiguous(memory_format=torch.channels_last)
-        with torch.no_grad():
+        with torch.set_grad_enabled(self.text.training):
             words = self.text(batch["ids"]).last_hidden_state
         down, middle = self.controlnet(batch["noisy"], batch["times"], words, control, return_dict=False)
+        down, middle = [self.heard(one, batch) for one in down], self.heard(middle, batch)
         said = self.unet(
             batch["noisy"], batch["times"], words, down_block_additional_residuals=down, mid_block_additional_residual=middle
         ).sample
         return self.judged(said, batch) / workers
+
+    def heard(self, residual: Any, batch: dict[str, Any]) -> Any:
+        """Return what the base hears of what the ControlNet says (N, C, h, w)."""
+        return residual
+
+
+class TogetherTask(ControlTask):
+    """Trains base and ControlNet on together, from where each of them ended.
+
+    On a locked base what the ControlNet says must fit a decoder that never heard it; here both halves learn to speak. Pictures
+    without a control are seen by the base alone, so that it goes on painting without one.
+    """
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        for module in (self.unet, self.text):
+            module.requires_grad_(True)
+        self.trainable = [self.unet, self.text, self.controlnet]
+        path = job.run / "control.safetensors"
+        if not path.is_file():
+            raise checkpoint.ForeignCheckpoint(f"no control in {job.run}: train the control first")
+        optimise.restore(list(self.controlnet.parameters()), checkpoint.vector(path))
+
+    def prepare(self) -> None:
+        Task.prepare(self)
+
+    def heard(self, residual: Any, batch: dict[str, Any]) -> Any:
+        import torch
+
+        sees = torch.from_numpy(~batch["blind"]).to(residual.device, residual.dtype)
+        return residual * sees[:, None, None, None]
 
 
 def weights_of(masks: NDArray[np.uint8], cells: tuple[int, ...], object_weight: float) -> NDArray[np.float16]:
