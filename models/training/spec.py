@@ -45,7 +45,7 @@ class TrainingSpec(Spec):
     text_dropout: float = 0.1
     """Share of pictures whose caption is empty, for classifier-free guidance."""
     control_dropout: float = 0.05
-    """Share of pictures whose edge map is empty; where both learn together, of those that the base sees without its ControlNet."""
+    """Share of pictures whose edge map is empty; where both learn together, of those that the base sees alone."""
     geometry_share: float = 0.5
     """Share of pictures whose control is the geometry edge map; the others take Canny's."""
     object_weight: float = 1.0
