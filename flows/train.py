@@ -61,7 +61,8 @@ def train(
     place = Place.of(Settings())
     ready(place)
     where = tasks.training(place.home, class_names, base, begin_from)
-    stages = tasks.stages(base, begin_from)
+    # With no minutes for both together the two stay apart: what the ControlNet learns another time must count.
+    stages = [stage for stage in tasks.stages(base, begin_from) if stage != "together" or together_minutes]
     if begin_from:
         tasks.begin(where, begin_from)
     spec = WorldSpec(cad_models=tasks.registered(place, class_names), full_share=full_share)

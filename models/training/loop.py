@@ -40,7 +40,7 @@ def train(
     import torch.multiprocessing as multiprocessing
 
     if job.locked:
-        log(f"{job.spec.stage}: stays as it is, for {job.run} has learned its latents; train the decoder instead")
+        log(f"{job.spec.stage}: stays as it is, for the stage {job.locked} of {job.run} has gone on from it")
         return checkpoint.peek(job.checkpoint)
     if runtime.device == "cpu":
         # Threads of one process wait for each other at every operation; on a busy machine that costs tenfold. Workers do not.

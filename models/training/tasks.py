@@ -45,10 +45,11 @@ class Job:
         return self.run / f"{self.spec.stage}.safetensors"
 
     @property
-    def locked(self) -> bool:
-        """Whether other networks of the run have learned this stage's latents, so that it stays as it is."""
-        later = ("base", "control", "together", "decoder")
-        return self.spec.stage == "autoencoder" and any((self.run / f"{name}.safetensors").is_file() for name in later)
+    def locked(self) -> str:
+        """Which later stage of the run has gone on from this one, so that it stays as it is; empty where none has."""
+        latents, both = ("base", "control", "together", "decoder"), ("together",)
+        behind = {"autoencoder": latents, "base": both, "control": both}.get(self.spec.stage, ())
+        return next((name for name in behind if (self.run / f"{name}.safetensors").is_file()), "")
 
 
 class Task:

@@ -14,7 +14,8 @@ from storage.catalog.catalog import Catalog
 from tests.flows.conftest import Home, Server
 from tests.training.worlds import write_shards
 
-MINUTES = ("--autoencoder-minutes", "0.01", "--base-minutes", "0.01", "--control-minutes", "0.01", "--decoder-minutes", "0.01")
+STAGES = ("autoencoder", "base", "control", "together", "decoder")
+MINUTES = tuple(part for stage in STAGES for part in (f"--{stage}-minutes", "0.01"))
 
 
 @pytest.mark.slow
@@ -25,12 +26,12 @@ def test_a_training_says_how_far_it_is_and_leaves_weights_and_a_page_with_sheets
     # A shard that says it is of this world is not made again: the pictures of the tests are small ones.
     (world / "shard-00000" / "world.json").write_text(json.dumps(WorldSpec().identity(0)))
     said = " ".join(home.dst("train", "--shards", "1", "--full-share", "0", *MINUTES).split())
-    for stage in ("autoencoder", "base", "control", "decoder"):
+    for stage in STAGES:
         assert re.search(rf"{stage} step 1 loss [\d.]+ .* min to go", said), said
         assert list((home.path / "reports" / "training" / "sheets").glob(f"{stage}-*.png"))
     page = home.path / "reports" / "training" / "index.html"
     assert f"report: {page}" in said
-    assert page.read_text().count("<figure") == 4
+    assert page.read_text().count("<figure") == len(STAGES)
     StableDiffusionControlNetPipeline.from_pretrained(home.path / "training" / "weights", local_files_only=True)
     links = server.post("/artifacts/latest/filter", {"artifacts": {"key": {"any_": ["train-report"]}}})
     assert any(str(page) in str(link["data"]) for link in links)
@@ -43,7 +44,7 @@ def test_a_training_begins_with_the_shipped_weights_and_goes_on_from_its_own(hom
     world = write_shards(home.path / "training" / "world", shards=1)
     (world / "shard-00000" / "world.json").write_text(json.dumps(WorldSpec().identity(0)))
     asked = ("train", "--shards", "1", "--full-share", "0", "--begin-from", "embedded")
-    none = ("--autoencoder-minutes", "0", "--base-minutes", "0", "--decoder-minutes", "0")
+    none = ("--autoencoder-minutes", "0", "--base-minutes", "0", "--together-minutes", "0", "--decoder-minutes", "0")
     home.dst(*asked, *none, "--control-minutes", "0")
     weights = home.path / "training" / "weights-from-embedded"
     shipped = folder_of(EMBEDDED)

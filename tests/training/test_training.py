@@ -17,7 +17,7 @@ import pytest
 
 from models.training import autoencoder, checkpoint, dataset, networks, optimise, text
 from models.training.spec import Runtime, Stage, TrainingSpec
-from models.training.tasks import BaseTask, ControlTask, Job, weights_of
+from models.training.tasks import BaseTask, ControlTask, Job, TogetherTask, weights_of
 from tests.training.worlds import SIZE, write_shards
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +92,43 @@ def test_training_the_control_leaves_every_bit_of_the_base_and_gives_gradients_t
         optimiser.step(step, 1e-3)
     assert _bits(task.unet, task.text) == before
     assert not shared["master"].equal(start)
+
+
+def test_together_everything_learns_and_the_base_alone_sees_pictures_without_a_control(pictures: Path, tmp_path: Path) -> None:
+    from models.training.export import export_run
+    from models.training.loop import train
+
+    run = _begun(pictures, tmp_path / "run")
+    short = Runtime(steps=2, workers=1, precision="float32")
+    train(_job("base", pictures, run), short, lambda line: None)
+    job = _job("together", pictures, run)
+    with pytest.raises(checkpoint.ForeignCheckpoint, match="train the control first"):
+        TogetherTask(job)
+    train(_job("control", pictures, run), short, lambda line: None)
+
+    apart, task = ControlTask(_job("control", pictures, run)), TogetherTask(job)
+    assert _bits(task.unet, task.text) == _bits(apart.unet, apart.text), "it goes on where the base ended"
+    for share, hears in ((0.0, True), (1.0, False)):
+        task = TogetherTask(dataclasses.replace(job, spec=dataclasses.replace(job.spec, control_dropout=share)))
+        task.extend(task.pictures.names())
+        task.prepare()
+        task.loss(0, 0, 1).backward()
+        assert all(any(p.grad.any() for p in network.parameters()) for network in (task.unet, task.text))
+        assert any(p.grad.any() for p in task.controlnet.parameters()) == hears
+
+    before = _weights(export_run(run, tmp_path / "apart", networks.TINY))
+    # The running mean moves every few steps.
+    train(job, dataclasses.replace(short, steps=8), lambda line: None)
+    after = _weights(export_run(run, tmp_path / "together", networks.TINY))
+    assert [name for name in before if before[name] != after[name]] == ["controlnet", "text_encoder", "unet"]
+    said: list[str] = []
+    for stage in ("base", "control"):
+        train(_job(stage, pictures, run), Runtime(steps=4, workers=1, precision="float32"), said.append)  # type: ignore[arg-type]
+    assert [line.partition(",")[0] for line in said] == ["base: stays as it is", "control: stays as it is"]
+
+
+def _weights(folder: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in sorted(folder.rglob("*.safetensors"))}
 
 
 def _bits(*modules: object) -> list[bytes]:
