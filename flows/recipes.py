@@ -79,12 +79,26 @@ def embedded_quick() -> Recipe:
     )
 
 
+def embedded_8_steps() -> Recipe:
+    """As embedded in 8 steps instead of 20, less than half the time: the model card says what edges and pose lose."""
+    recipe = embedded()
+    return dataclasses.replace(
+        recipe, name="embedded-8-steps", image=dataclasses.replace(ControlNetSpec(), scheduler="dpmpp_2m", steps=8)
+    )
+
+
 def render_world() -> Recipe:
     """Finished renders at 128x128: materials and backgrounds, no diffusion; the renders and controls are those of embedded."""
     return dataclasses.replace(embedded_quick(), name="render-world", image=FinishedRenderSpec(resolution=128, supersampling=3))
 
 
-RECIPES = {"embedded": embedded, "embedded-quick": embedded_quick, "render-world": render_world, **FROM_HUB}
+RECIPES = {
+    "embedded": embedded,
+    "embedded-quick": embedded_quick,
+    "embedded-8-steps": embedded_8_steps,
+    "render-world": render_world,
+    **FROM_HUB,
+}
 
 
 def resolve(name: str, overrides: Mapping[str, Any] | None = None, through: tuple[str, ...] = ()) -> Recipe:

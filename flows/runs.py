@@ -94,7 +94,7 @@ def missing(store: ArtifactStore, cohort: Cohort) -> dict[str, int]:
 
 def announce(place: Place, cohort: Cohort) -> None:
     """Set damaged artifacts aside, sweep up after killed writers, and say what is to be made."""
-    place.store.sweep()
+    place.store.sweep(every_s=86_400.0)
     missing = to_make(place.store, cohort)
     log.info("%s  %d samples  to make: %s", cohort.class_name, len(cohort.samples), missing or "nothing")
     for line in orientation.unconfirmed(place.catalog.cad_models(cohort.class_name)):

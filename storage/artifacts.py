@@ -28,7 +28,7 @@ from urllib.parse import quote
 from storage import keys
 from storage.blobs.folder import FolderBlobs
 from storage.blobs.protocol import Blobs, NoRoom
-from storage.folders import NoRoomLeft, try_folder
+from storage.folders import NoRoomLeft
 from storage.readcache import ReadCache
 
 RECORD = "record.json"
@@ -147,14 +147,13 @@ class ArtifactStore:
         """Return how often an artifact of this key was moved out of the way."""
         return sum(name.startswith(f"{stage}-{key}-") for name in self.blobs.names(_DAMAGED))
 
-    def sweep(self, older_than_s: float = 3600.0) -> int:
-        """Remove what killed writers left unfinished; return how many that were."""
-        return self.blobs.sweep(older_than_s)
+    def sweep(self, older_than_s: float = 3600.0, every_s: float = 0.0) -> int:
+        """Remove what killed writers left unfinished; return how many that were. every_s: see Blobs.sweep."""
+        return self.blobs.sweep(older_than_s, every_s)
 
     def try_writing(self) -> None:
-        """Raise where nothing can be written, or too little: see storage.folders. Of other places only work tells."""
-        if self.blobs.folder is not None:
-            try_folder(self.blobs.folder)
+        """Raise, in one line, where nothing can be written, too little, or not as a store needs it."""
+        self.blobs.try_writing()
 
     # -- reading -------------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ def doctor(settings: Settings) -> bool:
         ("python", _python),
         ("packages", _packages),
         ("home folder", _home),
+        ("store", _store),
         ("catalog", _catalog),
         ("renderer", _renderer),
         ("generator", _generator),
@@ -61,6 +62,13 @@ def _home(settings: Settings) -> str:
     if free < 1:
         raise RuntimeError(f"{settings.root}: only {free:.1f} GiB free; a class of 2,500 samples at 512 px takes about 3 GiB")
     return f"{settings.root}, {free:.0f} GiB free"
+
+
+def _store(settings: Settings) -> str:
+    if settings.store.blobs.folder is None:
+        settings.store.try_writing()
+        return f"{settings.store.where}: can be written, each key once"
+    return settings.store.where
 
 
 def _catalog(settings: Settings) -> str:

@@ -33,6 +33,8 @@ from models.kinds import Spec
 ATTEMPTS = 2
 """An unusable image gets one more attempt, with another seed."""
 DTYPES = ("float32", "bfloat16", "float16")
+DECODED_ALONE = 512
+"""Images of so many pixels a side are decoded one by one: a batch of them would take more memory to decode than to denoise."""
 COMPILERS = tuple(filter(None, (os.environ.get("CXX"), "g++", "clang++", "c++")))
 """What torch compiles with."""
 
@@ -227,6 +229,8 @@ class DiffusionGenerator:
                 if self.spec.compiled and name != "vae":
                     for one in getattr(network, "nets", [network]):
                         one.compile(backend=self.compiler)
+        if self.spec.resolution >= DECODED_ALONE:
+            self._pipeline.vae.enable_slicing()
 
     @classmethod
     def load(cls, spec: DiffusionSpec) -> Any:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from storage.blobs.protocol import NoRoom
-from storage.folders import is_full
+from storage.folders import is_full, try_folder
 from storage.keys import digest
 
 _UNFINISHED = ".unfinished"
@@ -98,7 +98,10 @@ class FolderBlobs:
         with self._unfinished() as temporary:
             self.move(group, f"{os.path.relpath(temporary, self.where)}/removed")
 
-    def sweep(self, older_than_s: float) -> int:
+    def try_writing(self) -> None:
+        try_folder(Path(self.where))
+
+    def sweep(self, older_than_s: float, every_s: float = 0.0) -> int:
         swept = 0
         for name in self.names(_UNFINISHED):
             path = f"{self.where}/{_UNFINISHED}/{name}"

@@ -60,5 +60,11 @@ class Blobs(Protocol):
     def remove(self, group: str) -> None:
         """Delete a group, all at once; one that is not there is no error."""
 
-    def sweep(self, older_than_s: float) -> int:
-        """Delete what killed writers left unfinished, at once where that is sure, else at this age; return how many they were."""
+    def sweep(self, older_than_s: float, every_s: float = 0.0) -> int:
+        """Delete what killed writers left unfinished, at once where that is sure, else at this age; return how many they were.
+
+        every_s: where looking is dear, nothing is done if somebody has looked so recently.
+        """
+
+    def try_writing(self) -> None:
+        """Raise, in one line, where nothing can be written, too little, or not as a store needs it."""

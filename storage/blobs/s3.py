@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,10 @@ from storage.blobs.protocol import NoRoom
 _LARGE = 64 << 20
 """Bytes from which a file is sent in parts, which cannot be made conditional."""
 _RECORD = "record.json"
-_CLOCK = ".clock"
+_CLOCK, _SWEPT = ".clock", ".swept"
+"""Objects of no bytes: what time it is for the server, and when somebody last looked for what is unfinished."""
+TRY_S = 15.0
+"""How long a server that is down is asked before work."""
 _FULL = ("QuotaExceeded", "InsufficientStorage", "StorageFull", "507 ")
 _BACKOFF: Any = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5), "base": 2}
 
@@ -39,7 +43,7 @@ class S3Blobs:
         from obstore.store import S3Store
 
         self.where = f"s3://{bucket}/{prefix}".rstrip("/")
-        self._bucket, self._retry_s, self._patience_s = bucket, retry_s, patience_s
+        self._bucket, self._prefix, self._retry_s, self._patience_s = bucket, prefix, retry_s, patience_s
         self._store = S3Store(
             bucket,
             prefix=prefix or None,
@@ -104,7 +108,38 @@ class S3Blobs:
     def remove(self, group: str) -> None:
         self._delete(self._members(group))
 
-    def sweep(self, older_than_s: float) -> int:
+    def try_writing(self) -> None:
+        """Write an object where there is none, and see the server refuse to write it again.
+
+        A server that is down is not waited for as long as in the middle of a run.
+        """
+        from obstore import exceptions
+
+        asked = S3Blobs(self._bucket, self._prefix, retry_s=min(TRY_S, self._retry_s))
+        name = f".tried-{uuid.uuid4().hex}"
+        with asked._said():
+            asked._store.put(name, b"", mode="create")
+            try:
+                asked._store.put(name, b"", mode="create")
+            except exceptions.AlreadyExistsError:
+                return
+            finally:
+                # Who may write and not delete may work: an object of no bytes stays.
+                with suppress(exceptions.BaseError):
+                    asked._store.delete(name)
+        raise ConnectionError(
+            f"the server of {self.where} does not obey If-None-Match, so two machines could write one artifact at once; "
+            "take one that does, see docs/scaling.md"
+        )
+
+    def sweep(self, older_than_s: float, every_s: float = 0.0) -> int:
+        if every_s:
+            # To know what is old takes a list of everything, 1,000 objects a request.
+            with suppress(FileNotFoundError), self._said():
+                looked, now = self._store.head(_SWEPT)["last_modified"], self._now()
+                if (now - looked).total_seconds() < every_s:
+                    return 0
+        self.write(_SWEPT, b"")
         groups: dict[str, list[Any]] = {}
         for item in self._below(""):
             group = item["path"].rpartition("/")[0]

@@ -31,10 +31,13 @@ def migrate(database: Database, take_up: Callable[[sa.Connection], None] = lambd
     """
     if database.schema == tables.SCHEMA:
         with database.reading() as connection:
-            if _fact(connection, _VIEWS) == views.digest_of(score_names(connection)):
+            if _is_current(connection):
                 return False
     with database.writing() as connection:
         schema = _schema(connection)
+        if schema == tables.SCHEMA and _is_current(connection):
+            # Somebody else has done it, while this one waited for its turn.
+            return False
         database.refuse_newer(schema)
         # A view holds on to the columns it names: it goes before they change and comes back after.
         _drop_views(connection)
@@ -43,6 +46,11 @@ def migrate(database: Database, take_up: Callable[[sa.Connection], None] = lambd
             take_up(connection)
         _make_views(connection)
     return True
+
+
+def _is_current(connection: sa.Connection) -> bool:
+    """Say whether the views of a catalog of today's schema are today's too."""
+    return _fact(connection, _VIEWS) == views.digest_of(score_names(connection))
 
 
 def score_names(connection: sa.Connection) -> list[str]:

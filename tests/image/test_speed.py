@@ -135,3 +135,15 @@ def test_sixteen_bits_are_close_to_thirty_two() -> None:
         for dtype in ("float32", "bfloat16")
     ]
     assert psnr(*made) >= 35.0
+
+
+def test_large_images_are_decoded_one_by_one(spec: ControlNetSpec) -> None:
+    sizes = {}
+    for pixels in (SIZE, 512):
+        generator = ControlNetGenerator(dataclasses.replace(spec, resolution=pixels, steps=1), device="cpu", threads=1, batch=2)
+        seen: list[int] = []
+        generator._pipeline.vae.decoder.register_forward_pre_hook(lambda network, given, seen=seen: seen.append(len(given[0])))
+        control = np.zeros((pixels, pixels), np.uint8)
+        generator.generate([dataclasses.replace(one, controls={"canny": control}) for one in requests(2)])
+        sizes[pixels] = set(seen)
+    assert sizes == {SIZE: {2}, 512: {1}}

@@ -79,7 +79,10 @@ class MemoryBlobs:
             for name in [name for name in self.blobs if name.startswith(f"{group}/")]:
                 del self.blobs[name]
 
-    def sweep(self, older_than_s: float) -> int:
+    def try_writing(self) -> None:
+        pass
+
+    def sweep(self, older_than_s: float, every_s: float = 0.0) -> int:
         return 0
 
     def _set(self, name: str, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -21,7 +22,7 @@ RECORD_OF_IT = Record(key=KEY, stage="control", version=1, spec={}, inputs={})
 
 @contextmanager
 def answering(status: int, code: str) -> Iterator[str]:
-    """A server that answers everything with one error; gives its address."""
+    """A server that answers everything alike; gives its address."""
 
     class Refusing(BaseHTTPRequestHandler):
         def answer(self) -> None:
@@ -29,6 +30,7 @@ def answering(status: int, code: str) -> Iterator[str]:
             body = f"<Error><Code>{code}</Code></Error>".encode()
             self.send_response(status)
             self.send_header("content-length", str(len(body)))
+            self.send_header("etag", '"0"')
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body)
@@ -112,6 +114,35 @@ def test_a_server_that_refuses_is_one_line(
             store.put(RECORD_OF_IT, {"a.bin": b"a"})
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_a_bucket_is_looked_at_before_work(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ArtifactStore(S3Blobs(bucket, "p"))
+    store.try_writing()
+    assert store.names("") == [], "nothing is left of it"
+    with pytest.raises(ConnectionError, match="no bucket none-such"):
+        ArtifactStore(S3Blobs("none-such")).try_writing()
+    # One that lets two machines write the same key at once is no place for a store.
+    with answering(200, "") as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        with pytest.raises(ConnectionError, match="does not obey If-None-Match"):
+            ArtifactStore(S3Blobs(bucket)).try_writing()
+    began = time.monotonic()
+    monkeypatch.setattr("storage.blobs.s3.TRY_S", 0.3)
+    with pytest.raises(ConnectionError, match="did not answer"):
+        ArtifactStore(S3Blobs(bucket)).try_writing()
+    assert time.monotonic() - began < 30.0, "it is not waited for as in the middle of a run"
+
+
+def test_a_bucket_is_listed_for_what_is_unfinished_once_a_day(bucket: str) -> None:
+    first, second = ArtifactStore(S3Blobs(bucket, "p")), ArtifactStore(S3Blobs(bucket, "p"))
+    assert first.sweep(-5, every_s=86_400.0) == 0
+    left = at("control", "cd" * 32)
+    first.blobs.write(f"{left}/a.bin", b"half")
+    assert second.sweep(-5, every_s=86_400.0) == 0, "somebody has looked today"
+    assert second.sweep(-5, every_s=-5.0) == 1
+    first.blobs.write(f"{left}/a.bin", b"half")
+    assert first.sweep(-5) == 1, "asked for, as by dst prune"
 
 
 def test_a_server_that_comes_back_is_waited_for(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
