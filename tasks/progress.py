@@ -85,7 +85,8 @@ class Bar:
     @property
     def _amount(self) -> float:
         """Items done, with the shares of those that are being made."""
-        return self.done + sum(count * share for count, share in self._being_made.values())
+        # A copy: one thread may begin the next batch while another counts.
+        return self.done + sum(count * share for count, share in list(self._being_made.values()))
 
     def underway(self, maker: int, batch: int, count: int, share: float) -> None:
         """Take in that a maker is at so many items together, of whose work this share is done.

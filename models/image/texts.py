@@ -25,8 +25,6 @@ class Texts:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[Any, ...], dict[str, Any]] = OrderedDict()
-        self.encoded = 0
-        """Batches that were encoded so far."""
 
     def of(self, pairs: Sequence[Pair], guided: bool, encode: Encode, device: str) -> dict[str, Any]:
         """Return argument -> tensor (len(pairs), ...) on the device, with those of the negative prompts only where `guided`."""
@@ -42,7 +40,6 @@ class Texts:
         if new:
             filled = new + [new[-1]] * (size - len(new))
             made = encode([said for said, _ in filled], [unsaid for _, unsaid in filled])
-            self.encoded += 1
             for row, pair in enumerate(new):
                 self._kept[key(pair)] = {name: tensor[row].cpu() for name, tensor in made.items()}
         found = []

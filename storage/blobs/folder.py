@@ -99,7 +99,7 @@ class FolderBlobs:
             self.move(group, f"{os.path.relpath(temporary, self.where)}/removed")
 
     def try_writing(self) -> None:
-        try_folder(Path(self.where))
+        try_folder(self.folder)
 
     def sweep(self, older_than_s: float, every_s: float = 0.0) -> int:
         swept = 0

@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.table import Table
 
-SHARDS_AT_MOST, SHARD_AT_LEAST = 16, 64
-"""As tasks/plan/cohort.py deals a class."""
+from tasks.plan.cohort import SHARD_AT_LEAST, SHARDS_AT_MOST
+
 RECORDS = 5
 """Records of a sample: render, control, caption, image and its share of the verdict."""
 
@@ -47,7 +47,7 @@ class Resource:
     servers: int
     free: int = field(init=False)
     waiting: deque[tuple[float, int, int]] = field(default_factory=deque)
-    """(seconds of work, class, step)"""
+    """(samples, class, step)"""
     busy_s: float = 0.0
 
     def __post_init__(self) -> None:
@@ -62,7 +62,13 @@ def simulate(classes: int, samples: int, at_once: int, servers: dict[str, int], 
     resources = {name: Resource(count) for name, count in servers.items()}
     size = max(SHARD_AT_LEAST, -(-samples // SHARDS_AT_MOST))
     shards = [size] * (samples // size) + ([samples % size] if samples % size else [])
-    steps = (("render", times.render), ("render", times.control), ("gpu", times.image), ("render", times.judge))
+    steps = (
+        ("render", times.render),
+        ("render", times.control),
+        ("gpu", times.image),
+        ("render", times.judge),
+        ("catalog", RECORDS / times.records_a_second),
+    )
     left = {}
     now, events, number, begun = 0.0, [], itertools.count(), itertools.count()
 
@@ -74,16 +80,17 @@ def simulate(classes: int, samples: int, at_once: int, servers: dict[str, int], 
                 ask(index, 0, count)
 
     def ask(index: int, step: int, count: int) -> None:
-        name, seconds = steps[step] if step < len(steps) else ("catalog", RECORDS / times.records_a_second)
-        resources[name].waiting.append((seconds * count + times.overhead, index, step * 1_000_000 + count))
-        serve(resources[name])
+        resource = resources[steps[step][0]]
+        resource.waiting.append((count, index, step))
+        serve(resource)
 
     def serve(resource: Resource) -> None:
         while resource.free and resource.waiting:
-            seconds, index, told = resource.waiting.popleft()
+            count, index, step = resource.waiting.popleft()
+            seconds = steps[step][1] * count + times.overhead
             resource.free -= 1
             resource.busy_s += seconds
-            heapq.heappush(events, (now + seconds, next(number), resource, index, *divmod(told, 1_000_000)))
+            heapq.heappush(events, (now + seconds, next(number), resource, index, step, count))
 
     for _ in range(at_once):
         begin_class()
