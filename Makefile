@@ -35,8 +35,11 @@ demo: install ## the main job on bundled CAD models, then a report
 
 check: install lint types imports fast ## lint, types, import rule and the fast tests (minutes)
 
+# Tests wait for servers, browsers and renderers more than they compute: two files at a time take little more than one.
+TEST_FILES_AT_ONCE ?= 2
+
 test: system-tools install lint types imports ## everything: lint, types, import rule, all tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(TEST_FILES_AT_ONCE) --dist loadfile
 
 lint:
 	$(BIN)/ruff check .
