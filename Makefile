@@ -39,7 +39,7 @@ check: install lint types imports fast ## lint, types, import rule and the fast 
 TEST_FILES_AT_ONCE ?= 2
 
 test: system-tools install lint types imports ## everything: lint, types, import rule, all tests
-	$(BIN)/python -m pytest -q -n $(TEST_FILES_AT_ONCE) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_FILES_AT_ONCE) --dist loadfile
 
 lint:
 	$(BIN)/ruff check .

@@ -86,9 +86,13 @@ def postgres_url(postgres: postgres_server.Server) -> Iterator[str]:
     postgres.drop_database(name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A Chromium context with a fresh profile; one for all tests, since playwright runs one event loop a process."""
+    """A Chromium context with a fresh profile, one for a file's tests.
+
+    Not for a whole session: while it is open, playwright's event loop counts as running in this thread, and everything else
+    that wants one (`asyncio.run`, Prefect's client) fails or waits for ever.
+    """
     from playwright.sync_api import sync_playwright
 
     assert CHROMIUM.exists(), "this test needs a browser: apt-get install -y chromium"

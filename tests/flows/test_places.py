@@ -30,6 +30,7 @@ from tasks.plan.place import Place
 from tests.flows.conftest import ROOT, Server
 
 ODD = "my data ü'q"
+RUN_ONE = ("run", "car", "--samples", "1", "--recipe", "embedded-quick")
 
 
 @pytest.fixture(autouse=True)
@@ -227,7 +228,7 @@ def test_what_made_a_run_fail_is_what_flow_run_row_and_terminal_say(
     monkeypatch.setenv("DST_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DST_PREFECT_API_URL", server.api)
     with temporary_settings({PREFECT_API_URL: server.api}):
-        for command in (("run", "car", "--samples", "1"), ("run", "car", "--samples", "1", "--preview")):
+        for command in (RUN_ONE, (*RUN_ONE, "--preview")):
             monkeypatch.setattr(sys, "argv", ["dst", *command])
             with pytest.raises(SystemExit):
                 cli.main()
