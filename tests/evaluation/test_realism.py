@@ -49,6 +49,6 @@ def test_blurred_pictures_are_further_from_pictures_than_others_of_their_kind() 
 
 def test_the_card_shows_realism_beside_what_can_be_reached() -> None:
     row = {"frechet": 12.345, "precision": 0.5, "recall": 0.25}
-    table = card._realism({"views": 2000, "world": row, "on": row})
+    table = card._realism({"views": 2000, "world": row, "on": row}, None)
     assert "| the world, other CAD models | 12.3 | 0.50 | 0.25 |" in table
     assert "autoencoder" not in table

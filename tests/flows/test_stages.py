@@ -108,7 +108,8 @@ def test_renders_and_cad_models_of_old_homes_are_found_under_their_keys(monkeypa
     # The version of the cad stage then: it was raised since, when files that had been read wrongly came to be read rightly.
     monkeypatch.setattr("tasks.intake.model.VERSION", 1)
 
-    planned = cohort("embedded").samples
+    # As the recipe framed then.
+    planned = cohort("embedded", {"render": {"viewpoint": {"distance_sd": 0.5, "distance_range": [-0.5, 0.8]}}}).samples
     assert {str(one.sample): one.key("render") for one in planned} == BEFORE_THERE_WAS_A_GRAPH
     assert [one.key("cad") for one in planned[:2]] == ["b" * 64, "d" * 64]
     assert cad_key("a" * 64, CadSpec()) == "619a1066cc61e3ad82288fb230cdd7282ac7e092482bb634e15ff2dab36275d8"
@@ -135,6 +136,20 @@ def test_what_a_recipe_says_elsewhere_changes_the_keys_of_what_rests_on_it_and_n
     overrides: dict[str, Any], stages_that_change: set[str]
 ) -> None:
     assert changed(cohort(), cohort(overrides=overrides)) == stages_that_change
+
+
+def test_other_bundled_readouts_change_the_keys_of_what_begins_with_them_or_asks_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    from models.evaluation import readouts
+
+    plain, asking = (cohort("embedded", {"verdict": {"judges": {"kcf": {"backbone": name}}}}) for name in ("hog", "hog-read"))
+    then = [one.judged(one.samples) for one in (plain, asking)]
+    monkeypatch.setattr(readouts, "bundled_digest", lambda: "others")
+    now = [one.judged(one.samples) for one in (plain, asking)]
+    changed_in = [{part for part in before if before[part] != after[part]} for before, after in zip(then, now, strict=True)]
+    behind = {("readout", "pose"), ("readout", "shape"), ("score", "pose"), ("score", "shape"), ("score", "text")}
+    assert behind <= changed_in[0]
+    assert ("score", "kcf") not in changed_in[0]
+    assert ("score", "kcf") in changed_in[1]
 
 
 def test_a_further_control_leaves_those_there_were_and_an_image_rests_on_all_of_them() -> None:
