@@ -1,8 +1,8 @@
 """What a camera's rays meet in a grid of voxels, from near to far.
 
-Enters: an occupied grid of the canonical cube and a camera. Leaves: for each pixel a row of yes and no, one for each stretch of its
-ray. This is what the method description calls the 3D voxel representation, as seen from a view: a network reads a ray's
-occupancies beside the edge map (with what lies behind the first surface, which no depth map has).
+Enters: an occupied grid of the canonical cube and a camera. Leaves: for each pixel a row of yes and no, one for each stretch of
+its ray. This is what the method description calls the 3D voxel representation, as seen from a view: a network reads a ray's
+occupancies beside the edge map, with what lies behind the first surface, which no depth map has.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ def mesh_of(class_name: str) -> trimesh.Trimesh:
     return mesh
 
 
-@pytest.mark.parametrize("azimuth, elevation", [(30.0, 25.0), (200.0, -40.0)])
+@pytest.mark.parametrize(("azimuth", "elevation"), [(30.0, 25.0), (200.0, -40.0)])
 def test_the_first_that_a_ray_meets_is_where_the_surface_is(azimuth: float, elevation: float) -> None:
     mesh = mesh_of("car")
     seen = cast(mesh, azimuth, elevation, size=SIZE)
