@@ -103,4 +103,4 @@ def _touch(triangles: Floats, cells: NDArray[np.int64]) -> Grid:
     along = np.einsum("tac,tvc->tav", axes, corners)
     reach = 0.5 * np.abs(axes).sum(axis=2)
     apart |= ((along.min(axis=2) > reach) | (along.max(axis=2) < -reach)).any(axis=1)
-    return ~apart
+    return np.asarray(~apart)
