@@ -6,15 +6,17 @@ section 3.3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from models.control.protocol import ControlSpec
 from models.image.protocol import ImageRequest
 from storage.artifacts import ArtifactStore
 from storage.images import from_png, to_png
 from tasks import progress, stopping, waiting, worker
 from tasks.ahead import ahead
 from tasks.caching import shard_task
+from tasks.control import drawn
 from tasks.passport import passport
 from tasks.plan.cohort import Planned, Shard
 from tasks.plan.place import Place
@@ -42,7 +44,7 @@ def image(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageRepor
                         stopping.heed()
                         progress.underway(asked, done / asked, batch_index)
 
-                    pictures = generator.generate([_request(store, missing.planned) for missing in batch], tell)
+                    pictures = generator.generate([_request(store, missing.planned, recipe.controls) for missing in batch], tell)
                     # What was made together took each the same.
                     worked, _ = clock.lap()
                     yield batch, pictures, generator.runtime | {"seconds": round(worked / len(batch), 3)}
@@ -55,7 +57,7 @@ def image(place: Place, shard: Shard, recipe: Recipe, *after: Any) -> StageRepor
     return fill("image", shard, recipe, place, make)
 
 
-def _request(store: ArtifactStore, planned: Planned) -> ImageRequest:
+def _request(store: ArtifactStore, planned: Planned, specs: Mapping[str, ControlSpec]) -> ImageRequest:
     rendered = store.get("render", planned.key("render"))
     said = _caption(store, planned)
     return ImageRequest(
@@ -63,9 +65,7 @@ def _request(store: ArtifactStore, planned: Planned) -> ImageRequest:
         prompt=said["prompt"],
         negative_prompt=said["negative_prompt"],
         words=said.get("words") or {},
-        controls={
-            kind: from_png(store.read(store.get("control", key), "control.png")) for kind, key in planned.keys["control"].items()
-        },
+        controls={kind: drawn(store, key, specs[kind]) for kind, key in planned.keys["control"].items()},
         annotation=rendered.record.values,
         mask=lambda: from_png(store.read(rendered, "mask.png")),
         cad=lambda: store.read(store.get("cad", planned.key("cad")), "model.glb"),

@@ -26,6 +26,7 @@ from storage.images import from_png
 from storage.stages import FILE
 from tasks import progress, stages
 from tasks.caching import cohort_task
+from tasks.control import drawn
 from tasks.plan.cohort import Cohort, Planned
 from tasks.plan.place import Place
 from tasks.shard import Finished, StageReport, fill_cohort
@@ -60,7 +61,7 @@ class Stored:
         return from_png(self.store.read(self.store.get("image", self.planned.key("image")), "image.png"))
 
     def control(self, kind: str) -> Any:
-        return from_png(self.store.read(self.store.get("control", self.planned.keys["control"][kind]), "control.png"))
+        return drawn(self.store, self.planned.keys["control"][kind], self.controls[kind])
 
     @property
     def class_name(self) -> str:

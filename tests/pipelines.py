@@ -8,10 +8,10 @@ from models.training import networks, text
 from models.training.export import save_pipeline
 
 
-def random_pipeline(folder: Path, spec: networks.NetworkSpec = networks.TINY, seed: int = 0) -> Path:
+def random_pipeline(folder: Path, spec: networks.NetworkSpec = networks.TINY, seed: int = 0, reads: int = 3) -> Path:
     """Write a complete pipeline with random weights to `folder` and return it: the code path without the training.
 
-    Zero convolutions are given small random weights, so that the control changes the image.
+    reads: channels of the control. Zero convolutions are given small random weights, so that the control changes the image.
     """
     import torch
 
@@ -19,7 +19,7 @@ def random_pipeline(folder: Path, spec: networks.NetworkSpec = networks.TINY, se
         torch.manual_seed(seed)
         tokenizer = text.tokenizer(text.words(), spec.text_tokens)
         unet = networks.unet(spec)
-        controlnet = networks.controlnet(unet, spec.control_channels)
+        controlnet = networks.controlnet(unet, spec.control_channels, reads)
         for parameter in controlnet.parameters():
             if not parameter.detach().any():
                 torch.nn.init.normal_(parameter.data, std=0.5)

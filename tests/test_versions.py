@@ -38,6 +38,14 @@ from storage.keys import digest
 GOLDEN = Path(__file__).parent / "golden" / "stages.json"
 
 
+def _filled(cells: int) -> np.ndarray[Any, Any]:
+    """A bar across the cube, and a thin wall before it."""
+    grid = np.zeros((cells,) * 3, bool)
+    grid[:, cells // 2 : cells // 2 + 3, cells // 4 : cells // 2] = True
+    grid[cells // 3 : cells // 2, 1, :] = True
+    return grid
+
+
 def canonical_glbs() -> list[str]:
     from models.cad import parametric
     from models.cad.canonical import canonicalise
@@ -59,7 +67,8 @@ def controls(kind: str) -> list[str]:
     shade = np.where(x < 40, 15, 180).astype(np.uint8)
     rgba = np.dstack([shade, shade // 2, shade, mask])
     K = np.array([[105.0, 0, 47.5], [0, 105.0, 47.5], [0, 0, 1]])
-    view = View(rgba=rgba, mask=mask, depth=depth, normal=normal_picture, K=K)
+    R, t = np.array([[1.0, 0, 0], [0, 0, -1.0], [0, 1.0, 0]]), np.array([0.0, 0.0, 1.5])
+    view = View(rgba=rgba, mask=mask, depth=depth, normal=normal_picture, K=K, R=R, t=t, occupied=_filled)
     return [digest(CONTROLS.load(CONTROLS.of(kind)()).draw(view).tobytes())]
 
 

@@ -7,6 +7,7 @@ from models.control.depth import DepthSpec
 from models.control.geometry import GeometrySpec
 from models.control.normals import NormalsSpec
 from models.control.protocol import ControlSpec
+from models.control.voxels import VoxelsSpec
 from models.kinds import Kinds
 
-CONTROLS: Kinds[ControlSpec] = Kinds("control", [CannySpec, GeometrySpec, DepthSpec, NormalsSpec])
+CONTROLS: Kinds[ControlSpec] = Kinds("control", [CannySpec, GeometrySpec, DepthSpec, NormalsSpec, VoxelsSpec])

@@ -14,7 +14,7 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.control.protocol import ControlSpec, EmptyControl, View
+from models.control.protocol import ControlSpec, Drawing, EmptyControl, View
 
 S = TypeVar("S", bound=ControlSpec)
 
@@ -38,7 +38,7 @@ class EmptyLines(EmptyControl):
     reason: ClassVar[str] = "empty_edge_map"
 
 
-class Lines(ABC, Generic[S]):
+class Lines(Drawing, ABC, Generic[S]):
     """A control made of lines, 0 or 255 in one channel; a kind says which lines."""
 
     def __init__(self, spec: S) -> None:

@@ -26,12 +26,15 @@ class NormalsSpec(ControlSpec):
 
     implementation: ClassVar[str] = "models.control.normals:Normals"
     version: ClassVar[int] = 1
-    channels: ClassVar[int] = 3
     fidelity_version: ClassVar[int] = FIDELITY_VERSION
 
     kind: Literal["normals"] = "normals"
     background: Literal["facing", "black"] = "facing"
     """What stands for all behind the object: a wall that faces the camera, or nothing."""
+
+    @property
+    def channels(self) -> int:
+        return 3
 
 
 class Normals(Surface[NormalsSpec]):

@@ -7,6 +7,7 @@ with a spec and a class; models.control.kinds lists them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -14,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.kinds import KindSpec
+
+PICTURE = "control.png"
+"""The file of a control that people see; most kinds have no other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,12 @@ class View:
     """(H, W, 3) in the camera's frame: uint8 as n * 127.5 + 127.5, or float; all zeros off the object."""
     K: NDArray[np.float64] | None = None
     """(3, 3) camera intrinsics in pixels."""
+    R: NDArray[np.float64] | None = None
+    """(3, 3) from the canonical frame to the camera's."""
+    t: NDArray[np.float64] | None = None
+    """(3,) where the canonical origin is in the camera's frame."""
+    occupied: Callable[[int], NDArray[np.bool_]] | None = None
+    """Called with n, returns (n, n, n): which cells of the canonical cube the CAD model fills (models.cad.voxels)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +48,13 @@ class ControlSpec(KindSpec):
 
     version: ClassVar[int]
     """Raised whenever the same spec and view give another array."""
-    channels: ClassVar[int] = 1
-    """Channels of the array."""
-    range: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    """What 0 and 255 in the array stand for where a generator reads it."""
     fidelity_version: ClassVar[int]
     """Raised whenever the same image and control give another fidelity."""
+
+    @property
+    def channels(self) -> int:
+        """How many channels the control has."""
+        return 1
 
 
 class EmptyControl(ValueError):
@@ -57,7 +68,16 @@ class Control(Protocol):
     """A kind of control at work; it is called with its spec."""
 
     def draw(self, view: View) -> NDArray[np.uint8]:
-        """Return the control of a view, (H, W) or (H, W, 3). Raises EmptyControl, or ValueError where the view lacks an array."""
+        """Return the control of a view, (H, W) or (H, W, C): what a generator is conditioned on, 0 to 255.
+
+        Raises EmptyControl, or ValueError where the view lacks an array.
+        """
+
+    def encode(self, drawn: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+        """Return the pictures that a control is kept as, by file name: PICTURE for people, others beside it."""
+
+    def decode(self, read: Callable[[str], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """Return the control again; `read` returns a picture of it by file name."""
 
     def facts(self, drawn: NDArray[np.uint8]) -> dict[str, float]:
         """Return what the catalog says of a drawn control: at least `pixels`, those that are not background, and `density`,
@@ -68,3 +88,15 @@ class Control(Protocol):
 
         Raises ValueError when the two differ in size.
         """
+
+
+class Drawing:
+    """Base of the kinds whose control is a picture, and kept as it is."""
+
+    def encode(self, drawn: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
+        """Return the control under the one name that people see."""
+        return {PICTURE: drawn}
+
+    def decode(self, read: Callable[[str], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """Return that picture."""
+        return read(PICTURE)

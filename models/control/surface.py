@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.control.lines import FIDELITY_VERSION as LINES_VERSION
 from models.control.lines import found_again
-from models.control.protocol import ControlSpec, EmptyControl, View
+from models.control.protocol import ControlSpec, Drawing, EmptyControl, View
 
 S = TypeVar("S", bound=ControlSpec)
 
@@ -31,7 +31,7 @@ class EmptySurface(EmptyControl):
     reason: ClassVar[str] = "empty_surface"
 
 
-class Surface(ABC, Generic[S]):
+class Surface(Drawing, ABC, Generic[S]):
     """A control with a value at each pixel of the object; a kind says which."""
 
     def __init__(self, spec: S) -> None:

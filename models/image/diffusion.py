@@ -15,7 +15,7 @@ import functools
 import os
 import platform
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -160,7 +160,7 @@ class DiffusionSpec(ImageSpec):
         tokenizer = _tokenizer(self.model, self.revision, self.tokenizer)
         return len(tokenizer(prompt, add_special_tokens=False, truncation=False)["input_ids"])
 
-    def check(self, controls: Collection[str]) -> None:
+    def check(self, controls: Mapping[str, int]) -> None:
         obeyed = [one.control for one in self.control_models]
         if obeyed and sorted(obeyed) != sorted(controls):
             raise ValueError(f"image.control_models are for {', '.join(obeyed)}; the recipe's controls are {', '.join(controls)}")
@@ -169,6 +169,16 @@ class DiffusionSpec(ImageSpec):
                 f"one ControlNet obeys one control, the recipe has {len(controls)} ({', '.join(controls)}): "
                 "name a ControlNet for each in [[image.control_models]]"
             )
+        nets = {one.control: (one.model, one.revision, "") for one in self.control_models}
+        own = (self.control_model, self.control_revision, "") if self.control_model else (self.model, self.revision, "controlnet")
+        for kind, channels in controls.items():
+            reads = weights.conditioning_channels(*nets.get(kind, own))
+            # A picture of one channel is read as grey.
+            if reads is not None and reads != (channels if channels > 1 else 3):
+                raise ValueError(
+                    f"the control {kind} has {channels} channels, and {nets.get(kind, own)[0]} reads {reads}: "
+                    f"name a ControlNet that was trained on {kind}"
+                )
 
 
 @functools.lru_cache(maxsize=4)
@@ -311,13 +321,13 @@ class DiffusionGenerator:
     def generate(self, requests: Sequence[ImageRequest], progress: Progress | None = None) -> list[GeneratedImage]:
         """Return one GeneratedImage for each request, in order.
 
-        Raises ValueError when its controls are not those of the spec, or one is not (resolution, resolution[, 3]) uint8.
+        Raises ValueError when its controls are not those of the spec, or one is not (resolution, resolution[, C]) uint8.
         """
         for request in requests:
-            self.spec.check(request.controls)
+            self.spec.check({kind: _channels(control) for kind, control in request.controls.items()})
             size = self.spec.resolution
             for kind, control in request.controls.items():
-                if control.shape not in ((size, size), (size, size, 3)) or control.dtype != np.uint8:
+                if control.shape[:2] != (size, size) or control.dtype != np.uint8:
                     found = f"{control.shape} of {control.dtype}"
                     raise ValueError(f"{request.sample}: its control {kind} is {found}, not ({size}, {size}) of uint8")
         made: dict[int, GeneratedImage] = {}
@@ -421,7 +431,7 @@ class DiffusionGenerator:
         }
 
     def conditions(self, requests: Sequence[ImageRequest], least: float) -> Any:
-        """Return the controls as pipelines take them as they are: (N, 3, H, W) from `least` to 1, a list of such for several."""
+        """Return the controls as pipelines take them as they are: (N, 3 or C, H, W) from `least` to 1, a list for several."""
         import torch
 
         dtype = getattr(self._pipeline, self.denoiser).dtype
@@ -433,6 +443,10 @@ class DiffusionGenerator:
         if self.spec.control_models:
             return [stacked([request.controls[one.control] for request in requests]) for one in self.spec.control_models]
         return stacked([control for request in requests for control in request.controls.values()])
+
+
+def _channels(control: NDArray[np.uint8]) -> int:
+    return control.shape[2] if control.ndim == 3 else 1
 
 
 class BadModelFolder(ValueError):

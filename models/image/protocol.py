@@ -6,7 +6,7 @@ a spec and a class; models.image.kinds lists them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
@@ -65,8 +65,8 @@ class ImageSpec(KindSpec):
         """Return how many tokens its text encoder makes of a prompt, without start and end; words where it reads none."""
         return len(prompt.split())
 
-    def check(self, controls: Collection[str]) -> None:
-        """Raise ValueError, in one line, when the generator cannot obey controls of these kinds together."""
+    def check(self, controls: Mapping[str, int]) -> None:
+        """Raise ValueError, in one line, when the generator cannot obey controls of these kinds (kind -> channels) together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ class ImageRequest:
     words: Mapping[str, Any] = field(default_factory=dict)
     """What the prompt says, field by field (see Caption.words)."""
     controls: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
-    """Kind of control -> (H, W) or (H, W, 3) of the spec's resolution."""
+    """Kind of control -> (H, W) or (H, W, C) of the spec's resolution."""
     annotation: Mapping[str, Any] = field(default_factory=dict)
     """What the render's record says: pose, K, width, ..."""
     mask: Callable[[], NDArray[np.uint8]] | None = None

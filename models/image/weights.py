@@ -146,6 +146,16 @@ def cached(model: str, commit: str) -> bool:
     return all((folder / name).is_dir() for name in parts) and all(_whole(folder / name) for name in networks)
 
 
+def conditioning_channels(model: str, commit: str, part: str) -> int | None:
+    """Return how many channels the ControlNet in a model's subfolder `part` reads; None where its files do not say so here."""
+    try:
+        folder = folder_of(model) or snapshot_of(model, commit)
+        said = json.loads((folder / part / "config.json").read_text()).get("conditioning_channels")
+    except (UnknownModel, OSError, ValueError):
+        return None
+    return said if isinstance(said, int) else None
+
+
 def _whole(folder: Path) -> bool:
     # A file of the cache is a link to what it holds, which may be gone; of weights in several files all must be there.
     named = [json.loads(path.read_text())["weight_map"].values() for path in folder.glob("*.safetensors.index.json")]

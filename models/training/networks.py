@@ -143,11 +143,11 @@ def unet(spec: NetworkSpec) -> Any:
     )
 
 
-def controlnet(base: Any, channels: tuple[int, ...] = (12, 24, 48, 96)) -> Any:
-    """Return a ControlNet for `base`: a trainable copy of its encoder behind zero convolutions."""
+def controlnet(base: Any, channels: tuple[int, ...] = (12, 24, 48, 96), reads: int = 3) -> Any:
+    """Return a ControlNet for `base`: a trainable copy of its encoder behind zero convolutions. reads: the control's channels."""
     from diffusers import ControlNetModel
 
-    return ControlNetModel.from_unet(base, conditioning_channels=3, conditioning_embedding_out_channels=channels)
+    return ControlNetModel.from_unet(base, conditioning_channels=reads, conditioning_embedding_out_channels=channels)
 
 
 def scheduler() -> Any:

@@ -44,7 +44,7 @@ class Recipe:
             raise BadSpec(f"recipe {self.name} has no control; give it one, such as [controls.canny]")
         if list(self.controls) != sorted(self.controls):
             object.__setattr__(self, "controls", dict(sorted(self.controls.items())))
-        self.image.check(self.controls)
+        self.image.check({kind: spec.channels for kind, spec in self.controls.items()})
         if self.image.of_controls_size and self.image.resolution != self.render.resolution:
             raise BadSpec(
                 f"recipe {self.name}: renders of {self.render.resolution} pixels, images of {self.image.resolution}, but its "

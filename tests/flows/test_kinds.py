@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from models.caption.kinds import CAPTIONERS
 from models.caption.protocol import Caption, CaptionRequest, CaptionSpec, Means, OneByOne
 from models.control.kinds import CONTROLS
-from models.control.protocol import ControlSpec, View
+from models.control.protocol import ControlSpec, Drawing, View
 from models.image.kinds import GENERATORS
 from models.image.protocol import GeneratedImage, ImageRequest, ImageSpec
 from models.verdict.kinds import JUDGES, RULES
@@ -50,7 +50,7 @@ class SilhouetteSpec(ControlSpec):
     grey: int = 200
 
 
-class Silhouette:
+class Silhouette(Drawing):
     def __init__(self, spec: SilhouetteSpec) -> None:
         self.spec = spec
 
@@ -122,6 +122,9 @@ class Stencil:
         made = []
         for request in requests:
             assert request.prompt == "CAR!!!", "the toy captioner's words reach the toy generator"
+            voxels = request.controls["voxels"]
+            assert voxels.shape[2] == 33, "a control reaches the generator with all its channels, however it is kept"
+            assert np.array_equal(voxels[..., 0], request.controls["canny"])
             seed = request.sample.seed("image")
             rgb = np.full((self.spec.resolution, self.spec.resolution, 3), 255, np.uint8)
             rgb[request.controls["silhouette"] > 0] = [seed % 150, seed // 150 % 150, seed // 22500 % 150]
@@ -268,6 +271,7 @@ resolution = 64
 samples = 1
 [controls.silhouette]
 grey = 180
+[controls.voxels]
 [caption]
 kind = "shouting"
 [image]
@@ -331,10 +335,10 @@ def read(folder: Path, name: str) -> list[dict[str, Any]]:
 def test_a_toy_control_is_drawn_beside_the_edges_and_named_in_rows(done: tuple[Path, str]) -> None:
     folder, _ = done
     controls = read(folder, "controls")
-    assert {row["kind"] for row in controls} == {"canny", "silhouette"}
-    assert len(controls) == 16
+    assert {row["kind"] for row in controls} == {"canny", "silhouette", "voxels"}
+    assert len(controls) == 24
     of_images = {(row["image_key"], row["kind"]) for row in controls}
-    assert len(of_images) == 16, "each of the 8 images obeys both"
+    assert len(of_images) == 24, "each of the 8 images obeys all three"
 
 
 @pytest.mark.slow

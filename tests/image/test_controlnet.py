@@ -161,11 +161,11 @@ def test_controls_that_a_generator_cannot_obey_are_refused_in_one_line() -> None
     with pytest.raises(
         ValueError, match=r"one ControlNet obeys one control, the recipe has 2 \(canny, depth\): name a ControlNet"
     ):
-        ControlNetSpec().check(["canny", "depth"])
+        ControlNetSpec().check({"canny": 1, "depth": 1})
     several = ControlNetSpec(control_models=(ControlModel(control="canny", model="x"), ControlModel(control="depth", model="y")))
-    several.check(["depth", "canny"])
+    several.check({"depth": 1, "canny": 1})
     with pytest.raises(ValueError, match=r"control_models are for canny, depth; the recipe's controls are canny"):
-        several.check(["canny"])
+        several.check({"canny": 1})
     with pytest.raises(ValueError, match="give one of the two"):
         dataclasses.replace(several, control_model="z")
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.control.canny import CannySpec
 from models.control.geometry import GeometrySpec
 from models.control.kinds import CONTROLS
-from models.control.protocol import ControlSpec, View
+from models.control.protocol import ControlSpec, Drawing, View
 from models.verdict.fidelity import Fidelity, FidelitySpec
 from tests.control.cast import cast
 from tests.verdict.cars import mesh_of
@@ -31,7 +31,7 @@ class FlatSpec(ControlSpec):
     kind: Literal["flat"] = "flat"
 
 
-class Flat:
+class Flat(Drawing):
     def __init__(self, spec: FlatSpec) -> None:
         self.spec = spec
 
