@@ -14,7 +14,7 @@ COPY flows flows
 COPY tasks tasks
 COPY models models
 COPY storage storage
-RUN pip install --no-cache-dir -c constraints.txt -e ".[postgres]"
+RUN pip install --no-cache-dir -c constraints.txt -e ".[postgres,s3]"
 
 USER dst
 ENV DST_HOME=/data PREFECT_HOME=/prefect PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1

@@ -369,7 +369,7 @@ def serve(
     host: Annotated[str, Parameter(help="Address to listen on; another than this host's needs authentication.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="Port of the Prefect UI; 0: a free one.", validator=_PORT)] = 4200,
     files_port: Annotated[int, Parameter(help="Port of reports and pictures; 0: a free one.", validator=_PORT)] = 4201,
-    runs: Annotated[int, Parameter(help="Runs at the same time.", validator=_SOME)] = 2,
+    runs: Annotated[int, Parameter(help="Runs at the same time; 0: none here, `dst worker` makes them.", validator=_ANY)] = 2,
 ) -> None:
     """Serve the platform to a browser: Prefect server (or the one named), forms, runs, reports. Ctrl-C ends it.
 
@@ -378,6 +378,23 @@ def serve(
     from flows.commands.serve import serve as run_serve
 
     run_serve(_settings(), host, port, files_port, runs)
+
+
+@app.command
+def worker(
+    *,
+    runs: Annotated[int, Parameter(help="Runs at the same time.", validator=_SOME)] = 1,
+    scans: Annotated[bool, Parameter(help="Also look for new CAD models; not where the watched folders are not seen.")] = True,
+    host: Annotated[str, Parameter(help="Address to listen on for questions of health.")] = "127.0.0.1",
+    health_port: Annotated[int, Parameter(help="Port where /health says whether it works; 0: none.", validator=_PORT)] = 0,
+) -> None:
+    """Make runs that are launched at the Prefect server of another machine (DST_PREFECT_API_URL). Ctrl-C ends it.
+
+    Example: dst worker --no-scans
+    """
+    from flows.commands.serve import work
+
+    work(_settings(), runs, scans, (host, health_port))
 
 
 @app.command

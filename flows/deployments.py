@@ -194,7 +194,7 @@ def deployments() -> list[Deployed]:
 def register(runs: int | None = None) -> list[str]:
     """Register the work pool and every deployment at the server that Prefect is set to; return the deployments' names.
 
-    runs: how many runs go on at once, beside a scan.
+    runs: how many runs go on at once, beside a scan; 0: as many as workers take.
 
     Registering again changes what has changed (the choices of a form, for one) and leaves runs alone.
     """
@@ -233,7 +233,7 @@ def renew_forms() -> None:
 def lock_pool(runs: int | None = None) -> None:
     """Make the work pool, or give the one there is, the template that takes nothing from a run. A step of prefect.yaml, too.
 
-    Its scans come first, one at a time; runs: how many others go on at once, where that is said.
+    Its scans come first, one at a time; runs: how many others go on at once, where that is said; 0: as many as workers take.
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
@@ -248,7 +248,7 @@ def lock_pool(runs: int | None = None) -> None:
             client.create_work_queue(SCANS, work_pool_name=POOL)
         scans, others = (client.read_work_queue_by_name(name, work_pool_name=POOL) for name in (SCANS, QUEUE))
         client.update_work_queue(scans.id, priority=1, concurrency_limit=1)
-        client.update_work_queue(others.id, priority=2, **({} if runs is None else {"concurrency_limit": runs}))
+        client.update_work_queue(others.id, priority=2, **({} if runs is None else {"concurrency_limit": runs or None}))
 
 
 def _python() -> str:

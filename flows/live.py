@@ -114,6 +114,18 @@ class Live:
                     renewed.append(class_name)
         return renewed
 
+    def write_missing_reports(self) -> list[str]:
+        """Write the reports of runs that were made in homes elsewhere, the newest of them; return of which classes."""
+        catalog, written = self._place.catalog, []
+        if not catalog.exists:
+            return []
+        for run in catalog.runs(kind=GENERATE, limit=pages.INDEXED):
+            page = pages.report_path(self._place.home, run["run_id"])
+            if run["status"] in ("complete", "invalid") and not page.exists():
+                pages.write_report(self._place, run["run_id"])
+                written.append(run["class_name"])
+        return written
+
 
 def person() -> str:
     """Return the name of the user whose process this is."""

@@ -20,7 +20,7 @@ from flows.pending import ClassStatus, class_status, stale
 from flows.prefect_env import server
 from storage.catalog import journal
 from storage.catalog.catalog import Catalog
-from storage.catalog.liveness import death
+from storage.catalog.liveness import death, seconds_since
 from storage.report.state import ClassState, Ended, Failed, Going, LastRun, Scheduled, StageCount, Standing, State
 from storage.settings import Settings
 from tasks.plan import pages
@@ -49,16 +49,17 @@ def overview(settings: Settings, statuses: Sequence[ClassStatus] | None = None) 
     runs = catalog.runs(limit=_LOOKED_AT)
     going = [row for row in runs if row["status"] == "running"]
     by_run = {status.run_id: status for status in statuses if status.run_id is not None}
-    to_go = {row["run_id"]: _to_go(place, by_run.get(row["run_id"]), row) for row in going}
+    now = catalog.now()
+    to_go = {row["run_id"]: _to_go(place, by_run.get(row["run_id"]), row, now) for row in going}
     costs = _costs(catalog)
     waiting, silence = scheduled(settings)
     return State(
         at=journal.now(),
         classes=tuple(
-            _class(place, status, costs.get((status.class_name, str(status.recipe)), 0.0), to_go.get(str(status.run_id)))
+            _class(place, status, costs.get((status.class_name, str(status.recipe)), 0.0), to_go.get(str(status.run_id)), now)
             for status in statuses
         ),
-        going=tuple(_going(row, by_run.get(row["run_id"]), to_go[row["run_id"]]) for row in going),
+        going=tuple(_going(row, by_run.get(row["run_id"]), to_go[row["run_id"]], now) for row in going),
         scheduled=tuple(waiting),
         silence=silence,
         ended=tuple(_ended(row) for row in runs if row["status"] != "running")[:ENDED],
@@ -128,8 +129,8 @@ def seconds_to_go(place: Place, status: ClassStatus, started_at: str) -> float |
     return ahead * pace
 
 
-def _to_go(place: Place, status: ClassStatus | None, run: Row) -> float | None:
-    return seconds_to_go(place, status, run["started_at"]) if status is not None and not death(run) else None
+def _to_go(place: Place, status: ClassStatus | None, run: Row, now: str) -> float | None:
+    return seconds_to_go(place, status, run["started_at"]) if status is not None and not death(run, now) else None
 
 
 def _costs(catalog: Catalog) -> dict[tuple[str, str], float]:
@@ -138,8 +139,8 @@ def _costs(catalog: Catalog) -> dict[tuple[str, str], float]:
     return {(row["class_name"], row["recipe"]): float(row["seconds"] or 0.0) for row in catalog.rows(sql)}
 
 
-def _class(place: Place, status: ClassStatus, cost_s: float, to_go_s: float | None) -> ClassState:
-    failed, standing = sum(status.failures.values()), _standing(status)
+def _class(place: Place, status: ClassStatus, cost_s: float, to_go_s: float | None, now: str) -> ClassState:
+    failed, standing = sum(status.failures.values()), _standing(status, now)
     decided = status.kept + status.dropped
     return ClassState(
         class_name=status.class_name,
@@ -159,17 +160,17 @@ def _class(place: Place, status: ClassStatus, cost_s: float, to_go_s: float | No
         kept_share=status.kept / (decided + failed) if decided else None,
         stages=tuple(StageCount(stage=s.stage, done=s.done, pending=s.pending, failed=s.failed) for s in status.stages),
         failures=tuple(_failed(status, stage, reason, count) for (stage, reason), count in status.failures.items()),
-        run=_last_run(place, status.run) if status.run else None,
+        run=_last_run(place, status.run, now) if status.run else None,
         to_go_s=to_go_s,
         cost_s=cost_s,
         cost_each_s=cost_s / status.kept if cost_s and status.kept else None,
     )
 
 
-def _standing(status: ClassStatus) -> Standing:
+def _standing(status: ClassStatus, now: str) -> Standing:
     if status.recipe is None:
         return "never run"
-    if status.run_status == "running" and not death(status.run):
+    if status.run_status == "running" and not death(status.run, now):
         return "running"
     return "stale" if stale(status) or status.pending else "fresh"
 
@@ -180,8 +181,8 @@ def _failed(status: ClassStatus, stage: str, reason: str, count: int) -> Failed:
     return Failed(stage=stage, reason=reason, samples=count, retry=retry)
 
 
-def _last_run(place: Place, run: Row) -> LastRun:
-    dead = death(run) if run["status"] == "running" else None
+def _last_run(place: Place, run: Row, now: str) -> LastRun:
+    dead = death(run, now) if run["status"] == "running" else None
     page = pages.report_path(place.home, run["run_id"])
     return LastRun(
         run_id=run["run_id"],
@@ -194,7 +195,7 @@ def _last_run(place: Place, run: Row) -> LastRun:
     )
 
 
-def _going(run: Row, status: ClassStatus | None, to_go_s: float | None) -> Going:
+def _going(run: Row, status: ClassStatus | None, to_go_s: float | None, now: str) -> Going:
     return Going(
         run_id=run["run_id"],
         kind=run["kind"],
@@ -202,7 +203,7 @@ def _going(run: Row, status: ClassStatus | None, to_go_s: float | None) -> Going
         recipe=run["recipe"],
         samples=run["samples"],
         since=run["started_at"],
-        heartbeat=death(run) or f"{_age(run['heartbeat_at']):.0f} s ago",
+        heartbeat=death(run, now) or f"{seconds_since(run['heartbeat_at'] or run['started_at'], now):.0f} s ago",
         done=status.stage("image").done if status else None,
         to_go_s=to_go_s,
     )
@@ -219,7 +220,3 @@ def _ended(run: Row) -> Ended:
         reason=run["reason"] or "",
         finished_at=run["finished_at"] or "",
     )
-
-
-def _age(moment: str | None) -> float:
-    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds() if moment else float("nan")

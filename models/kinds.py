@@ -74,14 +74,11 @@ class Kinds(Generic[S]):
 
     def read(self, said: Mapping[str, Any], where: str) -> S:
         """Return the spec that `said` (JSON types, `kind` among them) spells out. Raises BadSpec, which begins with `where`."""
-        from pydantic import Field
-
         try:
             self.of(str(said.get("kind")))
         except BadSpec as error:
             raise BadSpec(f"{where}: {error}") from None
-        union: Any = functools.reduce(operator.or_, self._specs.values())
-        spec: S = read(Annotated[union, Field(discriminator="kind")] if len(self._specs) > 1 else union, said, where)
+        spec: S = read(_any_of(tuple(self._specs.values())), said, where)
         return spec
 
     def load(self, spec: S, **runtime: Any) -> Any:
@@ -94,15 +91,32 @@ def kind_of(spec: type[KindSpec]) -> str:
     return str(next(field.default for field in dataclasses.fields(spec) if field.name == "kind"))
 
 
+@functools.cache
+def _any_of(specs: tuple[type[KindSpec], ...]) -> Any:
+    """Return what stands for one of these spec classes, told apart by their kind."""
+    from pydantic import Field
+
+    union: Any = functools.reduce(operator.or_, specs)
+    return Annotated[union, Field(discriminator="kind")] if len(specs) > 1 else union
+
+
+@functools.cache
+def _reader(spec: Any) -> Any:
+    """Return what reads a spec class or a union of them. It takes 20 ms to make, and forms read every recipe again and again."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(spec)
+
+
 def read(spec: Any, said: Mapping[str, Any], where: str) -> Any:
     """Return the spec class (or union of them) `spec` filled with what `said` spells out in JSON types; the rest are defaults.
 
     Types are not bent: "5" is no number, 0.5 no whole one. Raises BadSpec, in one line that begins with `where`.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(spec).validate_json(json.dumps(said), strict=True)
+        return _reader(spec).validate_json(json.dumps(said), strict=True)
     except ValidationError as error:
         raise BadSpec(_in_words(spec, error.errors()[0], where)) from None
 

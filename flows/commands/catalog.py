@@ -1,4 +1,4 @@
-"""`dst catalog rebuild | verify | copy` and `dst prune`: keeping catalog and store in order."""
+"""`dst catalog rebuild | upgrade | verify | copy` and `dst prune`: keeping catalog and store in order."""
 
 from __future__ import annotations
 
@@ -36,6 +36,22 @@ def rebuild() -> None:
     print(f"{rows} rows from {settings.store.where} in {time.monotonic() - started:.0f} s: {catalog.database}")
     if left_out:
         raise ValueError(f"{len(left_out)} artifacts could not be read and were left out; run their classes again: dst status")
+
+
+@app.command
+def upgrade() -> None:
+    """Bring the catalog to this version's schema, or make an empty one: once, before workers of this version start.
+
+    Example: dst catalog upgrade
+    """
+    from storage.catalog.catalog import Catalog
+    from storage.settings import Settings
+
+    settings = Settings()
+    catalog = Catalog(settings.catalog, settings.store)
+    before = catalog.database.schema
+    done = catalog.migrate()
+    print(f"{catalog.database}: schema {before or 'none'} -> {catalog.database.schema}{'' if done else ', nothing to do'}")
 
 
 @app.command

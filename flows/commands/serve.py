@@ -1,8 +1,8 @@
-"""Serve: the platform on this machine, for people who open a browser.
+"""Serve: the platform on this machine, for people who open a browser; and one more machine that makes runs of it.
 
 Enters: settings and addresses. Leaves, until Ctrl-C: a Prefect server (or one that is there already), the deployments with
 forms of the moment, a process worker that runs them (each run is a process of its own), and a read-only server for reports and
-pictures. Nothing of it outlives the command.
+pictures; of `dst worker` just the worker. Nothing of it outlives the command.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -44,10 +46,15 @@ TIDY_EVERY_S = 60.0
 START_AT_MOST_S = 240.0
 END_AT_MOST_S = 30.0
 """How long a run may take to the end of its step, and to write down what it made."""
+CLOCKS_S = 60.0
+"""By how much the clocks of a worker and of its server may differ: by it, runs are started."""
 
 
 def serve(settings: Settings, host: str, port: int, files_port: int, runs: int) -> None:
-    """Serve until Ctrl-C or SIGTERM. Raises ValueError, in one line, for what a person can put right."""
+    """Serve until Ctrl-C or SIGTERM. Raises ValueError, in one line, for what a person can put right.
+
+    runs: at the same time; 0: none are made here, but by workers elsewhere (`work`), each with a limit of its own.
+    """
     api = (settings.prefect_api_url or os.environ.get("PREFECT_API_URL", "")).rstrip("/")
     auth = _auth(settings, host, joining=bool(api))
     prepare(settings)
@@ -86,10 +93,9 @@ def _serve_runs(children: _Children, live: Live, runs: int, ui: str, files_url: 
     offered = deployments.offered()
     names = deployments.register(runs)
     automations.ensure(Settings())
-    name = f"{socket.gethostname()}-{os.getpid()}"
-    worker = ["worker", "start", "--pool", deployments.POOL, "--type", "process", "--name", name]
-    # A scan has a place of its own beside the runs that people launch.
-    children.start("worker", [*worker, "--limit", str(runs + 1), "--install-policy", "never"])
+    if runs:
+        # A scan has a place of its own beside the runs that people launch.
+        children.start("worker", _worker(runs + 1))
     print(f"\n  Prefect UI    {ui}", flush=True)
     print(f"  reports       {files_url}/reports/index.html")
     print(f"  classes       {files_url}/live/state      how far each is, while runs go on")
@@ -113,9 +119,74 @@ def _serve_runs(children: _Children, live: Live, runs: int, ui: str, files_url: 
         try:
             for class_name in live.renew_reports():
                 print(f"report of {class_name} written anew, with what its tags say of the rules", flush=True)
+            for class_name in () if runs else live.write_missing_reports():
+                print(f"report of {class_name} written, of a run elsewhere", flush=True)
         except (CatalogError, NoRoomLeft) as error:
             log.warning("report not written anew: %s", error)
     print("\nending ...", flush=True)
+
+
+def work(settings: Settings, runs: int, scans: bool, health: tuple[str, int]) -> None:
+    """Make runs that were launched elsewhere, until Ctrl-C or SIGTERM. Raises ValueError, in one line.
+
+    scans: also those that a schedule launches, beside the others. health: where to say that the worker is well; port 0: nowhere.
+    """
+    api = (settings.prefect_api_url or os.environ.get("PREFECT_API_URL", "")).rstrip("/")
+    if not api:
+        raise ValueError("a worker joins a Prefect server: say where it is, such as DST_PREFECT_API_URL=http://10.0.0.5:4200/api")
+    auth = _auth(settings, LOCAL[0], joining=True)
+    prepare(settings)
+    stop = _stop_on_signals()
+    with _Children(settings, f"-{socket.gethostname()}") as children:
+        _environment(settings, settings.files_url, auth)
+        os.environ["PREFECT_API_URL"] = api
+        _await_health(api, children, stop)
+        _await_pool(api, stop)
+        if stop.is_set():
+            return
+        from flows import deployments
+
+        more = []
+        if health[1]:
+            os.environ |= {"PREFECT_WORKER_WEBSERVER_HOST": health[0], "PREFECT_WORKER_WEBSERVER_PORT": str(health[1])}
+            more = ["--with-healthcheck"]
+        children.start("worker", [*_worker(runs), "--work-queue", deployments.QUEUE, *more])
+        if scans:
+            children.start("scans", [*_worker(1, "-scans"), "--work-queue", deployments.SCANS])
+        print(f"makes {runs} runs of {api} at a time; Ctrl-C ends it", flush=True)
+        while not stop.wait(LOOK_EVERY_S):
+            children.check()
+        print("\nending ...", flush=True)
+    print("ended; nothing of it runs on", flush=True)
+
+
+def _worker(limit: int, suffix: str = "") -> list[str]:
+    """Return the words that start a worker of so many runs at a time."""
+    from flows import deployments
+
+    name = f"{socket.gethostname()}-{os.getpid()}{suffix}"
+    # Made by somebody who knows nothing of us, the pool would take commands.
+    pool = ["--pool", deployments.POOL, "--type", "process", "--no-create-pool-if-not-found", "--install-policy", "never"]
+    return ["worker", "start", *pool, "--name", name, "--limit", str(limit)]
+
+
+def _await_pool(api: str, stop: threading.Event) -> None:
+    """Wait until the deployments are registered, by `dst serve` elsewhere. Raises ValueError when nobody does so."""
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    from flows import deployments
+
+    until = time.monotonic() + START_AT_MOST_S
+    with get_client(sync_client=True) as client:
+        while not stop.is_set():
+            try:
+                client.read_work_queue_by_name(deployments.SCANS, work_pool_name=deployments.POOL)
+                return
+            except ObjectNotFound:
+                if time.monotonic() > until:
+                    raise ValueError(f"nothing can be launched at {api} yet: start `dst serve --runs 0` for it first") from None
+            stop.wait(1.0)
 
 
 def _auth(settings: Settings, host: str, joining: bool) -> str:
@@ -211,8 +282,9 @@ Our packages are found before the server's migrations put the working folder bef
 class _Children:
     """The server and the worker: processes that end when this one does, with everything they started."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._folder = settings.root / "prefect"
+    def __init__(self, settings: Settings, suffix: str = "") -> None:
+        # Of workers elsewhere that have the same home, such as containers with one volume, each has logs of its own.
+        self._folder, self._suffix = settings.root / "prefect", suffix
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._logs: list[IO[bytes]] = []
 
@@ -220,13 +292,12 @@ class _Children:
         return self
 
     def __exit__(self, *error: object) -> None:
-        # The runs first, then their worker, which would kill them, and last the server: it hears how they ended.
-        if "worker" in self._running:
-            end_runs(self._running["worker"].pid)
-        for name in ("worker", "server"):
-            if name in self._running:
-                end_tree(self._running[name].pid)
-                self._running[name].wait()
+        # The runs first, then their workers, which would kill them, and last the server: it hears how they ended.
+        workers = [name for name in self._running if name != "server"]
+        end_runs([self._running[name].pid for name in workers])
+        for name in (*workers, *(name for name in self._running if name == "server")):
+            end_tree(self._running[name].pid)
+            self._running[name].wait()
         for log in self._logs:
             log.close()
 
@@ -234,7 +305,7 @@ class _Children:
         return name in self._running
 
     def log(self, name: str) -> Path:
-        return self._folder / f"{name}.log"
+        return self._folder / f"{name}{self._suffix}.log"
 
     def start(self, name: str, arguments: list[str]) -> None:
         log = self.log(name).open("wb")
@@ -256,12 +327,9 @@ class _Children:
                 raise ValueError(f"the Prefect {name} ended with {code}: {' | '.join(last)}; its log: {self.log(name)}")
 
 
-def end_runs(worker: int) -> None:
-    """Ask the runs of a worker to stop and wait until they have written down what they made."""
-    try:
-        family = _children(psutil.Process(worker))
-    except psutil.NoSuchProcess:
-        return
+def end_runs(workers: Sequence[int]) -> None:
+    """Ask the runs of workers to stop and wait until they have written down what they made."""
+    family = [process for worker in workers for process in _children_of(worker)]
     runs = [process for process in family if "flows.engine" in _arguments(process)]
     for process in runs:
         _tell(process, signal.SIGTERM)
@@ -290,6 +358,13 @@ def end_tree(pid: int) -> None:
     for process in {*alive, *late}:
         _tell(process, signal.SIGKILL)
     psutil.wait_procs({*alive, *late}, timeout=5)
+
+
+def _children_of(pid: int) -> list[psutil.Process]:
+    try:
+        return _children(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
@@ -329,9 +404,22 @@ def _await_health(api: str, children: _Children, stop: threading.Event) -> None:
         if answer is not None and answer.status_code == 401:
             raise ValueError(f'the server at {api} asks for a password: set PREFECT_API_AUTH_STRING="name:password"')
         if answer is not None and answer.is_success:
+            if wrong := clocks(answer.headers.get("date", ""), datetime.now(UTC)):
+                raise ValueError(f"this machine's clock is {wrong} that of {api}: runs are started by it, so set both right")
             return
         if time.monotonic() > until:
             raise ValueError(f"no Prefect server answers at {api}")
+
+
+def clocks(theirs: str, mine: datetime) -> str:
+    """Return by how much a clock is before or behind another that says the time as HTTP does; "" where they agree."""
+    if not theirs:
+        return ""
+    ahead = (mine - parsedate_to_datetime(theirs)).total_seconds()
+    if abs(ahead) <= CLOCKS_S:
+        return ""
+    much = f"{abs(ahead) / 86_400:.1f} days" if abs(ahead) > 86_400 else f"{abs(ahead) / 60:.0f} minutes"
+    return f"{much} {'before' if ahead > 0 else 'behind'}"
 
 
 def see_that_strangers_are_refused(api: str, own: bool) -> None:

@@ -224,7 +224,9 @@ class S3Blobs:
 
         try:
             yield
-        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            if "RequestTimeTooSkewed" in str(error):
+                raise PermissionError(f"this machine's clock is too far off that of {self.where}: set it right") from None
             line = f"{self.where} may not be used with these credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             raise PermissionError(f"{line} to ones that may read and write there") from None
         except (FileNotFoundError, exceptions.NotFoundError) as error:

@@ -35,11 +35,12 @@ class Claim:
 @contextmanager
 def claimed(database: Database, name: str, **said: Any) -> Iterator[Claim]:
     """Hold a claim, or find out who does, while the body runs. said: what others may know of the holder."""
-    key, now = f"claim:{name}", journal.now()
-    me = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": now, "heartbeat_at": now, **said}
+    key = f"claim:{name}"
+    me = {"host": socket.gethostname(), "pid": os.getpid(), "started_at": journal.now(), **said}
     with database.writing() as connection:
+        me["heartbeat_at"] = now = liveness.clock(connection)
         holder = _holder(connection, key)
-        free = holder is None or liveness.death(holder) is not None
+        free = holder is None or liveness.death(holder, now) is not None
         if free:
             _write(connection, key, me)
     if not free:
@@ -50,7 +51,7 @@ def claimed(database: Database, name: str, **said: Any) -> Iterator[Claim]:
     def beat() -> None:
         with database.writing() as connection:
             if _same(_holder(connection, key), me):
-                _write(connection, key, me | {"heartbeat_at": journal.now()})
+                _write(connection, key, me | {"heartbeat_at": liveness.clock(connection)})
 
     try:
         with liveness.beating(beat):

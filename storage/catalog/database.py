@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -26,12 +27,18 @@ from storage.folders import NoRoomLeft
 
 WAIT_S = 60.0
 """How long a writer waits for another one."""
+AWAY_S = 60.0
+"""How long a server that has answered this process before is asked again: it may be starting anew."""
 _WRITE_LOCK = 0x3D57
 """Postgres: the advisory lock that makes writers queue as they do on SQLite."""
 
 
 _LITTLE = 1 << 20
 """Bytes: with less free, the disk counts as full."""
+
+
+_answered: set[str] = set()
+"""Servers that have answered this process."""
 
 
 class CatalogError(ValueError):
@@ -135,11 +142,26 @@ class Database:
 
         return engine
 
+    def _connected(self, engine: sa.Engine) -> sa.Connection:
+        """Return a connection, on which nothing was done yet; a server that answered before is waited for."""
+        until = time.monotonic() + AWAY_S
+        while True:
+            try:
+                connection = engine.connect()
+            except sa.exc.OperationalError:
+                if str(self.url) not in _answered or time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
+            else:
+                if self.kind == "postgresql":
+                    _answered.add(str(self.url))
+                return connection
+
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """Hold the write lock for one transaction: everything in it becomes visible at once, or nothing does."""
         try:
-            with self.writer.begin() as connection:
+            with self._connected(self.writer) as connection, connection.begin():
                 if self.kind == "postgresql":
                     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {WAIT_S * 1000:.0f}")
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITE_LOCK)))
@@ -152,7 +174,7 @@ class Database:
         """Yield a connection that can't write, in one consistent snapshot. Raises CatalogMissing, CatalogTooNew or ..Old."""
         self.require_schema()
         try:
-            with self.reader.connect() as connection:
+            with self._connected(self.reader) as connection:
                 yield connection
         except sa.exc.DBAPIError as error:
             raise self._explained(error) from error
@@ -174,7 +196,7 @@ class Database:
         if self.kind == "sqlite" and not (self._file.is_file() and self._file.stat().st_size):
             return None
         try:
-            with self.reader.connect() as connection:
+            with self._connected(self.reader) as connection:
                 if not sa.inspect(connection).has_table("alembic_version"):
                     return None
                 return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()

@@ -1,7 +1,8 @@
 """Who is still alive: the process behind a run or a claim, on this machine or on another.
 
 Enters: host, process id, when it began and when it was last heard of. Leaves: alive, or the reason why not. On this machine the
-process itself is asked; another machine's is judged by its heartbeat.
+process itself is asked; another machine's is judged by its heartbeat. When that was is said by the catalog's server, where it
+has one: machines' clocks may be days apart, and one that is ahead would take everybody else for dead.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import psutil
+import sqlalchemy as sa
 
+from storage.catalog import journal
 from storage.catalog.database import CatalogError
 
 BEAT_S = 15.0
@@ -26,12 +29,26 @@ SILENT_S = 90.0
 _CLOCKS_S = 60.0
 """By how much the system's clock and a process's own start may disagree."""
 
+_AS_TEXT = 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'
+
 log = logging.getLogger("dst")
 
 
-def death(row: Mapping[str, Any]) -> str | None:
-    """Return why the process of a row (host, pid, started_at, heartbeat_at) is taken for dead, or None: it is alive."""
-    silence = _age(row["heartbeat_at"] or row["started_at"])
+def clock(connection: sa.Connection) -> str:
+    """Return the time that everybody who writes to a catalog agrees on, UTC, ISO 8601."""
+    if connection.dialect.name == "postgresql":
+        # Of now, not of the transaction's beginning: it may have waited for its turn.
+        said = sa.func.to_char(sa.func.timezone("UTC", sa.func.clock_timestamp()), _AS_TEXT)
+        return str(connection.execute(sa.select(said)).scalar_one())
+    return journal.now()
+
+
+def death(row: Mapping[str, Any], now: str) -> str | None:
+    """Return why the process of a row (host, pid, started_at, heartbeat_at) is taken for dead, or None: it is alive.
+
+    now: by the clock that said the heartbeat.
+    """
+    silence = seconds_since(row["heartbeat_at"] or row["started_at"], now)
     if row["host"] != socket.gethostname():
         return f"no sign of life from {row['host']} for {silence:.0f} s" if silence > SILENT_S else None
     if row["pid"] == os.getpid():
@@ -67,8 +84,9 @@ def beating(beat: Callable[[], None], every_s: float = BEAT_S) -> Iterator[None]
         thread.join(every_s)
 
 
-def _age(moment: str) -> float:
-    return datetime.now(UTC).timestamp() - _moment(moment)
+def seconds_since(moment: str, now: str) -> float:
+    """Return the seconds between two moments of one clock."""
+    return _moment(now) - _moment(moment)
 
 
 def _moment(text: str) -> float:

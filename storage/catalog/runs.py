@@ -81,12 +81,12 @@ class Runs(Room):
             "pid": os.getpid(),
             "started_at": journal.now(),
             "runtime": plain(runtime or {}),
-            "heartbeat_at": journal.now(),
             "parent_run": parent_run,
             "kind": kind,
             **dict.fromkeys(("reason", "finished_at", "seconds", "waited", "counts", "docs_path", "entry")),
         }
         with self.database.writing() as connection:
+            row["heartbeat_at"] = liveness.clock(connection)
             _bury_the_dead(connection)
             going = _going(connection, row) if alone else None
             if going is None:
@@ -102,11 +102,16 @@ class Runs(Room):
         with self.database.writing() as connection:
             return _bury_the_dead(connection)
 
+    def now(self) -> str:
+        """Return the time by the clock that heartbeats are said by."""
+        with self.database.reading() as connection:
+            return liveness.clock(connection)
+
     def heartbeat(self, run_id: str) -> None:
         """Note that a run is alive."""
         table = tables.runs
         with self.database.writing() as connection:
-            connection.execute(sa.update(table).where(table.c.run_id == run_id).values(heartbeat_at=journal.now()))
+            connection.execute(sa.update(table).where(table.c.run_id == run_id).values(heartbeat_at=liveness.clock(connection)))
 
     def finish_run(
         self,
@@ -243,8 +248,9 @@ def _bury_the_dead(connection: sa.Connection) -> list[Row]:
     table = tables.runs
     running = connection.execute(sa.select(table).where(table.c.status == "running")).mappings()
     buried: list[Row] = []
+    now = liveness.clock(connection)
     for row in running.all():
-        if (reason := liveness.death(dict(row))) is not None:
+        if (reason := liveness.death(dict(row), now)) is not None:
             changes = {"status": "crashed", "reason": reason, "finished_at": journal.now()}
             connection.execute(sa.update(table).where(table.c.run_id == row["run_id"]).values(changes))
             buried.append({**row, **changes})

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from storage.catalog import liveness, tables
+from storage.catalog import journal, liveness, tables
 from storage.catalog.catalog import Catalog, RunGoing
 from storage.catalog.claims import claimed
 
@@ -114,3 +114,28 @@ def test_a_heartbeat_goes_on_while_the_body_runs_and_ends_with_it(catalog: Catal
     last = catalog.run("run")["heartbeat_at"]
     time.sleep(0.3)
     assert catalog.run("run")["heartbeat_at"] == last
+
+
+def test_two_machines_whose_clocks_are_ten_days_apart_do_not_take_each_other_for_dead(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One ahead would bury whoever is at work, and two would make the same; one behind would never bury anybody."""
+    there, here = Catalog(postgres_url), Catalog(postgres_url)
+    there.migrate()
+    monkeypatch.setattr("socket.gethostname", lambda: "there")
+    monkeypatch.setattr(journal, "now", lambda: _ago(0))
+    _start(there, "theirs", alone=True)
+    with claimed(there.database, "scan"):
+        for days in (10, -10):
+            monkeypatch.setattr("socket.gethostname", lambda: "here")
+            monkeypatch.setattr(journal, "now", lambda days=days: _ago(-86_400 * days))
+            assert here.bury_the_dead() == []
+            with pytest.raises(RunGoing, match="on there"):
+                _start(here, "mine", alone=True)
+            with claimed(here.database, "scan") as claim:
+                assert not claim.mine
+    # One that said nothing for long enough, by the one clock, is dead for both.
+    with there.database.writing() as connection:
+        silent = sa.text("UPDATE runs SET heartbeat_at = :at WHERE run_id = 'theirs'")
+        connection.execute(silent, {"at": _ago(100)})
+    assert [row["run_id"] for row in here.bury_the_dead()] == ["theirs"]

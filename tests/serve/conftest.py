@@ -117,13 +117,13 @@ def serving(home: Home, *arguments: str, environment: dict[str, str] | None = No
             os.kill(survivor.pid, signal.SIGKILL)
 
 
-def save_recipe(home: Home) -> str:
-    """Save the small recipe in the home folder, where forms offer it; return its name."""
+def save_recipe(home: Home, name: str = "small") -> str:
+    """Save the small recipe in the home folder, under a name that forms then offer; return that."""
     folder = home.path / "recipes"
     folder.mkdir(parents=True, exist_ok=True)
     text = Path(home.overrides()).read_text().replace('name = "small"\n', "")
-    (folder / "small.toml").write_text(text)
-    return "small"
+    (folder / f"{name}.toml").write_text(text)
+    return name
 
 
 @pytest.fixture(scope="package")

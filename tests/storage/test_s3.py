@@ -99,6 +99,7 @@ def test_large_files_go_in_parts(bucket: str, monkeypatch: pytest.MonkeyPatch) -
     ("status", "code", "kind", "says"),
     [
         (403, "AccessDenied", PermissionError, "AWS_ACCESS_KEY_ID"),
+        (403, "RequestTimeTooSkewed", PermissionError, "clock is too far off"),
         (404, "NoSuchBucket", ConnectionError, "no bucket b"),
         (507, "XMinioStorageFull", StoreFull, "no space left"),
         (503, "SlowDown", ConnectionError, "did not answer"),
