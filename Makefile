@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Libraries that Blender's wheel links, then what the tests start for real.
 RENDERER_LIBS := libxrender1 libxxf86vm1 libxfixes3 libxi6 libxkbcommon0 libsm6 libgl1 libegl1 libgomp1
 TEST_TOOLS := chromium git postgresql docker-compose
-.PHONY: help install install-dev system-libs system-tools demo test check lint types imports fast clean
+.PHONY: help install install-dev system-libs system-tools demo test nightly check lint types imports fast clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ TEST_FILES_AT_ONCE ?= 2
 test: system-tools install lint types imports ## everything: lint, types, import rule, all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TEST_FILES_AT_ONCE) --dist loadfile
 
+nightly: system-tools install ## what takes too long for every time: stores and databases that go away
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m nightly
+
 lint:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,7 +55,7 @@ imports:
 	$(BIN)/lint-imports --no-cache
 
 fast:
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow and not nightly"
 
 clean: ## remove the environment (made data stays)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info

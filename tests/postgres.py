@@ -13,7 +13,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,10 @@ class Server:
     """Of both roles: `postgres`, a superuser, and `dst`, which can do no more than own its databases."""
     pid: int
     """Of its first process."""
+    stop: Callable[[], None] = lambda: None
+    """Stop it, whoever is connected."""
+    start: Callable[[], None] = lambda: None
+    """Start it again, on the same port with the same data."""
 
     def url(self, database: str, role: str = "dst") -> str:
         """Return the URL of a database, as a catalog (and Prefect, with another driver) takes it."""
@@ -75,15 +79,26 @@ def running(where: Path | None = None, shared_buffers: str = "64MB") -> Iterator
         )  # fmt: skip
         with open(folder / "log", "wb") as log:
             port, process = _start(programs / "postgres", data, folder, log.fileno(), root, password, shared_buffers)
+        running = [process]
+
+        def stop() -> None:
+            # A fast shutdown: SIGTERM would wait until every client has gone.
+            running[-1].send_signal(signal.SIGINT)
+            running[-1].wait(timeout=120)
+
+        def start() -> None:
+            with open(folder / "log", "ab") as log:
+                again = _start(programs / "postgres", data, folder, log.fileno(), root, password, shared_buffers, port)
+            running.append(again[1])
+
         try:
-            server = Server(port=port, password=password, pid=process.pid)
+            server = Server(port=port, password=password, pid=process.pid, stop=stop, start=start)
             with psycopg.connect(server.url("postgres", "postgres"), autocommit=True) as connection:
                 connection.execute(sql.SQL("CREATE ROLE dst LOGIN PASSWORD {}").format(sql.Literal(password)))
             yield server
         finally:
-            # A fast shutdown: SIGTERM would wait until every client has gone.
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=120)
+            if running[-1].poll() is None:
+                stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -99,13 +114,13 @@ def _programs() -> Path:
 
 
 def _start(
-    program: Path, data: Path, folder: Path, log: int, root: bool, password: str, shared_buffers: str
+    program: Path, data: Path, folder: Path, log: int, root: bool, password: str, shared_buffers: str, on: int = 0
 ) -> tuple[int, subprocess.Popen[bytes]]:
-    """Start the server on a free port; another one if somebody took it in the meantime."""
+    """Start the server on a free port, another one if somebody took it in the meantime; or `on` a port."""
     for _ in range(5):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
+            port: int = on or probe.getsockname()[1]
         settings = {
             "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off", "synchronous_commit": "off",
             "full_page_writes": "off", "max_connections": "200", "shared_buffers": shared_buffers,

@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import sqlalchemy as sa
 
 from storage.catalog.catalog import Catalog
+from storage.catalog.database import CatalogError
 from tests.catalog import records
 
 SPECS = {"name": "embedded", "render": {"resolution": 128}}
@@ -94,3 +96,25 @@ def test_a_run_cannot_end_in_a_made_up_status(catalog: Catalog) -> None:
 def test_a_cohort_of_a_run_that_was_never_started_is_refused(catalog: Catalog) -> None:
     with pytest.raises(Exception, match=r"(?i)foreign key"):
         catalog.set_cohort("car", "embedded", "nobody", [records.history("car", 0, 0).member()])
+
+
+def test_a_server_that_starts_anew_is_waited_for_and_one_that_never_answered_is_not(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = Catalog(postgres_url)
+    catalog.migrate()
+    tries, connect = [], sa.Engine.connect
+
+    def away(engine: sa.Engine) -> sa.Connection:
+        tries.append(engine)
+        if len(tries) < 3:
+            raise sa.exc.OperationalError("select 1", {}, ConnectionRefusedError("the database system is starting up"))
+        return connect(engine)
+
+    monkeypatch.setattr(sa.Engine, "connect", away)
+    _finished(catalog, 1)
+    assert len(tries) > 3
+    tries.clear()
+    with pytest.raises(CatalogError, match="cannot be reached"):
+        Catalog("postgresql://nobody@127.0.0.1:1/other").runs()
+    assert len(tries) == 1
