@@ -104,7 +104,7 @@ def test_a_setting_that_cannot_be_is_named_and_its_value_is_not(alone: Home, mon
 
 @pytest.mark.parametrize(
     "command",
-    [("serve", "--port", "99999"), ("serve", "--runs", "0"), ("train", "--shards", "0"), ("train", "--full-share", "2")],
+    [("serve", "--port", "99999"), ("serve", "--runs", "-1"), ("train", "--shards", "0"), ("train", "--full-share", "2")],
 )
 def test_a_number_that_cannot_be_is_refused_before_anything_starts(alone: Home, command: tuple[str, ...]) -> None:
     said = alone.dst(*command, code=2)

@@ -35,7 +35,7 @@ def test_a_run_makes_finished_renders_with_verdicts_rows_and_a_report(finished: 
     rows = finished.rows("select * from samples where in_cohort = 1")
     assert len(rows) == 6
     for row in rows:
-        assert (row["status"], row["model_id"], row["model_revision"]) == ("made", "render-world", "1")
+        assert (row["status"], row["model_id"], row["model_revision"]) == ("made", "render-world", "2")
         assert all(
             row[name] is not None for name in ("prompt", "seed", "azimuth_deg", "box_x0", "fidelity", "kept", "control_key")
         )
@@ -97,4 +97,4 @@ def test_overrides_reach_a_finished_recipe_and_a_recorded_one_comes_back_as_it_w
     # They are what this code makes of them: no revision can be asked for, and the record says which it was.
     with pytest.raises(BadSpec, match='no field "revision"'):
         recipes.resolve("render-world", {"image": {"revision": "2"}})
-    assert (changed.image.model_id, changed.image.model_revision) == ("render-world", "1")
+    assert (changed.image.model_id, changed.image.model_revision) == ("render-world", "2")

@@ -44,8 +44,8 @@ def test_a_training_begins_with_the_shipped_weights_and_goes_on_from_its_own(hom
     world = write_shards(home.path / "training" / "world", shards=1)
     (world / "shard-00000" / "world.json").write_text(json.dumps(WorldSpec().identity(0)))
     asked = ("train", "--shards", "1", "--full-share", "0", "--begin-from", "embedded")
-    none = ("--autoencoder-minutes", "0", "--base-minutes", "0", "--together-minutes", "0", "--decoder-minutes", "0")
-    home.dst(*asked, *none, "--control-minutes", "0")
+    none = ("--autoencoder-minutes", "0", "--base-minutes", "0", "--together-minutes", "0")
+    home.dst(*asked, *none, "--control-minutes", "0", "--decoder-minutes", "0")
     weights = home.path / "training" / "weights-from-embedded"
     shipped = folder_of(EMBEDDED)
     assert shipped
