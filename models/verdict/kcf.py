@@ -36,15 +36,15 @@ class KcfSpec(JudgeSpec):
     """The K-fold consistency filter."""
 
     implementation: ClassVar[str] = "models.verdict.kcf:Kcf"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     scores: ClassVar[tuple[str, ...]] = ("kcf", *(f"kcf_{head}" for head in HEADS), "kcf_disagreement", "kcf_fold")
 
     kind: Literal["kcf"] = "kcf"
     backbone: str = "auto"
     """`hog`: gradient histograms with kernel ridge heads, seconds on one core. `hog-read`: the same, with what the bundled
     readouts see beside the histograms: in classes that they know far better at front against back, in others the same.
-    `resnet-small`: a small ResNet from scratch; wants thousands of images and a GPU. `resnet-50`: the paper's. `auto`: hog up to
-    `hog_limit` images, resnet-small beyond."""
+    `resnet-small`: a small ResNet from scratch; wants thousands of images and a GPU. `resnet-50`: the paper's. `auto`: hog-read
+    up to `hog_limit` images, resnet-small beyond."""
     hog_limit: int = 20000
     """auto: more images than this are judged by resnet-small."""
     folds: int = 5
@@ -93,7 +93,7 @@ class KcfSpec(JudgeSpec):
         from models.evaluation import readouts
 
         symmetric = {cad_id: times for cad_id, times in symmetry.items() if times != 1}
-        asked = {"readouts": readouts.bundled_digest()} if self.backbone == "hog-read" else {}
+        asked = {"readouts": readouts.bundled_digest()} if self.backbone in ("auto", "hog-read") else {}
         return ({"symmetry": symmetric} if symmetric else {}) | asked
 
     def in_words(self, scores: Mapping[str, float | None], annotation: Mapping[str, Any]) -> str:
@@ -109,7 +109,7 @@ class KcfSpec(JudgeSpec):
         """Return the backbone that judges a set of `count` images."""
         if self.backbone != "auto":
             return self.backbone
-        return "hog" if count <= self.hog_limit else "resnet-small"
+        return "hog-read" if count <= self.hog_limit else "resnet-small"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -257,7 +257,7 @@ def test_a_head_varies_only_beyond_half_a_bin() -> None:
 
 
 def test_auto_takes_the_light_backbone_until_the_set_is_large() -> None:
-    assert [KcfSpec(hog_limit=100).backbone_for(count) for count in (10, 100, 101)] == ["hog", "hog", "resnet-small"]
+    assert [KcfSpec(hog_limit=100).backbone_for(count) for count in (10, 100, 101)] == ["hog-read", "hog-read", "resnet-small"]
     assert KcfSpec(backbone="resnet-50").backbone_for(5) == "resnet-50"
 
 
