@@ -298,6 +298,9 @@ def train(
         float, Parameter(help="Minutes for the decoder's finish, over all sittings.", validator=_ANY)
     ] = 30,
     base: Annotated[str, Parameter(help="Train a ControlNet on this frozen base instead: a folder, or hub id@commit.")] = "",
+    control: Annotated[
+        Literal["edges", "depth", "voxels", "edges+voxels"], Parameter(help="What a ControlNet on a frozen base learns to obey.")
+    ] = "edges",
     begin_from: Annotated[
         str, Parameter(help="Begin with trained weights: embedded, or the folder of an earlier training; default: from nothing.")
     ] = "",
@@ -329,7 +332,7 @@ def train(
 
     place = Place.of(_settings())
     registered(place, class_names or [])
-    where = training(place.home, class_names or [], base, begin_from)
+    where = training(place.home, class_names or [], base, begin_from, control)
     if begin_from:
         weights_of(begin_from)
     stages(base, begin_from)
@@ -343,6 +346,7 @@ def train(
             together_minutes=together_minutes,
             decoder_minutes=decoder_minutes,
             base=base,
+            control=control,
             begin_from=begin_from,
             class_names=class_names or [],
             full_share=full_share,

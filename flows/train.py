@@ -17,6 +17,7 @@ from pydantic import Field
 from flows.forms import ClassName, Said
 from flows.runner import results, threads
 from flows.stops import stoppable
+from models.training.spec import Learned
 from models.world.spec import WorldSpec
 from storage.settings import Settings
 from tasks import train as tasks
@@ -32,7 +33,9 @@ def named() -> str:
     """Return the name of a training: what it begins with, and the user's classes that join."""
     asked = flow_run.get_parameters()
     base, begin = asked.get("base"), asked.get("begin_from")
-    beginning = f"ControlNet on {base}" if base else f"from {begin}" if begin else "from nothing"
+    control = asked.get("control")
+    what = "ControlNet" if control in (None, "edges") else f"ControlNet for {control}"
+    beginning = f"{what} on {base}" if base else f"from {begin}" if begin else "from nothing"
     classes = list(asked.get("class_names") or [])
     joining = f" with {', '.join(classes[:NAMED])}{' ...' * (len(classes) > NAMED)}" if classes else ""
     return f"train {beginning}{joining}"
@@ -48,6 +51,7 @@ def train(
     together_minutes: Minutes = 60,
     decoder_minutes: Minutes = 30,
     base: Annotated[str, Said("Train a ControlNet on this frozen base: folder or hub id@commit")] = "",
+    control: Annotated[Learned, Said("What a ControlNet on a frozen base learns to obey")] = "edges",
     begin_from: Annotated[
         str, Said("Begin with these weights: embedded, or the folder of an earlier training; empty: from nothing")
     ] = "",
@@ -60,7 +64,7 @@ def train(
     """Make pictures, train on them, write the weights; return their folder."""
     place = Place.of(Settings())
     ready(place)
-    where = tasks.training(place.home, class_names, base, begin_from)
+    where = tasks.training(place.home, class_names, base, begin_from, control)
     # With no minutes for both together the two stay apart: what the ControlNet learns another time must count.
     stages = [stage for stage in tasks.stages(base, begin_from) if stage != "together" or together_minutes]
     if begin_from:
@@ -78,11 +82,11 @@ def train(
     }
     behind = list(done)
     for stage in stages:
-        done = [tasks.train.submit(place, stage, where, minutes[stage], workers, device, base, sheet_minutes, *done)]
+        done = [tasks.train.submit(place, stage, where, minutes[stage], workers, device, base, control, sheet_minutes, *done)]
         behind += done
     results(behind)
     folder: Path
-    (folder,) = results([tasks.export.submit(where, base, *done)])
+    (folder,) = results([tasks.export.submit(where, base, control, *done)])
     return str(folder)
 
 

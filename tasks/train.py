@@ -18,7 +18,7 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from models.training.spec import STAGES, Runtime, Stage
+from models.training.spec import STAGES, Learned, Runtime, Stage
 from models.world.spec import WorldCad, WorldSpec
 from storage.keys import digest
 from storage.report.training import sheet_path, write, write_sheet
@@ -51,17 +51,20 @@ class Training:
         return self.report / "index.html"
 
 
-def training(home: Path, class_names: Sequence[str], base: str, begin_from: str = "") -> Training:
+def training(home: Path, class_names: Sequence[str], base: str, begin_from: str = "", control: Learned = "edges") -> Training:
     """Return where a training of these user's classes, on this base or begun from these weights, lies below the home folder.
 
-    Each base and each beginning has checkpoints and weights of its own: a ControlNet that was begun on one is none for another.
-    Raises ValueError when both are given.
+    Each base, each beginning and each control has checkpoints and weights of its own: a ControlNet that was begun on one is none
+    for another. Raises ValueError when both are given, or a control other than edges without a base.
     """
     tag = _short("-".join(re.sub(r"[^a-z0-9]+", "_", name.lower()) for name in sorted(set(class_names))))
     folder = home / "training" / tag if tag else home / "training"
     if base and begin_from:
         raise ValueError("a foreign base and weights to begin from exclude each other: give --base or --begin-from, not both")
-    named = [(word, name) for word, name in (("on", base), ("from", begin_from)) if name]
+    if control != "edges" and not base:
+        raise ValueError(f"a ControlNet for {control} is trained on a base that is there: give --base embedded, or another")
+    read = "" if control == "edges" else control
+    named = [(word, name) for word, name in (("on", base), ("from", begin_from), ("reads", read)) if name]
     on = "".join(f"-{word}-{_short(re.sub(r'[^A-Za-z0-9.-]+', '_', name.strip('/')))}" for word, name in named)
     # The page lies among the reports: those are what a browser is shown.
     report = home / "reports" / f"training{f'-{tag}' if tag else ''}{on}"
@@ -168,6 +171,7 @@ def train(
     workers: int,
     device: str,
     base: str,
+    control: Learned,
     sheet_minutes: float,
     *after: Any,
 ) -> int:
@@ -179,7 +183,7 @@ def train(
     from models.training.networks import NetworkSpec
     from models.training.sitting import job_of
 
-    job = job_of(stage, where.pictures, where.run, NetworkSpec(), device=device, base=base)
+    job = job_of(stage, where.pictures, where.run, NetworkSpec(), device=device, base=base, control=control)
     where.run.mkdir(parents=True, exist_ok=True)
 
     def look(standing: Standing) -> None:
@@ -187,7 +191,12 @@ def train(
         if standing.step and not sheet_path(sheets, stage, standing.step).exists():
             drawn = sheet.draw(job)
             write_sheet(drawn.picture, drawn.prompts, sheet_path(sheets, stage, standing.step))
-        write(history(where.run), sheets, where.page, f"A ControlNet on {base}" if base else "A generator from nothing")
+        write(
+            history(where.run),
+            sheets,
+            where.page,
+            f"A ControlNet for {control} on {base}" if base else "A generator from nothing",
+        )
         log.info("%s  sheet of step %d: %s", stage, standing.step, where.page)
 
     runtime = Runtime(minutes=minutes, workers=workers, device=device, look_s=60.0 * sheet_minutes)
@@ -203,11 +212,12 @@ def train(
 
 @task(name="export", task_run_name="weights", cache_policy=NO_CACHE)
 @ends_when_told
-def export(where: Training, base: str, *after: Any) -> Path:
+def export(where: Training, base: str, control: Learned, *after: Any) -> Path:
     """Write the trained weights as a folder that diffusers loads."""
+    from models.training import controls
     from models.training import export as weights
     from models.training.networks import NetworkSpec
 
     if base:
-        return weights.export_control(where.run, where.weights, base)
+        return weights.export_control(where.run, where.weights, base, controls.channels(control))
     return weights.export_run(where.run, where.weights, NetworkSpec())

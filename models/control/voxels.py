@@ -101,7 +101,11 @@ class VoxelRays(Drawing):
         """Return what `encode` was given."""
         shown = read(PICTURE)
         lines = (shown[..., 0] == 255) & (shown[..., 1] == 0)
-        return self._joined(lines.astype(np.uint8) * 255, np.unpackbits(read(RAYS), axis=2) > 0)
+        return self.around(lines.astype(np.uint8) * 255, read(RAYS))
+
+    def around(self, lines: NDArray[np.uint8], bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the control of lines (H, W) and of rays as `encode` keeps them."""
+        return self._joined(lines, np.unpackbits(bits, axis=2) > 0)
 
     def facts(self, drawn: NDArray[np.uint8]) -> dict[str, float]:
         """Return `pixels` whose ray meets a cell, `density`, their share of the picture, and `stretches` met by a ray of them."""

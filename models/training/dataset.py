@@ -29,6 +29,7 @@ class OpenShard:
     """One shard: memory-mapped arrays and its rows."""
 
     name: str
+    folder: Path
     rgb: NDArray[np.uint8]
     canny: NDArray[np.uint8]
     geometry: NDArray[np.uint8]
@@ -55,7 +56,7 @@ def open_shard(folder: Path, name: str) -> OpenShard:
     said = [path.read_bytes() for part in ("world", "rows") if (path := folder / name / f"{part}.json").is_file()]
     if not len(rows) == len(rgb) == len(canny) == len(geometry) == len(mask):
         raise ValueError(f"{folder / name}: its arrays and rows differ in length; make the shard again")
-    return OpenShard(name, rgb, canny, geometry, mask, rows, hashlib.sha256(b"".join(said)).hexdigest())
+    return OpenShard(name, folder / name, rgb, canny, geometry, mask, rows, hashlib.sha256(b"".join(said)).hexdigest())
 
 
 class TrainingPictures:

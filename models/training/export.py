@@ -138,12 +138,12 @@ def refuse_other_sizes(folder: Path, sizes: networks.NetworkSpec) -> None:
         )
 
 
-def export_control(run: Path, folder: Path, base: str) -> Path:
-    """Write a ControlNet that was trained on a foreign base to `folder`; the base is not copied."""
+def export_control(run: Path, folder: Path, base: str, reads: int = 3) -> Path:
+    """Write a ControlNet that was trained on a foreign base to `folder`, not the base. reads: the control's channels."""
     from models.training import checkpoint, optimise
-    from models.training.foreign_base import unet_of
+    from models.training.foreign_base import control_for
 
-    controlnet = networks.controlnet(unet_of(base), networks.FOREIGN_CONTROL_CHANNELS)
+    controlnet = control_for(base, reads)
     optimise.restore(list(controlnet.parameters()), checkpoint.vector(run / "control.safetensors"))
     controlnet.save_pretrained(folder, safe_serialization=True)
     return folder

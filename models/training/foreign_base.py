@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.image.weights import source
-from models.training import diffusion, networks
+from models.image.weights import conditioning_channels, source
+from models.training import controls, diffusion, networks
 from models.training.tasks import ControlTask
 
 
@@ -37,9 +37,9 @@ class ForeignControlTask(ControlTask):
         self.encoder = hashlib.sha256(f"{self.job.base}@{self.job.base_revision}".encode()).hexdigest()
         self.noise = diffusion.Diffusion(DDIMScheduler.from_pretrained(**base, subfolder="scheduler"), self.spec.times)
 
-    @property
-    def control_channels(self) -> tuple[int, ...]:
-        return networks.FOREIGN_CONTROL_CHANNELS
+    def begun(self) -> Any:
+        """Return the base's own ControlNet where it has one, else a copy of its encoder."""
+        return controlnet_of(self.job.base, self.job.base_revision, self.unet, controls.channels(self.spec.control))
 
     def encode(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the base's latents of pictures, scaled as its UNet expects them."""
@@ -55,12 +55,27 @@ class ForeignControlTask(ControlTask):
         return np.concatenate(made)
 
 
-def unet_of(base: str) -> Any:
-    """Return the UNet of a base: a folder, or hub id@commit."""
+def controlnet_of(base: str, commit: str, unet: Any, reads: int) -> Any:
+    """Return the ControlNet that a training on a base begins with: the base's own where it has one, else a copy of `unet`.
+
+    reads: the control's channels.
+    """
+    import torch
+    from diffusers import ControlNetModel
+
+    if conditioning_channels(base, commit, "controlnet") is None:
+        return networks.controlnet(unet, networks.FOREIGN_CONTROL_CHANNELS, reads)
+    where = {**source(base, commit), "subfolder": "controlnet", "use_safetensors": True, "torch_dtype": torch.float32}
+    return networks.reading(ControlNetModel.from_pretrained(**where), reads)
+
+
+def control_for(base: str, reads: int) -> Any:
+    """Return a ControlNet as a training on a base (folder, or hub id@commit) begins with, to read trained weights into."""
     from diffusers import UNet2DConditionModel
 
     name, _, commit = (base, "", "") if Path(base).is_dir() else base.partition("@")
-    return UNet2DConditionModel.from_pretrained(**source(name, commit), subfolder="unet", use_safetensors=True)
+    unet = UNet2DConditionModel.from_pretrained(**source(name, commit), subfolder="unet", use_safetensors=True)
+    return controlnet_of(name, commit, unet, reads)
 
 
 def _class_of(base: dict[str, Any]) -> str:

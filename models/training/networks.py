@@ -150,6 +150,25 @@ def controlnet(base: Any, channels: tuple[int, ...] = (12, 24, 48, 96), reads: i
     return ControlNetModel.from_unet(base, conditioning_channels=reads, conditioning_embedding_out_channels=channels)
 
 
+def reading(network: Any, channels: int) -> Any:
+    """Let a ControlNet read so many channels and return it.
+
+    What it read as grey is the first of them; the others begin unheard.
+    """
+    import torch
+
+    before = network.controlnet_cond_embedding.conv_in
+    if before.in_channels != channels:
+        after = torch.nn.Conv2d(channels, before.out_channels, before.kernel_size, padding=before.padding)
+        with torch.no_grad():
+            after.weight.zero_()
+            after.weight[:, :1] = before.weight.sum(dim=1, keepdim=True)
+            after.bias.copy_(before.bias)
+        network.controlnet_cond_embedding.conv_in = after
+        network.register_to_config(conditioning_channels=channels)
+    return network
+
+
 def scheduler() -> Any:
     """Return the noise schedule of the embedded generator: v-prediction down to pure noise (zero terminal SNR)."""
     from diffusers import DDIMScheduler

@@ -20,7 +20,7 @@ from models.image.controlnet import ControlNetSpec
 from models.image.kinds import GENERATORS
 from models.image.protocol import ImageRequest
 from models.sample import SampleId
-from models.training import autoencoder, checkpoint, dataset, export
+from models.training import autoencoder, checkpoint, controls, dataset, export
 from models.training.tasks import Job
 
 COLUMNS = 8
@@ -47,38 +47,42 @@ def draw(job: Job) -> Sheet:
     """Return the sheet of a job's last checkpoint. Raises dataset.NoPictures, and ForeignCheckpoint without a checkpoint."""
     if not job.checkpoint.is_file():
         raise checkpoint.ForeignCheckpoint(f"no checkpoint in {job.run}: nothing to look at yet")
-    pictures, edges, prompts = chosen(job.pictures)
-    made = _decoded(job, pictures) if job.spec.stage in ("autoencoder", "decoder") else _painted(job, edges, prompts)
-    lines = np.repeat(edges[..., None], 3, axis=-1)
-    columns = [np.concatenate(column) for column in zip(lines, made, pictures, strict=True)]
+    learned = job.spec.control
+    pictures, drawn, prompts = chosen(job.pictures, controls.drawer(learned, job.run))
+    made = _decoded(job, pictures) if job.spec.stage in ("autoencoder", "decoder") else _painted(job, drawn, prompts)
+    columns = [np.concatenate(column) for column in zip(controls.shown(learned, drawn), made, pictures, strict=True)]
     return Sheet(picture=_lettered(columns, prompts), prompts=tuple(prompts))
 
 
-def chosen(folder: Path) -> tuple[Bytes, Bytes, list[str]]:
-    """Return (pictures, edge maps, prompts) of a folder's first shard: each class in turn, the same ones every time."""
+def chosen(folder: Path, drawer: controls.Edges) -> tuple[Bytes, Bytes, list[str]]:
+    """Return (pictures, controls (N, H, W, C), prompts) of a folder's first shard: each class in turn, always the same ones."""
     names = dataset.complete(folder)
     if not names:
         raise dataset.NoPictures(f"no complete shard in {folder}; make pictures first")
-    shard = dataset.open_shard(folder, names[0])
+    first = dataset.TrainingPictures(folder)
+    (shard,) = first.extend(names[:1])
+    drawer.take(shard)
     of_class: dict[str, list[int]] = {}
     for row in np.random.default_rng(0).permutation(len(shard)).tolist():
         of_class.setdefault(str(shard.rows[row].get("class_name")), []).append(row)
     turns = zip_longest(*(of_class[name] for name in sorted(of_class)))
     rows = [row for turn in turns for row in turn if row is not None][:COLUMNS]
     prompts = [str(shard.rows[row]["captions"][0]) for row in rows]
-    return np.asarray(shard.rgb[rows]), np.asarray(shard.canny[rows]), prompts
+    drawn = drawer.batch(first, np.array(rows), np.zeros(len(rows), bool))
+    return np.asarray(shard.rgb[rows]), drawn, prompts
 
 
-def _painted(job: Job, edges: Bytes, prompts: list[str]) -> Bytes:
+def _painted(job: Job, drawn: Bytes, prompts: list[str]) -> Bytes:
     """Return what base and control paint, (N, H, W, 3); a picture that came out black or not at all is grey."""
-    resolution = edges.shape[1]
+    resolution = drawn.shape[1]
     common: dict[str, Any] = {"resolution": resolution, "steps": STEPS}
     if job.spec.stage == "base":
         common["control_scale"] = 0.0
     with tempfile.TemporaryDirectory(prefix="dst-sheet-") as scratch:
         folder = Path(scratch) / "weights"
         if job.base:
-            export.export_control(job.run, folder, f"{job.base}@{job.base_revision}" if job.base_revision else job.base)
+            base_named = f"{job.base}@{job.base_revision}" if job.base_revision else job.base
+            export.export_control(job.run, folder, base_named, controls.channels(job.spec.control))
             base = {"model": job.base, "revision": job.base_revision, "control_model": str(folder)}
             common |= {**base, "control_scale": 1.0, "guidance": 7.5}
         else:
@@ -86,8 +90,12 @@ def _painted(job: Job, edges: Bytes, prompts: list[str]) -> Bytes:
             common["model"] = str(folder)
         generator = GENERATORS.load(ControlNetSpec(**common), device=job.device, batch=len(prompts))
         asked = [
-            ImageRequest(sample=_seat(number), prompt=prompt, controls={"canny": np.ascontiguousarray(edge)})
-            for number, (prompt, edge) in enumerate(zip(prompts, edges, strict=True))
+            ImageRequest(
+                sample=_seat(number),
+                prompt=prompt,
+                controls={controls.kind(job.spec.control): one[..., 0] if one.shape[2] == 1 else one},
+            )
+            for number, (prompt, one) in enumerate(zip(prompts, drawn, strict=True))
         ]
         made = generator.generate(asked)
     return np.stack([np.full((resolution, resolution, 3), 128, np.uint8) if m.rgb is None else m.rgb for m in made])

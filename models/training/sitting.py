@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from models.training.networks import NetworkSpec
-from models.training.spec import STAGES, Runtime, Stage, TrainingSpec
+from models.training.spec import STAGES, Learned, Runtime, Stage, TrainingSpec
 from models.training.tasks import Job
 
 SPECS: dict[Stage, TrainingSpec] = {
@@ -54,11 +54,12 @@ def job_of(
     precision: str = "bfloat16",
     device: str = "cpu",
     base: str = "",
+    control: Learned = "edges",
 ) -> Job:
-    """Return the job of one stage; `base` is a foreign one for the control: a folder, or hub id@commit."""
+    """Return the job of one stage; `base` is a foreign one for the control (folder, or hub id@commit), which obeys `control`."""
     name, _, commit = base.partition("@") if not Path(base).is_dir() else (base, "", "")
     return Job(
-        spec=SPECS[stage],
+        spec=dataclasses.replace(SPECS[stage], control=control),
         networks=sizes,
         pictures=pictures,
         run=run,

@@ -13,6 +13,8 @@ from typing import Literal
 from models.kinds import Spec
 
 Stage = Literal["autoencoder", "base", "control", "together", "decoder"]
+Learned = Literal["edges", "depth", "voxels", "edges+voxels"]
+"""What a ControlNet learns to obey."""
 STAGES: tuple[Stage, ...] = ("autoencoder", "base", "control", "together", "decoder")
 """In this order: the base learns the autoencoder's latents, the control learns on the locked base, then both learn together. The
 decoder is trained on behind them, as it may be at any time after the autoencoder: latents stay what they are."""
@@ -50,6 +52,8 @@ class TrainingSpec(Spec):
     """Share of pictures whose control is the geometry edge map; the others take Canny's."""
     object_weight: float = 1.0
     """How much a pixel of the object weighs in base and control against one of its surroundings: they fill most of a picture."""
+    control: Learned = "edges"
+    """What the ControlNet learns to obey (models.training.controls)."""
     times: Literal["uniform", "logit-normal"] = "uniform"
     """How often base and control see each noise level; logit-normal: in half of the pictures as
     often as all others, in the other half the middle ones, where form is decided, most often."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.training import autoencoder, checkpoint, dataset, diffusion, features, networks, optimise, text
+from models.training import autoencoder, checkpoint, controls, dataset, diffusion, features, networks, optimise, text
 from models.training.spec import TrainingSpec
 
 LATENT_NOISE = 0.1
@@ -296,8 +296,9 @@ class ControlTask(LatentTask):
     """Trains a ControlNet on the locked base."""
 
     def __init__(self, job: Job) -> None:
+        self.controls = controls.drawer(job.spec.control, job.run)
         super().__init__(job)
-        self.controlnet = networks.controlnet(self.unet, self.control_channels)
+        self.controlnet = self.begun()
         for module in (self.unet, self.text):
             module.requires_grad_(False).eval()
         if job.device == "cpu":
@@ -309,10 +310,13 @@ class ControlTask(LatentTask):
         super().load()
         read_base(self.job, self.unet, self.text)
 
-    @property
-    def control_channels(self) -> tuple[int, ...]:
-        """Width of the network that brings the edges down to the latent grid."""
-        return self.job.networks.control_channels
+    def begun(self) -> Any:
+        """Return the ControlNet as the training begins: a copy of the base's encoder."""
+        return networks.controlnet(self.unet, self.job.networks.control_channels, controls.channels(self.spec.control))
+
+    def take(self, shard: dataset.OpenShard) -> None:
+        super().take(shard)
+        self.controls.take(shard)
 
     def prepare(self) -> None:
         import torch
@@ -325,10 +329,10 @@ class ControlTask(LatentTask):
         import torch
 
         batch = self.batch(step, rank, workers)
-        edges = self.pictures.edges(batch["chosen"], batch["geometry"])
-        edges[batch["blind"]] = 0
-        control = torch.from_numpy(edges).to(self.device, self.low).div_(255.0)[:, None].expand(-1, 3, -1, -1)
-        control = control.contiguous(memory_format=torch.channels_last)
+        drawn = self.controls.batch(self.pictures, batch["chosen"], batch["geometry"])
+        drawn[batch["blind"]] = 0
+        control = torch.from_numpy(drawn).permute(0, 3, 1, 2).to(self.device, self.low).div_(255.0)
+        control = control.expand(-1, max(3, drawn.shape[3]), -1, -1).contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(self.text.training):
             words = self.text(batch["ids"]).last_hidden_state
         down, middle = self.controlnet(batch["noisy"], batch["times"], words, control, return_dict=False)

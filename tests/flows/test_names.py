@@ -70,3 +70,10 @@ def test_no_two_bases_share_checkpoints_or_weights(tmp_path: Path) -> None:
     for folders in ({p.run for p in trainings}, {p.weights for p in trainings}, {p.report for p in trainings}):
         assert len(folders) == len(bases)
     assert len({p.pictures for p in trainings}) == 1
+
+
+def test_each_control_is_trained_in_a_folder_of_its_own_and_only_on_a_base_that_is_there(tmp_path: Path) -> None:
+    runs = {training(tmp_path, [], "embedded", control=control).run.name for control in ("edges", "depth", "edges+voxels")}
+    assert runs == {"run-on-embedded", "run-on-embedded-reads-depth", "run-on-embedded-reads-edges_voxels"}
+    with pytest.raises(ValueError, match="a ControlNet for depth is trained on a base that is there: give --base embedded"):
+        training(tmp_path, [], "", control="depth")

@@ -1,0 +1,154 @@
+"""What a ControlNet learns to obey: edges, depth or voxels of the world's views, as models.control draws them.
+
+Enters: open shards. Leaves: controls (N, H, W, C) of their pictures. What takes long to draw (a ray through voxels for every
+pixel) is drawn once for each view and kept in the training's folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.control.depth import Depth, DepthSpec
+from models.control.protocol import PICTURE, ControlSpec, View
+from models.control.voxels import RAYS, VoxelRays, VoxelsSpec
+from models.training.dataset import OpenShard, TrainingPictures
+from models.training.spec import Learned
+
+Bytes = NDArray[np.uint8]
+SPECS: dict[Learned, ControlSpec] = {
+    "depth": DepthSpec(),
+    "voxels": VoxelsSpec(lines="none"),
+    "edges+voxels": VoxelsSpec(),
+}
+"""The controls whose drawing is learned; edges are Canny's and the geometry's in turn."""
+
+
+def channels(learned: Learned) -> int:
+    """Return the channels that a ControlNet reads; one alone is given three times."""
+    return max(3, SPECS[learned].channels) if learned in SPECS else 3
+
+
+def kind(learned: Learned) -> str:
+    """Return the kind of control that a recipe gives to a ControlNet which has learned this."""
+    return SPECS[learned].kind if learned in SPECS else "canny"
+
+
+class Edges:
+    """Lines, of the shaded picture or of the geometry."""
+
+    def take(self, shard: OpenShard) -> None:
+        """Draw what has to be drawn of a new shard."""
+
+    def batch(self, pictures: TrainingPictures, chosen: NDArray[np.int64], geometry: NDArray[np.bool_]) -> Bytes:
+        """Return (N, H, W, C) controls; `geometry` says whose lines are the geometry's."""
+        return pictures.edges(chosen, geometry)[..., None]
+
+
+class Depths(Edges):
+    """Inverse depth, from the world's own."""
+
+    def __init__(self) -> None:
+        self._drawer = Depth(DepthSpec())
+        self._depths: list[NDArray[np.float16]] = []
+
+    def take(self, shard: OpenShard) -> None:
+        """Open the shard's depth. Raises FileNotFoundError where an older world made none."""
+        self._depths.append(np.load(shard.folder / "depth.npy", mmap_mode="r"))
+
+    def batch(self, pictures: TrainingPictures, chosen: NDArray[np.int64], geometry: NDArray[np.bool_]) -> Bytes:
+        made = []
+        for s, i in map(pictures.locate, chosen.tolist()):
+            mask, depth = np.asarray(pictures.shards[s].mask[i]), np.asarray(self._depths[s][i], np.float32)
+            made.append(self._drawer.draw(View(rgba=np.empty(0, np.uint8), mask=mask, depth=depth)))
+        return np.stack(made)[..., None]
+
+
+class Rays(Edges):
+    """What rays meet in the CAD model's voxels, with lines or without."""
+
+    def __init__(self, spec: VoxelsSpec, folder: Path) -> None:
+        """folder: where the rays of views are kept."""
+        self._drawer, self._folder = VoxelRays(spec), folder
+        self._views: list[list[int]] = []
+        self._kept: list[Bytes] = []
+
+    def take(self, shard: OpenShard) -> None:
+        """Draw the rays of a shard's views. Raises ValueError where one is of a CAD model that is no parametric one."""
+        names = [(row["class_name"], row["cad_seed"], row["view_index"]) for row in shard.rows]
+        views = list(dict.fromkeys(names))
+        path = self._folder / f"{shard.name}-{shard.digest[:8]}.npy"
+        if not path.is_file():
+            first = dict(zip(reversed(names), reversed(shard.rows), strict=True))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made = np.stack([self._drawer.encode(self._traced(first[view], shard.rgb.shape[1]))[RAYS] for view in views])
+            temporary = path.with_suffix(f".{os.getpid()}.npy")
+            np.save(temporary, made)
+            temporary.replace(path)
+        self._views.append([views.index(name) for name in names])
+        self._kept.append(np.load(path, mmap_mode="r"))
+
+    def batch(self, pictures: TrainingPictures, chosen: NDArray[np.int64], geometry: NDArray[np.bool_]) -> Bytes:
+        lines = pictures.edges(chosen, geometry)
+        if self._drawer.spec.lines == "none":
+            lines[:] = 0
+        places = map(pictures.locate, chosen.tolist())
+        return np.stack(
+            [self._drawer.around(own, self._kept[s][self._views[s][i]]) for own, (s, i) in zip(lines, places, strict=True)]
+        )
+
+    def _traced(self, row: dict[str, Any], side: int) -> Bytes:
+        if "cad_id" in row:
+            raise ValueError(f"voxels are learned from parametric classes alone; {row['class_name']} has CAD models of your own")
+        return self._drawer.draw(parametric_view(row, side))
+
+
+def parametric_view(row: dict[str, Any], side: int) -> View:
+    """Return the camera of a world's row, with the voxels of its CAD model, for a drawing of rays alone."""
+    from models.render.camera import intrinsics, rotation
+    from models.render.viewpoint import Pose
+    from models.world.picture import render_spec
+    from models.world.spec import WorldSpec
+
+    pose = Pose(**{name: float(row[name]) for name in ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")})
+    return View(
+        rgba=np.zeros((side, side, 4), np.uint8),
+        mask=np.ones((side, side), np.uint8),
+        K=intrinsics(render_spec(WorldSpec(resolution=side))),
+        R=rotation(pose),
+        t=np.array([0.0, 0.0, pose.distance]),
+        occupied=lambda cells: _occupied(row["class_name"], int(row["cad_seed"]), cells),
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _occupied(class_name: str, cad_seed: int, cells: int) -> NDArray[np.bool_]:
+    from models.cad import parametric
+    from models.cad.voxels import voxelise
+    from models.world.geometry import ray_model
+
+    model = ray_model(parametric.build(class_name, cad_seed))
+    return voxelise(model.vertices[model.faces].astype(np.float64), cells).occupied
+
+
+def drawer(learned: Learned, run: Path) -> Edges:
+    """Return what draws a training's controls. run: the training's folder."""
+    spec = SPECS.get(learned)
+    if spec is None:
+        return Edges()
+    return Rays(spec, run / "rays") if isinstance(spec, VoxelsSpec) else Depths()
+
+
+def shown(learned: Learned, drawn: Bytes) -> Bytes:
+    """Return controls (N, H, W, C) as people see them, (N, H, W, 3)."""
+    spec = SPECS.get(learned)
+    pictures: Sequence[Bytes] = list(drawn)
+    if isinstance(spec, VoxelsSpec):
+        pictures = [VoxelRays(spec).encode(one)[PICTURE] for one in drawn]
+    return np.stack([one if one.shape[2] == 3 else np.repeat(one, 3, axis=2) for one in pictures])
