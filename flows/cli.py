@@ -17,6 +17,7 @@ from flows.commands import cad, catalog, evaluate, imports, models
 from flows.commands import export as export_commands
 from flows.commands import tag as tag_commands
 from flows.runners import RunnerName
+from models.training.spec import Learned
 from storage.settings import Settings
 from storage.stages import OfASample
 
@@ -298,9 +299,7 @@ def train(
         float, Parameter(help="Minutes for the decoder's finish, over all sittings.", validator=_ANY)
     ] = 30,
     base: Annotated[str, Parameter(help="Train a ControlNet on this frozen base instead: a folder, or hub id@commit.")] = "",
-    control: Annotated[
-        Literal["edges", "depth", "voxels", "edges+voxels"], Parameter(help="What a ControlNet on a frozen base learns to obey.")
-    ] = "edges",
+    control: Annotated[Learned, Parameter(help="What a ControlNet on a frozen base learns to obey.")] = "edges",
     begin_from: Annotated[
         str, Parameter(help="Begin with trained weights: embedded, or the folder of an earlier training; default: from nothing.")
     ] = "",

@@ -20,6 +20,8 @@ from flows.stops import stoppable
 from models.evaluation.spec import EvaluationSpec, ReadoutSpec, readout_world
 from models.image.controlnet import ControlNetSpec
 from models.image.weights import EMBEDDED
+from models.training import controls
+from models.training.spec import Learned
 from storage.settings import Settings
 from tasks import evaluate as tasks
 from tasks.plan.place import Place
@@ -34,6 +36,8 @@ GENERATOR = ("steps", "guidance", "eta", "control_scale", "scheduler", "dtype")
 @stoppable
 def evaluate(
     model: Annotated[str, Said("The generator: embedded, or a pipeline's folder")] = EMBEDDED,
+    control_model: Annotated[str, Said("Folder of another ControlNet for it; empty: its own")] = "",
+    control: Annotated[Learned, Said("What the ControlNet has learned to obey")] = "edges",
     samples: Annotated[int, Field(ge=8), Said("Views of held-out CAD models of the trained classes")] = EvaluationSpec().samples,
     sweep: Annotated[
         int, Field(ge=0), Said("Views that each setting of the sweep paints twice; 0: no sweep")
@@ -54,8 +58,12 @@ def evaluate(
     place = Place.of(Settings())
     ready(place)
     spec = EvaluationSpec.of(samples, sweep)
-    asked = ControlNetSpec(model=model, **(setting or {})).pinned()
-    folder = Path(out) if out else tasks.folder_of(place) / asked.revision.removeprefix("sha256:")[:12]
+    if cad and control != "edges":
+        raise ValueError("views of CAD files are evaluated with edges alone: leave out the folder of CAD models")
+    asked = ControlNetSpec(model=model, control_model=control_model, **(setting or {})).pinned()
+    asked.check({controls.kind(control): controls.SPECS[control].channels if control in controls.SPECS else 1})
+    revision = (asked.control_revision or asked.revision).removeprefix("sha256:")
+    folder = Path(out) if out else tasks.folder_of(place) / revision[:12]
     classes, own = list(TRAINED_CLASSES), list(tasks.UNTRAINED_CLASSES)
     made: dict[str, Any] = {
         "held-out": tasks.views.submit(place, "held-out", None, spec.samples, classes),
@@ -68,12 +76,13 @@ def evaluate(
     if cad:
         made["files"] = tasks.file_views.submit(place, cad, orientations, spec.per_cad_model)
     files = dict(zip(made, results(made.values()), strict=True))
-    painted = [tasks.paint.submit(place, part, spec, asked, files) for part in PARTS if part == "main" or spec.sweep]
+    painted = [tasks.paint.submit(place, part, spec, asked, control, files) for part in PARTS if part == "main" or spec.sweep]
     results(painted)
     measured = tasks.measure.submit(
         place,
         spec,
         asked,
+        control,
         files,
         readouts or str(_readouts(place)),
         str(folder),

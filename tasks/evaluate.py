@@ -20,6 +20,7 @@ from prefect.cache_policies import NO_CACHE
 
 from models.evaluation.spec import STAGE, VERSION, EvaluationSpec, ReadoutSpec
 from models.image.controlnet import ControlNetSpec
+from models.training.spec import Learned
 from models.world.spec import WorldSpec
 from storage.folders import write_whole
 from storage.keys import artifact_key
@@ -172,14 +173,16 @@ def _cases_file(place: Place, what: dict[str, Any]) -> Path:
 
 @task(name="paint", task_run_name="pictures: {part}", cache_policy=NO_CACHE)
 @ends_when_told
-def paint(place: Place, part: str, spec: EvaluationSpec, setting: ControlNetSpec, files: dict[str, str], *after: Any) -> int:
+def paint(
+    place: Place, part: str, spec: EvaluationSpec, setting: ControlNetSpec, learned: Learned, files: dict[str, str], *after: Any
+) -> int:
     """Paint what is missing of one part (main, sweep, samplers); return how many pictures the part has."""
     from models.evaluation import figures
 
     work = [job for job in figures.paintings(spec, setting, _groups(files)) if job.part == part]
     # One generator on one device, whose time is measured: parts take turns, and image shards of other runs with them.
     with worker.turn(setting, place):
-        painter = painter_of(place, setting)
+        painter = painter_of(place, setting, learned)
         for job in work:
             painter.paint(job.setting, job.cases, job.draw, job.title)
     return sum(len(job.cases) for job in work)
@@ -191,6 +194,7 @@ def measure(
     place: Place,
     spec: EvaluationSpec,
     setting: ControlNetSpec,
+    learned: Learned,
     files: dict[str, str],
     readouts_file: str,
     out: str,
@@ -208,7 +212,7 @@ def measure(
     from models.evaluation.sheet import drawn, look, sheet
 
     groups = _groups(files)
-    painter = painter_of(place, setting)
+    painter = painter_of(place, setting, learned)
 
     def paint(*asked: Any) -> Painted:
         # Which settings are the best is known only now; all else is there.
@@ -219,6 +223,7 @@ def measure(
     made["readouts"] = readouts.about(Path(readouts_file))
     made["views"]["swept"] = min(spec.sweep, len(groups[figures.HELD_OUT]))
     made["runtime"] = painter.runtime
+    made["control"] = {"learned": learned, "name": setting.control_model, "revision": setting.control_revision}
     shown = [groups[figures.HELD_OUT][index] for index in drawn(groups[figures.HELD_OUT])]
     made["look"] = [named.asked(case) for case in shown]
     if said:
@@ -271,15 +276,15 @@ def _groups(files: dict[str, str]) -> dict[str, Sequence[Case]]:
     return {name: cases.load(Path(path)) for name, path in files.items()}
 
 
-def painter_of(place: Place, setting: ControlNetSpec) -> Painter:
-    """Return the painter of these weights, which keeps every picture."""
-    return _made_painter(folder_of(place) / "pictures", setting.weights, place.device, place.threads, place.batch)
+def painter_of(place: Place, setting: ControlNetSpec, learned: Learned = "edges") -> Painter:
+    """Return the painter of these weights, whose ControlNet has learned this; it keeps every picture."""
+    return _made_painter(folder_of(place) / "pictures", setting.weights, learned, place.device, place.threads, place.batch)
 
 
 @lru_cache(maxsize=1)
-def _made_painter(folder: Path, weights: str, device: str, threads: int, batch: int) -> Painter:
+def _made_painter(folder: Path, weights: str, learned: Learned, device: str, threads: int, batch: int) -> Painter:
     """Return the painter of these weights, loaded once a process."""
     from models.device import pick_device
     from models.evaluation.painting import Painter
 
-    return Painter(folder, pick_device(device), threads, batch, log.info, stopping.heed)
+    return Painter(folder, pick_device(device), threads, batch, log.info, stopping.heed, learned)

@@ -11,6 +11,7 @@ from cyclopts.validators import Number
 
 from models.evaluation.filters.spec import TAUGHT_BY, FiltersSpec
 from models.evaluation.spec import EvaluationSpec
+from models.training.spec import Learned
 from storage.settings import Settings
 
 app = cyclopts.App(name="evaluate", help="Measure how well a generator shows what it is asked for, and what filters are worth.")
@@ -20,6 +21,8 @@ app = cyclopts.App(name="evaluate", help="Measure how well a generator shows wha
 def generator(
     *,
     model: Annotated[str, Parameter(help="The generator: embedded, or the folder of a pipeline.")] = "embedded",
+    control_model: Annotated[Path | None, Parameter(help="Folder of another ControlNet for it, such as dst train makes.")] = None,
+    control: Annotated[Learned, Parameter(help="What the ControlNet has learned to obey.")] = "edges",
     samples: Annotated[
         int, Parameter(help="Views of held-out CAD models of the trained classes.", validator=Number(gte=8))
     ] = EvaluationSpec().samples,
@@ -57,7 +60,7 @@ def generator(
     """
     from flows.prefect_env import own_server, prepare
 
-    for path in (cad, orientations, readouts, beside, named, *(trained or [])):
+    for path in (control_model, cad, orientations, readouts, beside, named, *(trained or [])):
         if path is not None and not path.exists():
             raise FileNotFoundError(f"no such file or folder: {path}")
     asked = {"control_scale": control_scale, "guidance": guidance, "steps": steps, "scheduler": scheduler}
@@ -70,6 +73,8 @@ def generator(
     with watched():
         figures: dict[str, Any] = evaluate(
             model=model,
+            control_model=str(control_model or ""),
+            control=control,
             samples=samples,
             sweep=sweep,
             cad=str(cad or ""),

@@ -21,6 +21,7 @@ from models.sample import SampleId, ViewId
 from models.world.spec import EVALUATION_SEED, WorldSpec
 
 if TYPE_CHECKING:
+    from models.training.spec import Learned
     from models.world import geometry
 
 LOW_DEG, HIGH_DEG = -10.0, 60.0
@@ -70,6 +71,23 @@ def kind_of(azimuth_deg: float, elevation_deg: float) -> str:
         return "steep"
     aside = abs((azimuth_deg + 45.0) % 90.0 - 45.0)
     return "one face" if aside <= FACE_DEG and abs(elevation_deg) <= LEVEL_DEG else "common"
+
+
+def control_of(case: Case, learned: Learned) -> NDArray[np.uint8]:
+    """Return what a ControlNet that has learned this is shown of a case, (H, W) or (H, W, C).
+
+    Raises ValueError for other controls than edges where the case is of no parametric CAD model: its mesh is not kept.
+    """
+    if learned == "edges":
+        return case.edges
+    from models.training import controls
+    from models.world.picture import parametric_model
+
+    _, dash, seed = case.sample.cad_id.partition("parametric-")
+    if not dash:
+        raise ValueError(f"{case.name or case.sample}: views of CAD files are evaluated with edges alone")
+    pose = seen_from(parametric_model(case.class_name, int(seed)), wanted_pose(case.sample.view))
+    return controls.of_parametric(learned, {"class_name": case.class_name, "cad_seed": int(seed), **vars(pose)}, case.edges)
 
 
 OTHERS = 6000

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.evaluation.cases import Case
+from models.evaluation.cases import Case, control_of
 from models.evaluation.spec import VERSION
 from models.image.kinds import GENERATORS
 from models.image.protocol import ImageRequest, ImageSpec
+from models.training import controls
+from models.training.spec import Learned
 
 if TYPE_CHECKING:
     from models.image.protocol import Generator
@@ -72,10 +74,13 @@ class Painter:
         batch: int = 16,
         log: Log = print,
         between: Callable[[], None] = lambda: None,
+        learned: Learned = "edges",
     ) -> None:
         self.folder, self.device, self.threads, self.batch, self.log = folder, device, threads, batch, log
         self.between = between
         """Called before each batch is painted and between its steps; what it raises ends the painting; none painted is lost."""
+        self.learned = learned
+        """What the generator's ControlNet has learned to obey."""
         self._generator: Generator | None = None
 
     def paint(self, spec: ImageSpec, cases: Sequence[Case], draw: int = 0, title: str = "") -> Painted:
@@ -117,6 +122,7 @@ class Painter:
             for case in cases
         ]
         what: list[Any] = [VERSION, dataclasses.asdict(spec), draw, self.batch, told]
+        what += [] if self.learned == "edges" else [self.learned]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
 
     def _make(self, spec: ImageSpec, cases: Sequence[Case], draw: int) -> Kept:
@@ -124,8 +130,12 @@ class Painter:
             self._generator = GENERATORS.load(spec, device=self.device, threads=self.threads, batch=self.batch)
         generator = self._generator.resampled(spec)
         requests = [
-            ImageRequest(sample=dataclasses.replace(c.sample, draw_index=draw), prompt=c.prompt, controls={"canny": c.edges})
-            for c in cases
+            ImageRequest(
+                sample=dataclasses.replace(case.sample, draw_index=draw),
+                prompt=case.prompt,
+                controls={controls.kind(self.learned): control_of(case, self.learned)},
+            )
+            for case in cases
         ]
         began, worked = time.perf_counter(), time.process_time()
         images = generator.generate(requests, lambda done, asked: self.between())

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from models.control.depth import Depth, DepthSpec
 from models.control.protocol import PICTURE, ControlSpec, View
 from models.control.voxels import RAYS, VoxelRays, VoxelsSpec
+from models.render.viewpoint import Pose
 from models.training.dataset import OpenShard, TrainingPictures
 from models.training.spec import Learned
 
@@ -28,6 +29,9 @@ SPECS: dict[Learned, ControlSpec] = {
     "edges+voxels": VoxelsSpec(),
 }
 """The controls whose drawing is learned; edges are Canny's and the geometry's in turn."""
+
+
+_POSE = ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")
 
 
 def channels(learned: Learned) -> int:
@@ -112,11 +116,10 @@ class Rays(Edges):
 def parametric_view(row: dict[str, Any], side: int) -> View:
     """Return the camera of a world's row, with the voxels of its CAD model, for a drawing of rays alone."""
     from models.render.camera import intrinsics, rotation
-    from models.render.viewpoint import Pose
     from models.world.picture import render_spec
     from models.world.spec import WorldSpec
 
-    pose = Pose(**{name: float(row[name]) for name in ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")})
+    pose = Pose(**{name: float(row[name]) for name in _POSE})
     return View(
         rgba=np.zeros((side, side, 4), np.uint8),
         mask=np.ones((side, side), np.uint8),
@@ -127,13 +130,36 @@ def parametric_view(row: dict[str, Any], side: int) -> View:
     )
 
 
+def of_parametric(learned: Learned, row: dict[str, Any], edges: Bytes) -> Bytes:
+    """Return the control (H, W[, C]) of a view of a parametric CAD model, such as a run would draw. edges: its lines (H, W).
+
+    row: class_name, cad_seed, azimuth_deg, elevation_deg, inplane_deg and distance.
+    """
+    spec = SPECS.get(learned)
+    if spec is None:
+        return edges
+    side = len(edges)
+    if isinstance(spec, VoxelsSpec):
+        drawer = VoxelRays(spec)
+        bits = drawer.encode(drawer.draw(parametric_view(row, side)))[RAYS]
+        return drawer.around(edges if spec.lines != "none" else np.zeros_like(edges), bits)
+    from models.world import geometry, picture
+    from models.world.spec import WorldSpec
+
+    world = WorldSpec()
+    pose = Pose(**{name: float(row[name]) for name in _POSE})
+    focal = world.lens_mm / world.sensor_mm
+    view = geometry.camera(pose.azimuth_deg, pose.elevation_deg, pose.inplane_deg, pose.distance, focal)
+    seen = picture.seen(picture.parametric_model(row["class_name"], row["cad_seed"]), view, side)
+    return Depth(DepthSpec()).draw(View(rgba=np.empty(0, np.uint8), mask=seen.mask, depth=seen.depth.astype(np.float32)))
+
+
 @functools.lru_cache(maxsize=8)
 def _occupied(class_name: str, cad_seed: int, cells: int) -> NDArray[np.bool_]:
-    from models.cad import parametric
     from models.cad.voxels import voxelise
-    from models.world.geometry import ray_model
+    from models.world.picture import parametric_model
 
-    model = ray_model(parametric.build(class_name, cad_seed))
+    model = parametric_model(class_name, cad_seed)
     return voxelise(model.vertices[model.faces].astype(np.float64), cells).occupied
 
 

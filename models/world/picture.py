@@ -136,10 +136,11 @@ def viewpoint(spec: WorldSpec, identity: ViewId) -> ViewpointSpec:
 
 
 @functools.lru_cache(maxsize=8)
-def _model(class_name: str, cad_seed: int) -> tuple[geometry.RayModel, tuple[str, ...]]:
+def parametric_model(class_name: str, cad_seed: int) -> geometry.RayModel:
+    """Return a parametric CAD model, ready to be hit by rays."""
     from models.cad import parametric
 
-    return geometry.ray_model(parametric.build(class_name, cad_seed)), tuple(parametric.keywords(class_name, cad_seed))
+    return geometry.ray_model(parametric.build(class_name, cad_seed))
 
 
 @functools.lru_cache(maxsize=8)
@@ -171,7 +172,10 @@ def trace(spec: WorldSpec, placed: Placed, glbs: Mapping[str, Path] | None = Non
     """
     identity = placed.identity
     if placed.cad is None:
-        model, keywords = _model(placed.class_name, placed.cad_seed)
+        from models.cad import parametric
+
+        model = parametric_model(placed.class_name, placed.cad_seed)
+        keywords = tuple(parametric.keywords(placed.class_name, placed.cad_seed))
     else:
         model, keywords = _registered((glbs or {})[placed.cad.cad_key]), placed.cad.keywords
     wanted = sample_view(viewpoint(spec, identity), identity)

@@ -112,3 +112,31 @@ def test_a_controlnet_for_another_control_is_trained_on_a_base_from_its_own_and_
     spec.check({controls.kind(learned): 33 if reads == 33 else 1})
     sheet = draw(job)
     assert sheet.picture.shape[0] == 2 * 3 * SIDE + 30
+
+
+def test_an_evaluation_shows_a_controlnet_what_it_was_trained_on(world: Path, tmp_path: Path) -> None:
+    from models.evaluation import cases
+    from models.evaluation.painting import Painter
+    from models.image.controlnet import ControlNetSpec
+
+    (case,) = cases.held_out(1, ["car"])
+    side = len(case.edges)
+    both, rays = (cases.control_of(case, name) for name in ("edges+voxels", "voxels"))
+    assert cases.control_of(case, "edges") is case.edges
+    assert np.array_equal(both[..., 0], case.edges)
+    assert not rays[..., 0].any()
+    assert np.array_equal(both[..., 1:], rays[..., 1:])
+    inside = case.mask > 0
+    assert (rays[..., 1:] > 0).any(axis=2)[inside].mean() > 0.99
+    depth = cases.control_of(case, "depth")
+    assert np.array_equal(depth > 0, inside)
+    of_a_file = dataclasses.replace(case, sample=dataclasses.replace(case.sample, cad_id="a" * 64), name="mug")
+    with pytest.raises(ValueError, match="mug: views of CAD files are evaluated with edges alone"):
+        cases.control_of(of_a_file, "depth")
+
+    spec = ControlNetSpec(model=str(random_pipeline(tmp_path / "reads", reads=33)), resolution=side, steps=1)
+    painted = {
+        name: Painter(tmp_path / "kept", threads=1, batch=1, learned=name).paint(spec, [case]).pictures[0]
+        for name in ("edges+voxels", "voxels")
+    }
+    assert not np.array_equal(painted["edges+voxels"], painted["voxels"]), "each has pictures of its own"
