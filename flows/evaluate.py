@@ -61,7 +61,8 @@ def evaluate(
     if cad and control != "edges":
         raise ValueError("views of CAD files are evaluated with edges alone: leave out the folder of CAD models")
     asked = ControlNetSpec(model=model, control_model=control_model, **(setting or {})).pinned()
-    asked.check({controls.kind(control): controls.SPECS[control].channels if control in controls.SPECS else 1})
+    obeyed = controls.SPECS[control]
+    asked.check({obeyed.kind: obeyed.channels})
     revision = (asked.control_revision or asked.revision).removeprefix("sha256:")
     folder = Path(out) if out else tasks.folder_of(place) / revision[:12]
     classes, own = list(TRAINED_CLASSES), list(tasks.UNTRAINED_CLASSES)

@@ -73,6 +73,15 @@ class VoxelRays(Drawing):
 
     def draw(self, view: View) -> NDArray[np.uint8]:
         """Return (H, W, channels). Raises EmptySurface where no ray meets a cell, ValueError where the view lacks an array."""
+        bits = self.rays(view)
+        lines = np.zeros(view.mask.shape, np.uint8)
+        if self.spec.lines != "none":
+            kind, spec = _LINES[self.spec.lines]
+            lines = kind(spec()).lines(view)  # type: ignore[arg-type]
+        return self.around(lines, bits)
+
+    def rays(self, view: View) -> NDArray[np.uint8]:
+        """Return (h, w, 4) the rays of a view, as RAYS keeps them; of its pictures only their size is asked. Raises as `draw`."""
         if view.K is None or view.R is None or view.t is None or view.occupied is None:
             raise ValueError('a voxels control needs the camera and the CAD model; use kind = "canny"')
         height, width = view.mask.shape
@@ -84,11 +93,7 @@ class VoxelRays(Drawing):
         )
         if not met.any():
             raise EmptySurface(f"no ray meets the CAD model's {self.spec.cells} cells a side ({self.spec.kind})")
-        lines = np.zeros((height, width), np.uint8)
-        if self.spec.lines != "none":
-            kind, spec = _LINES[self.spec.lines]
-            lines = kind(spec()).lines(view)  # type: ignore[arg-type]
-        return self._joined(lines, met)
+        return np.packbits(met, axis=2)
 
     def encode(self, drawn: NDArray[np.uint8]) -> dict[str, NDArray[np.uint8]]:
         """Return the first stretch that each ray met, nearer is brighter, lines in red; and the rays' bits."""
@@ -104,8 +109,15 @@ class VoxelRays(Drawing):
         return self.around(lines.astype(np.uint8) * 255, read(RAYS))
 
     def around(self, lines: NDArray[np.uint8], bits: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the control of lines (H, W) and of rays as `encode` keeps them."""
-        return self._joined(lines, np.unpackbits(bits, axis=2) > 0)
+        """Return the control of lines (H, W), which are left out where the spec has none, and of `rays`."""
+        met = np.unpackbits(bits, axis=2) > 0
+        step = lines.shape[0] // met.shape[0]
+        near_to_far = [met.astype(np.uint8) * 255]
+        if self.spec.frequencies:
+            near_to_far.append(_encoded(met, self.spec.frequencies))
+        wide = np.concatenate(near_to_far, axis=2).repeat(step, axis=0).repeat(step, axis=1)
+        first = np.zeros_like(lines) if self.spec.lines == "none" else lines
+        return np.concatenate([first[..., None], wide], axis=2)
 
     def facts(self, drawn: NDArray[np.uint8]) -> dict[str, float]:
         """Return `pixels` whose ray meets a cell, `density`, their share of the picture, and `stretches` met by a ray of them."""
@@ -129,15 +141,6 @@ class VoxelRays(Drawing):
             there = np.where((drawn[..., 1 : 1 + STRETCHES] > 0).any(axis=2), 255, 0).astype(np.uint8)
             lines = np.asarray(cv2.Canny(there, 100, 200), np.uint8)
         return found_again(image, lines)
-
-    def _joined(self, lines: NDArray[np.uint8], met: NDArray[np.bool_]) -> NDArray[np.uint8]:
-        """Return lines (H, W), rays (h, w, STRETCHES) and distances as one array (H, W, channels)."""
-        step = lines.shape[0] // met.shape[0]
-        near_to_far = [met.astype(np.uint8) * 255]
-        if self.spec.frequencies:
-            near_to_far.append(_encoded(met, self.spec.frequencies))
-        wide = np.concatenate(near_to_far, axis=2).repeat(step, axis=0).repeat(step, axis=1)
-        return np.concatenate([lines[..., None], wide], axis=2)
 
 
 def _step(height: int, width: int) -> int:

@@ -133,7 +133,7 @@ class Painter:
             ImageRequest(
                 sample=dataclasses.replace(case.sample, draw_index=draw),
                 prompt=case.prompt,
-                controls={controls.kind(self.learned): control_of(case, self.learned)},
+                controls={controls.SPECS[self.learned].kind: control_of(case, self.learned)},
             )
             for case in cases
         ]

@@ -323,9 +323,11 @@ class DiffusionGenerator:
 
         Raises ValueError when its controls are not those of the spec, or one is not (resolution, resolution[, C]) uint8.
         """
+        # Which channels a ControlNet reads stands in a file: it is asked once, not for every image.
+        for asked in {tuple((kind, _channels(control)) for kind, control in one.controls.items()) for one in requests}:
+            self.spec.check(dict(asked))
+        size = self.spec.resolution
         for request in requests:
-            self.spec.check({kind: _channels(control) for kind, control in request.controls.items()})
-            size = self.spec.resolution
             for kind, control in request.controls.items():
                 if control.shape[:2] != (size, size) or control.dtype != np.uint8:
                     found = f"{control.shape} of {control.dtype}"

@@ -15,33 +15,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.control.canny import CannySpec
 from models.control.depth import Depth, DepthSpec
 from models.control.protocol import PICTURE, ControlSpec, View
-from models.control.voxels import RAYS, VoxelRays, VoxelsSpec
+from models.control.voxels import VoxelRays, VoxelsSpec
 from models.render.viewpoint import Pose
 from models.training.dataset import OpenShard, TrainingPictures
 from models.training.spec import Learned
 
 Bytes = NDArray[np.uint8]
 SPECS: dict[Learned, ControlSpec] = {
+    "edges": CannySpec(),
     "depth": DepthSpec(),
     "voxels": VoxelsSpec(lines="none"),
     "edges+voxels": VoxelsSpec(),
 }
-"""The controls whose drawing is learned; edges are Canny's and the geometry's in turn."""
-
+"""What a recipe gives to a ControlNet that has learned this; of edges it learns Canny's and the geometry's in turn."""
 
 _POSE = ("azimuth_deg", "elevation_deg", "inplane_deg", "distance")
 
 
 def channels(learned: Learned) -> int:
     """Return the channels that a ControlNet reads; one alone is given three times."""
-    return max(3, SPECS[learned].channels) if learned in SPECS else 3
-
-
-def kind(learned: Learned) -> str:
-    """Return the kind of control that a recipe gives to a ControlNet which has learned this."""
-    return SPECS[learned].kind if learned in SPECS else "canny"
+    return max(3, SPECS[learned].channels)
 
 
 class Edges:
@@ -59,7 +55,6 @@ class Depths(Edges):
     """Inverse depth, from the world's own."""
 
     def __init__(self) -> None:
-        self._drawer = Depth(DepthSpec())
         self._depths: list[NDArray[np.float16]] = []
 
     def take(self, shard: OpenShard) -> None:
@@ -69,8 +64,7 @@ class Depths(Edges):
     def batch(self, pictures: TrainingPictures, chosen: NDArray[np.int64], geometry: NDArray[np.bool_]) -> Bytes:
         made = []
         for s, i in map(pictures.locate, chosen.tolist()):
-            mask, depth = np.asarray(pictures.shards[s].mask[i]), np.asarray(self._depths[s][i], np.float32)
-            made.append(self._drawer.draw(View(rgba=np.empty(0, np.uint8), mask=mask, depth=depth)))
+            made.append(_inverse_depth(pictures.shards[s].mask[i], self._depths[s][i]))
         return np.stack(made)[..., None]
 
 
@@ -91,7 +85,7 @@ class Rays(Edges):
         if not path.is_file():
             first = dict(zip(reversed(names), reversed(shard.rows), strict=True))
             path.parent.mkdir(parents=True, exist_ok=True)
-            made = np.stack([self._drawer.encode(self._traced(first[view], shard.rgb.shape[1]))[RAYS] for view in views])
+            made = np.stack([self._traced(first[view], shard.rgb.shape[1]) for view in views])
             temporary = path.with_suffix(f".{os.getpid()}.npy")
             np.save(temporary, made)
             temporary.replace(path)
@@ -99,10 +93,7 @@ class Rays(Edges):
         self._kept.append(np.load(path, mmap_mode="r"))
 
     def batch(self, pictures: TrainingPictures, chosen: NDArray[np.int64], geometry: NDArray[np.bool_]) -> Bytes:
-        lines = pictures.edges(chosen, geometry)
-        if self._drawer.spec.lines == "none":
-            lines[:] = 0
-        places = map(pictures.locate, chosen.tolist())
+        lines, places = pictures.edges(chosen, geometry), map(pictures.locate, chosen.tolist())
         return np.stack(
             [self._drawer.around(own, self._kept[s][self._views[s][i]]) for own, (s, i) in zip(lines, places, strict=True)]
         )
@@ -110,11 +101,11 @@ class Rays(Edges):
     def _traced(self, row: dict[str, Any], side: int) -> Bytes:
         if "cad_id" in row:
             raise ValueError(f"voxels are learned from parametric classes alone; {row['class_name']} has CAD models of your own")
-        return self._drawer.draw(parametric_view(row, side))
+        return self._drawer.rays(parametric_view(row, side))
 
 
 def parametric_view(row: dict[str, Any], side: int) -> View:
-    """Return the camera of a world's row, with the voxels of its CAD model, for a drawing of rays alone."""
+    """Return the camera of a world's row, with the voxels of its CAD model, for its rays alone."""
     from models.render.camera import intrinsics, rotation
     from models.world.picture import render_spec
     from models.world.spec import WorldSpec
@@ -135,14 +126,12 @@ def of_parametric(learned: Learned, row: dict[str, Any], edges: Bytes) -> Bytes:
 
     row: class_name, cad_seed, azimuth_deg, elevation_deg, inplane_deg and distance.
     """
-    spec = SPECS.get(learned)
-    if spec is None:
+    spec, side = SPECS[learned], len(edges)
+    if isinstance(spec, CannySpec):
         return edges
-    side = len(edges)
     if isinstance(spec, VoxelsSpec):
-        drawer = VoxelRays(spec)
-        bits = drawer.encode(drawer.draw(parametric_view(row, side)))[RAYS]
-        return drawer.around(edges if spec.lines != "none" else np.zeros_like(edges), bits)
+        rays = VoxelRays(spec)
+        return rays.around(edges, rays.rays(parametric_view(row, side)))
     from models.world import geometry, picture
     from models.world.spec import WorldSpec
 
@@ -151,7 +140,11 @@ def of_parametric(learned: Learned, row: dict[str, Any], edges: Bytes) -> Bytes:
     focal = world.lens_mm / world.sensor_mm
     view = geometry.camera(pose.azimuth_deg, pose.elevation_deg, pose.inplane_deg, pose.distance, focal)
     seen = picture.seen(picture.parametric_model(row["class_name"], row["cad_seed"]), view, side)
-    return Depth(DepthSpec()).draw(View(rgba=np.empty(0, np.uint8), mask=seen.mask, depth=seen.depth.astype(np.float32)))
+    return _inverse_depth(seen.mask, seen.depth)
+
+
+def _inverse_depth(mask: NDArray[np.generic], depth: NDArray[np.floating]) -> Bytes:
+    return Depth(DepthSpec()).draw(View(rgba=np.empty(0, np.uint8), mask=np.asarray(mask), depth=np.asarray(depth, np.float32)))
 
 
 @functools.lru_cache(maxsize=8)
@@ -165,15 +158,15 @@ def _occupied(class_name: str, cad_seed: int, cells: int) -> NDArray[np.bool_]:
 
 def drawer(learned: Learned, run: Path) -> Edges:
     """Return what draws a training's controls. run: the training's folder."""
-    spec = SPECS.get(learned)
-    if spec is None:
-        return Edges()
-    return Rays(spec, run / "rays") if isinstance(spec, VoxelsSpec) else Depths()
+    spec = SPECS[learned]
+    if isinstance(spec, VoxelsSpec):
+        return Rays(spec, run / "rays")
+    return Depths() if isinstance(spec, DepthSpec) else Edges()
 
 
 def shown(learned: Learned, drawn: Bytes) -> Bytes:
     """Return controls (N, H, W, C) as people see them, (N, H, W, 3)."""
-    spec = SPECS.get(learned)
+    spec = SPECS[learned]
     pictures: Sequence[Bytes] = list(drawn)
     if isinstance(spec, VoxelsSpec):
         pictures = [VoxelRays(spec).encode(one)[PICTURE] for one in drawn]

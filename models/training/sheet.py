@@ -93,7 +93,7 @@ def _painted(job: Job, drawn: Bytes, prompts: list[str]) -> Bytes:
             ImageRequest(
                 sample=_seat(number),
                 prompt=prompt,
-                controls={controls.kind(job.spec.control): one[..., 0] if one.shape[2] == 1 else one},
+                controls={controls.SPECS[job.spec.control].kind: one[..., 0] if one.shape[2] == 1 else one},
             )
             for number, (prompt, one) in enumerate(zip(prompts, drawn, strict=True))
         ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
@@ -109,12 +108,17 @@ def serving(home: Home, *arguments: str, environment: dict[str, str] | None = No
         ui, files = re.findall(r"Prefect UI\s+(\S+)\n\s+reports\s+(\S+)/reports/index\.html", said)[0]
         yield Platform(home, process, log, ui, files, folder)
     finally:
-        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
-            process.wait(120)
-        for survivor in psutil.wait_procs(family, timeout=10)[1]:
-            os.kill(survivor.pid, signal.SIGKILL)
+        end(process, signal.SIGINT)
+
+
+def end(process: subprocess.Popen[Any], how: signal.Signals) -> None:
+    """Ask a process to end, and kill what is left of its family."""
+    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    if process.poll() is None:
+        process.send_signal(how)
+    process.wait(120)
+    for survivor in psutil.wait_procs(family, timeout=10)[1]:
+        survivor.kill()
 
 
 def save_recipe(home: Home, name: str = "small") -> str:

@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
 import psycopg
 import yaml
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
@@ -30,7 +29,7 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 from storage.stages import OF_A_SAMPLE
 from tests import postgres
 from tests.flows.conftest import ROOT, Home
-from tests.serve.conftest import STARTS_WITHIN_S, Platform, save_recipe
+from tests.serve.conftest import STARTS_WITHIN_S, Platform, end, save_recipe
 
 PLANTED = {
     "PREFECT_AUTH": "dst:planted-server-password",
@@ -101,12 +100,7 @@ class Service:
                 time.sleep(0.5)
             yield process
         finally:
-            family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-            process.wait(120)
-            for survivor in psutil.wait_procs(family, timeout=10)[1]:
-                survivor.kill()
+            end(process, signal.SIGTERM)
 
 
 def clean() -> dict[str, str]:

@@ -45,6 +45,15 @@ def until_there(stack: Stack, before: dict[str, str], stage: str) -> None:
         time.sleep(0.1)
 
 
+def rendering(stack: Stack, tmp_path: Path, class_name: str) -> str:
+    """Launch a run of 8 samples of a new class and wait until one is rendered; return its flow run."""
+    register(stack.homes[0], tmp_path / class_name, class_name)
+    before = digests(stack)
+    run = launched(stack, class_name=class_name, samples=8, recipe="small")
+    until_there(stack, before, "render")
+    return run
+
+
 @pytest.fixture
 def whole(stack: Stack, tmp_path: Path) -> Callable[[str, int], None]:
     """What says that a class was made as one quiet run makes it, all of it once."""
@@ -64,10 +73,7 @@ def whole(stack: Stack, tmp_path: Path) -> Callable[[str, int], None]:
 
 
 def test_a_store_that_is_away_for_a_while_is_waited_for(stack: Stack, tmp_path: Path, whole: Callable[[str, int], None]) -> None:
-    register(stack.homes[0], tmp_path / "van", "van")
-    before = digests(stack)
-    run = launched(stack, class_name="van", samples=8, recipe="small")
-    until_there(stack, before, "render")
+    run = rendering(stack, tmp_path, "van")
     stack.s3.stop()
     time.sleep(AWAY_S)
     stack.s3.start()
@@ -77,10 +83,7 @@ def test_a_store_that_is_away_for_a_while_is_waited_for(stack: Stack, tmp_path: 
 
 
 def test_a_database_that_starts_anew_costs_no_work(stack: Stack, tmp_path: Path, whole: Callable[[str, int], None]) -> None:
-    register(stack.homes[0], tmp_path / "bus", "bus")
-    before = digests(stack)
-    run = launched(stack, class_name="bus", samples=8, recipe="small")
-    until_there(stack, before, "render")
+    run = rendering(stack, tmp_path, "bus")
     stack.database.stop()
     time.sleep(5)
     stack.database.start()

@@ -109,7 +109,7 @@ def test_a_controlnet_for_another_control_is_trained_on_a_base_from_its_own_and_
     folder = export_control(tmp_path / "run", tmp_path / "control", str(base), reads)
     assert json.loads((folder / "config.json").read_text())["conditioning_channels"] == reads
     spec = ControlNetSpec(model=str(base), control_model=str(folder), resolution=SIDE, steps=2)
-    spec.check({controls.kind(learned): 33 if reads == 33 else 1})
+    spec.check({controls.SPECS[learned].kind: 33 if reads == 33 else 1})
     sheet = draw(job)
     assert sheet.picture.shape[0] == 2 * 3 * SIDE + 30
 
